@@ -1,0 +1,220 @@
+"""The contract between the harness and its plug-ins: frozen dataclasses and Protocols, nothing else.
+
+Importing this module never imports torch, so that listing plug-ins is instant.
+
+Conventions used everywhere
+    images      float32 ``[N, 3, H, W]`` in [-1, 1], RGB
+    pictures    uint8 ``[H, W, 3]``, RGB; what is stored on disk and what every score is computed from
+    latents     float32 ``[N, L, D]`` (W+); a W code is repeated over L
+    domain mask float32 ``[N, 1, H, W]`` in [0, 1]; 1 = in-domain, 0 = out-of-domain
+    axis 0      is always the image, in every tensor of an :class:`Inversion`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    import numpy as np
+    from torch import Tensor
+
+STAGES = ("encode", "optimise", "segment", "refine", "synthesise", "edit")
+"""Stage names shared by all methods; a clock refuses any other name."""
+
+
+class InvbenchError(Exception):
+    """An error that a user can act on. Its message names the file or key, what was expected and what was found."""
+
+
+class MissingWeights(InvbenchError):
+    """A network's weights are not on this machine; the message says which file and where it is looked for."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """One setting of a method: default value, unit ("steps", "per step", ...) and one line of help."""
+
+    default: Any
+    unit: str
+    help: str
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """What is known of a method without importing it; read from the literal ``SPEC`` of its module."""
+
+    id: str
+    title: str
+    entry: str  # "module:Class"
+    family: str  # "optimisation", "encoder", "weights", "features", "hybrid"
+    paper: str
+    venue: str
+    roles: tuple[str, ...]  # networks asked of the suite: "generator", "perceptual", "encoder_e4e", ...
+    options: Mapping[str, Option]
+    presets: Mapping[str, Mapping[str, Any]]  # preset -> the options that differ from the defaults
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """What is known of a metric without importing it; read from the literal ``SPECS`` of its module."""
+
+    id: str
+    title: str
+    entry: str  # "module:Class"
+    kind: str  # "inversion": per image | "edit": per image and edit | "set": over a set of images
+    better: str  # "lower", "higher", "none"
+    unit: str
+    range: str
+    roles: tuple[str, ...] = ()
+    needs: tuple[str, ...] = ()  # of the dataset or method: "factors", "ood_mask", "parsing", "truth", "domain_mask"
+    edits: tuple[str, ...] = ()  # an edit metric that speaks of these edits only; empty = all
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """What is known of a dataset without importing it; read from the literal ``SPECS`` of its module."""
+
+    id: str
+    title: str
+    entry: str  # "module:Class"
+    domain: str  # "faces", "cars", "procfaces", ...
+    size: int | None  # number of images; None = found out when opened
+    options: Mapping[str, Any] = field(default_factory=dict)  # given to the class by keyword
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class Edit:
+    """A named direction and a strength, in the unit that the suite defines for that direction."""
+
+    name: str
+    strength: float
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a dataset.
+
+    picture   uint8 [H, W, 3], RGB
+    name      stable and unique in its dataset; safe as a file name
+    sha256    of the raw RGB bytes of ``picture``
+    parsing   uint8 [H, W] class indices, or None
+    ood_mask  bool [H, W], True where the picture is out of the generator's domain, or None
+    factors   float64 [K] in [0, 1], or None
+    """
+
+    picture: np.ndarray
+    name: str
+    sha256: str
+    parsing: np.ndarray | None = None
+    ood_mask: np.ndarray | None = None
+    factors: np.ndarray | None = None
+
+
+@runtime_checkable
+class Dataset(Protocol):
+    """Images with stable names. ``read`` decodes one image and raises InvbenchError when it cannot."""
+
+    names: Sequence[str]
+
+    def read(self, index: int) -> Sample: ...
+
+    def truth(self, index: int, edit: Edit) -> np.ndarray | None:
+        """The true edited picture, uint8 [H, W, 3], or None where nobody knows it."""
+
+
+@dataclass(frozen=True)
+class Inversion:
+    """What ``Method.invert`` returns.
+
+    latents  [N, L, D]
+    images   [N, 3, H, W], the reconstruction, about [-1, 1], not clamped
+    state    all else that ``edit`` needs: per-image weights, features, masks, noise maps; first axis N.
+             ``state["domain_mask"]`` [N, 1, H, W], where a method has one, is scored against the true mask.
+    """
+
+    latents: Tensor
+    images: Tensor
+    state: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        n = self.latents.shape[0]
+        if self.latents.ndim != 3:
+            raise ValueError(f"latents: expected shape [N, L, D], found {tuple(self.latents.shape)}")
+        if self.images.ndim != 4 or self.images.shape[0] != n or self.images.shape[1] != 3:
+            raise ValueError(f"images: expected shape [{n}, 3, H, W], found {tuple(self.images.shape)}")
+        for key, value in self.state.items():
+            if value.ndim == 0 or value.shape[0] != n:
+                raise ValueError(f"state[{key!r}]: expected first axis {n}, found shape {tuple(value.shape)}")
+
+
+class Clock(Protocol):
+    """Times the stages of a method; see :mod:`bench.clock`."""
+
+    def stage(self, name: str) -> AbstractContextManager[None]: ...
+
+
+@runtime_checkable
+class Method(Protocol):
+    """One way to invert and edit.
+
+    A method is built as ``Class(networks, **options)`` with ``networks`` a mapping from the roles in its spec to modules
+    in eval mode with frozen parameters, and one keyword per option of its spec. It never opens a file.
+    It gives the same result for an image whether it comes alone or in a batch.
+    """
+
+    def invert(self, images: Tensor, clock: Clock) -> Inversion:
+        """``images`` [N, 3, H, W] float32 in [-1, 1] -> inversion of all N."""
+
+    def edit(self, inversion: Inversion, edit: Edit, clock: Clock) -> Tensor:
+        """Edited images [N, 3, H, W]. Never inverts again; works from an inversion that was saved and loaded."""
+
+    def max_batch(self, memory: int) -> int:
+        """The largest batch that fits into ``memory`` bytes; the runner takes it for ``--batch auto``."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """What metrics see of one batch: everything comes from uint8 pictures, so that anybody can recompute it from files.
+
+    target     [N, 3, H, W] in [-1, 1], the original
+    output     [N, 3, H, W] in [-1, 1], the picture to judge (a reconstruction or an edit), after quantisation
+    samples    the N samples of the dataset
+    edit       None when ``output`` is a reconstruction
+    inverted   [N, 3, H, W]: the quantised reconstruction when ``output`` is an edit, else None
+    truth      [N, 3, H, W]: the true edited picture where the dataset knows it, else None
+    state      the inversion's state
+    """
+
+    target: Tensor
+    output: Tensor
+    samples: Sequence[Sample]
+    edit: Edit | None = None
+    inverted: Tensor | None = None
+    truth: Tensor | None = None
+    state: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Metric(Protocol):
+    """A per-image metric, built as ``Class(networks)`` with its roles: one float64 value an image."""
+
+    def __call__(self, scored: Scored) -> np.ndarray:
+        """float64 [N]; NaN where the metric does not cover an image (no face found, say)."""
+
+
+class SetMetric(Protocol):
+    """A metric over a set. Features are kept for each image, so that shards merge and subsets can be drawn."""
+
+    feature: str  # the name under which the features are stored; metrics may share them
+    minimum: int  # below this many images the metric is refused
+
+    def features(self, images: Tensor) -> np.ndarray:
+        """``images`` [N, 3, H, W] in [-1, 1] -> float32 [N, F]."""
+
+    def compute(self, reference: np.ndarray, measured: np.ndarray) -> float:
+        """Features [n, F] of originals and of outputs -> the value."""
