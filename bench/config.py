@@ -1,0 +1,192 @@
+"""``bench.toml`` and the settings of one run, as frozen models.
+
+A file holds ``[suites.<id>]`` tables. A second file given by ``--config`` is laid over the first key by key, so that it
+needs to hold only what differs. Paths of weights are relative to the folder of the file that names them.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bench.api import DatasetSpec, Edit, InvbenchError, MethodSpec, MetricSpec
+
+PROJECT = Path(__file__).resolve().parent.parent
+CONFIG_FILE = PROJECT / "bench.toml"
+
+
+def unknown(kind: str, name: object, known: Iterable[str]) -> str:
+    """One sentence for a name that does not exist: what was found, the nearest known name, and all that are known."""
+    names = sorted(known)
+    near = get_close_matches(str(name), names, n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    return f"unknown {kind} {str(name)!r}{hint} (known: {', '.join(names) or 'none'})"
+
+
+class Frozen(BaseModel):
+    """A model that cannot be changed and refuses keys that it does not know."""
+
+    model_config = ConfigDict(frozen=True, populate_by_name=True, arbitrary_types_allowed=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_known_keys(cls, data: Any) -> Any:
+        if isinstance(data, Mapping):
+            keys = {field.alias or name for name, field in cls.model_fields.items()}
+            accepted = keys | set(cls.model_fields)
+            for key in data:
+                if key not in accepted:
+                    raise ValueError(unknown("key", key, keys))
+        return data
+
+
+class NetworkConfig(Frozen):
+    """One role of a suite: the class ``module:Class``, its weights (None = a network without weights), its arguments."""
+
+    cls: str = Field(alias="class", pattern=r"^[\w.]+:\w+$")
+    weights: Path | None = None
+    config: dict[str, Any] = {}  # overrides of the configuration stored beside the weights
+
+
+class EditConfig(Frozen):
+    """One edit of a suite: strength 1 changes the factor by ``per_strength`` ``unit``."""
+
+    unit: str
+    per_strength: float
+    strengths: tuple[float, ...] = (-3, -2, -1, 1, 2, 3)
+
+
+class Suite(Frozen):
+    """Datasets, networks, edits and per-method settings that belong together."""
+
+    id: str
+    title: str
+    resolution: int = Field(gt=0)  # pixels, height and width of the generator's output
+    datasets: tuple[str, ...]
+    collections: dict[str, tuple[str, ...]] = {}  # name -> items of the form "dataset" or "dataset:n"
+    default: str  # the collection that a run takes when none is asked for
+    networks: dict[str, NetworkConfig] = {}  # role -> network
+    edits: dict[str, EditConfig] = {}
+    default_edits: tuple[str, ...] = ()  # items of the form "edit" or "edit:strength"
+    metrics: tuple[str, ...] = ()  # empty = every registered metric
+    methods: dict[str, dict[str, Any]] = {}  # "method" or "method:preset" -> options that differ in this suite
+    max_batch: int = Field(default=16, gt=0)  # upper bound of ``--batch auto``
+
+    @model_validator(mode="after")
+    def _names_agree(self) -> Suite:
+        if self.default not in self.collections:
+            raise ValueError(f"default: {unknown('collection', self.default, self.collections)}")
+        for name, items in self.collections.items():
+            for item in items:
+                if item.partition(":")[0] not in self.datasets:
+                    raise ValueError(f"collections.{name}: {unknown('dataset', item, self.datasets)}")
+        for item in self.default_edits:
+            if item.partition(":")[0] not in self.edits:
+                raise ValueError(f"default_edits: {unknown('edit', item, self.edits)}")
+        return self
+
+
+class MethodChoice(Frozen):
+    """A method of a run with the value of every one of its options."""
+
+    spec: MethodSpec
+    preset: str
+    options: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        return self.spec.id
+
+
+class DatasetChoice(Frozen):
+    """A dataset of a run, or its first ``count`` images (None = all; ``--images`` is already applied)."""
+
+    spec: DatasetSpec
+    count: int | None = Field(default=None, gt=0)
+
+    @property
+    def id(self) -> str:
+        return self.spec.id
+
+
+class RunSettings(Frozen):
+    """All that the runner needs to know. Names are resolved: nothing in here has to be looked up again."""
+
+    suite: Suite
+    methods: tuple[MethodChoice, ...] = Field(min_length=1)
+    datasets: tuple[DatasetChoice, ...] = Field(min_length=1)
+    metrics: tuple[MetricSpec, ...]
+    metrics_required: bool = False  # True: asked for by name, so one that lacks its weights is an error
+    edits: tuple[Edit, ...] = ()
+    batch: int | None = Field(default=None, gt=0)  # images; None = auto
+    device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1"
+    seed: int = 0
+    out: Path
+    fresh: bool = False  # True: the run folder's earlier rows are discarded before work begins
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The raw tables of a file, with the paths of weights made absolute.
+
+    Raises InvbenchError when the file is missing, is not TOML, or holds anything but ``suites``.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvbenchError(f"{path}: cannot read the configuration: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvbenchError(f"{path}: not a TOML file: {error}") from error
+    for key in tables:
+        if key != "suites":
+            raise InvbenchError(f"{path}: {unknown('key', key, ['suites'])}")
+    suites = tables.get("suites", {})
+    for name, suite in _tables(path, "suites", suites):
+        for role, network in _tables(path, f"suites.{name}.networks", suite.get("networks", {})):
+            if isinstance(network.get("weights"), str):
+                network["weights"] = str((path.resolve().parent / network["weights"]).resolve())
+    return suites
+
+
+def load(extra: Path | None = None, *, base: Path = CONFIG_FILE) -> dict[str, Suite]:
+    """Suites by id from ``base`` with ``extra`` laid over it. Raises InvbenchError naming the file and the key."""
+    raw = read(base)
+    if extra is not None:
+        raw = overlay(raw, read(extra))
+    source = str(base) if extra is None else f"{base} with {extra}"
+    return {name: _suite(source, name, table) for name, table in raw.items()}
+
+
+def overlay(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with the values of ``extra``; tables are merged, everything else is replaced."""
+    merged = dict(base)
+    for key, value in extra.items():
+        old = merged.get(key)
+        merged[key] = overlay(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _suite(source: str, name: str, table: Mapping[str, Any]) -> Suite:
+    try:
+        return Suite.model_validate({"id": name, **table})
+    except ValidationError as error:
+        lines = []
+        for item in error.errors():
+            place = ".".join(["suites", name, *map(str, item["loc"])])
+            message = item["msg"].removeprefix("Value error, ")
+            found = "" if item["type"] in {"value_error", "missing"} else f", found {item['input']!r}"
+            lines.append(f"{source}: {place}: {message}{found}")
+        raise InvbenchError("\n".join(lines)) from error
+
+
+def _tables(path: Path, place: str, tables: Any) -> Iterable[tuple[str, dict[str, Any]]]:
+    if not isinstance(tables, dict):
+        raise InvbenchError(f"{path}: {place}: expected a table, found {tables!r}")
+    for key, value in tables.items():
+        if not isinstance(value, dict):
+            raise InvbenchError(f"{path}: {place}.{key}: expected a table, found {value!r}")
+        yield key, value
