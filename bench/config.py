@@ -124,7 +124,7 @@ class RunSettings(Frozen):
     metrics_required: bool = False  # True: asked for by name, so one that lacks its weights is an error
     edits: tuple[Edit, ...] = ()
     batch: int | None = Field(default=None, gt=0)  # images; None = auto
-    device: str = "auto"  # "auto", "cpu", "cuda", "cuda:1"
+    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     seed: int = 0
     out: Path
     fresh: bool = False  # True: the run folder's earlier rows are discarded before work begins
@@ -172,7 +172,7 @@ def overlay(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]
 
 def _suite(source: str, name: str, table: Mapping[str, Any]) -> Suite:
     try:
-        return Suite.model_validate({"id": name, **table})
+        return Suite.model_validate({**table, "id": name})
     except ValidationError as error:
         lines = []
         for item in error.errors():
