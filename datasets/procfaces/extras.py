@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -88,11 +89,11 @@ def sample_extras(rng: np.random.Generator, u: np.ndarray) -> Extras:
     tone = rng.uniform(0.45, 1.0)
     microphone = Microphone(
         _q(32 + rng.uniform(-14, 14)), _q(rng.uniform(42, 50)), _q(rng.uniform(-7, 7)), _q(rng.uniform(4.5, 6.5)),
-        tuple(_q(c * tone) for c in (0.97, 0.79, 0.66)), tuple(_q(c) for c in rng.uniform(0.15, 0.45, 3)),
+        _rgb([c * tone for c in (0.97, 0.79, 0.66)]), _rgb(rng.uniform(0.15, 0.45, 3)),
     )  # fmt: skip
     earrings = Earrings(
         _q(head.x - head.half_width - 0.8 - 8 * head.sin), _q(head.x + head.half_width + 0.8 - 8 * head.sin),
-        _q(rng.uniform(40, 45)), _q(rng.uniform(4, 6.5)), tuple(_q(c * rng.uniform(0.8, 1.0)) for c in (1.0, 0.84, 0.3)),
+        _q(rng.uniform(40, 45)), _q(rng.uniform(4, 6.5)), _rgb([c * rng.uniform(0.8, 1.0) for c in (1.0, 0.84, 0.3)]),
     )  # fmt: skip
     angle = rng.uniform(0, np.pi)
     pattern = Pattern(
@@ -106,7 +107,7 @@ def draw_pattern(pattern: Pattern) -> np.ndarray:
     """The patterned background, float32 [3,1,64,64] in [0, 1]."""
     x, y = FULL.axes()
     dx, dy, period = np.float32(pattern.dx), np.float32(pattern.dy), np.float32(pattern.period)
-    across = _wave((x * dx + y * dy) / period) * period
+    across: np.ndarray = _wave((x * dx + y * dy) / period) * period
     if pattern.checks:
         along = _wave((y * dx - x * dy) / period) * period
         # opposite signs meet in a check; the product over the larger factor keeps the edge one pixel wide
@@ -170,7 +171,11 @@ def _planes(colour: tuple[float, ...]) -> Colour:
 
 
 def _colour(rng: np.random.Generator) -> Rgb:
-    red, green, blue = rng.uniform(0.05, 0.95, 3)
+    return _rgb(rng.uniform(0.05, 0.95, 3))
+
+
+def _rgb(values: Iterable[float]) -> Rgb:
+    red, green, blue = values
     return _q(red), _q(green), _q(blue)
 
 
