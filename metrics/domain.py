@@ -1,0 +1,52 @@
+"""How well a method's own map of what is out of the generator's domain meets the true one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from bench.api import Scored
+from metrics.common import float64, not_covered
+
+SPECS = [
+    {
+        "id": "domain_iou",
+        "class": "DomainIoU",
+        "title": "IoU of the out-of-domain area",
+        "kind": "inversion",
+        "better": "higher",
+        "unit": "",
+        "range": "[0, 1]",
+        "needs": ["ood_mask", "domain_mask"],
+        "summary": "Area that the method takes for out-of-domain, against the exact mask; where the picture has any.",
+    },
+]
+
+
+class DomainIoU:
+    """Intersection over union of predicted and true out-of-domain pixels -> float64 [N] in [0, 1].
+
+    Predicted: ``state["domain_mask"]`` [N, 1, h, w] (1 = in-domain), resized bilinearly to the picture, below 0.5.
+    NaN (not covered) for all images when the method has no such mask, and for an image without a true mask or with no
+    out-of-domain pixel, where the union would hold false alarms only and IoU would be 0 however few there are.
+    """
+
+    def __init__(self, networks: Mapping[str, Any]) -> None:
+        pass
+
+    def __call__(self, scored: Scored) -> np.ndarray:
+        mask = scored.state.get("domain_mask")
+        if mask is None:
+            return not_covered(scored)
+        height, width = scored.output.shape[-2:]
+        truths = [np.zeros((height, width), bool) if s.ood_mask is None else s.ood_mask for s in scored.samples]
+        truth = torch.from_numpy(np.stack(truths)).to(mask.device)
+        resized = F.interpolate(mask.double(), size=(height, width), mode="bilinear", align_corners=False)
+        predicted = resized[:, 0] < 0.5
+        values = (predicted & truth).sum((1, 2)).double() / (predicted | truth).sum((1, 2)).double()
+        values[~truth.flatten(1).any(1)] = torch.nan
+        return float64(values)

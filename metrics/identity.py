@@ -1,0 +1,62 @@
+"""Identity similarity between a picture and its original, by networks that no method may use as a loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.api import Scored
+from metrics.common import cosine, network
+
+SPECS = [
+    {
+        "id": "id_proc",
+        "class": "IdProc",
+        "title": "Identity similarity (identity network of procfaces)",
+        "kind": "inversion",
+        "better": "higher",
+        "unit": "cosine",
+        "range": "[-1, 1]",
+        "roles": ["identity_metric"],
+        "summary": "Cosine of identity embeddings, by a network of another architecture than the losses use.",
+    },
+    {
+        "id": "id_curricular",
+        "class": "IdCurricular",
+        "title": "Identity similarity (CurricularFace IR-101)",
+        "kind": "inversion",
+        "better": "higher",
+        "unit": "cosine",
+        "range": "[-1, 1]",
+        "roles": ["identity_curricular"],
+        "summary": "Cosine of CurricularFace embeddings of aligned faces; not covered where no face is found.",
+    },
+]
+
+
+class IdProc:
+    """Cosine similarity of the identity embeddings of output and original. [N, 3, H, W] -> float64 [N] in [-1, 1].
+
+    The network in the role maps images in [-1, 1] to embeddings [N, E]. NaN (not covered) where an embedding is not
+    finite, which is how a network with a face detector says that it found no face.
+    """
+
+    metric = "id_proc"
+    role = "identity_metric"
+
+    def __init__(self, networks: Mapping[str, Any]) -> None:
+        self.network = network(networks, self.role, self.metric)
+
+    @torch.inference_mode()
+    def __call__(self, scored: Scored) -> np.ndarray:
+        return cosine(self.network(scored.output), self.network(scored.target))
+
+
+class IdCurricular(IdProc):
+    """As :class:`IdProc`, by CurricularFace; its network detects and aligns the faces itself."""
+
+    metric = "id_curricular"
+    role = "identity_curricular"

@@ -1,0 +1,126 @@
+"""Pixel metrics between a picture and its original: MSE, PSNR and MS-SSIM.
+
+All are computed in float64 from the whole uint8 pictures at their own size, without resizing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from piq import multi_scale_ssim
+from torch import Tensor
+
+from bench.api import InvbenchError, Scored
+from metrics.common import float64, levels
+
+SPECS = [
+    {
+        "id": "mse",
+        "class": "MSE",
+        "title": "MSE on [-1, 1]",
+        "kind": "inversion",
+        "better": "lower",
+        "unit": "squared intensity, black to white = 2",
+        "range": "[0, 4]",
+        "summary": "Mean squared error over channels and pixels, native size; 4 times the value on [0, 1].",
+    },
+    {
+        "id": "psnr",
+        "class": "PSNR",
+        "title": "PSNR",
+        "kind": "inversion",
+        "better": "higher",
+        "unit": "dB",
+        "range": "[0, inf]",
+        "summary": "10 log10(4 / MSE) for each image, MSE on [-1, 1]; inf where the pictures are identical.",
+    },
+    {
+        "id": "ms_ssim",
+        "class": "MSSSIM",
+        "title": "MS-SSIM (kernel 11; 3 scales at 64 px, 4 from 81, 5 from 161)",
+        "kind": "inversion",
+        "better": "higher",
+        "unit": "",
+        "range": "[0, 1]",
+        "summary": "piq on [0, 1]; as many of the five scales as the picture holds, weights adjusted.",
+    },
+]
+
+SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+"""Finest scale first; Wang, Simoncelli and Bovik, "Multiscale structural similarity" (2003)."""
+
+KERNEL = 11
+
+
+def mean_squared_error(a: Tensor, b: Tensor) -> Tensor:
+    """Quantised images [N, 3, H, W] in [-1, 1] -> float64 [N], mean over C, H, W. ValueError when shapes differ."""
+    if a.shape != b.shape:
+        raise ValueError(f"images to compare: expected equal shapes, found {tuple(a.shape)} and {tuple(b.shape)}")
+    return ((levels(a) - levels(b)) / 127.5).square().mean(dim=(1, 2, 3))
+
+
+def peak_signal_to_noise(a: Tensor, b: Tensor) -> Tensor:
+    """Quantised images [N, 3, H, W] in [-1, 1] -> float64 [N] in dB; inf where they are identical."""
+    return 10 * torch.log10(4 / mean_squared_error(a, b))
+
+
+class MSE:
+    """Mean squared error on [-1, 1]. [N, 3, H, W] -> float64 [N] in [0, 4]."""
+
+    def __init__(self, networks: Mapping[str, Any]) -> None:
+        pass
+
+    def __call__(self, scored: Scored) -> np.ndarray:
+        return float64(mean_squared_error(scored.output, scored.target))
+
+
+class PSNR:
+    """Peak signal to noise ratio, 10 log10(4 / MSE), for each image. [N, 3, H, W] -> float64 [N] in dB.
+
+    Identical pictures give inf, not a cap: a mean over images that holds one is inf as well, which says truly that the
+    mean of PSNR has no value there; take the median, or MSE.
+    """
+
+    def __init__(self, networks: Mapping[str, Any]) -> None:
+        pass
+
+    def __call__(self, scored: Scored) -> np.ndarray:
+        return float64(peak_signal_to_noise(scored.output, scored.target))
+
+
+class MSSSIM:
+    """Multi-scale structural similarity by piq, on [0, 1] in float64. [N, 3, H, W] -> float64 [N] in [0, 1].
+
+    Gaussian kernel of 11 pixels and sigma 1.5, k1 0.01, k2 0.03, mean over channels. s scales need a shorter side of
+    at least 10 * 2**(s - 1) + 1 pixels: 1 from 11, 2 from 21, 3 from 41, 4 from 81, 5 (the standard form) from 161.
+    Smaller pictures use the finest scales that fit, with weights made to sum to 1, so values compare at equal
+    resolution only.
+    InvbenchError below 11 pixels.
+    """
+
+    def __init__(self, networks: Mapping[str, Any]) -> None:
+        pass
+
+    def __call__(self, scored: Scored) -> np.ndarray:
+        weights = scale_weights(min(scored.output.shape[-2:]))
+        standard = len(weights) == len(SCALE_WEIGHTS)  # piq's own weights: they sum to 1.0001, and it keeps them so
+        values = multi_scale_ssim(
+            levels(scored.output) / 255,
+            levels(scored.target) / 255,
+            kernel_size=KERNEL,
+            data_range=1.0,
+            reduction="none",
+            scale_weights=None if standard else torch.tensor(weights, dtype=torch.float64, device=scored.output.device),
+        )
+        return float64(values)
+
+
+def scale_weights(side: int) -> tuple[float, ...]:
+    """Weights of the scales that fit into a shorter side of ``side`` pixels; piq makes fewer than five sum to 1."""
+    fits = tuple(w for s, w in enumerate(SCALE_WEIGHTS) if side >= (KERNEL - 1) * 2**s + 1)
+    if not fits:
+        raise InvbenchError(f"metric 'ms_ssim': expected pictures of at least {KERNEL} pixels a side, found {side}")
+    return fits

@@ -1,0 +1,96 @@
+from dataclasses import replace
+
+import numpy as np
+import piq
+import pytest
+import torch
+from scipy.signal import convolve2d
+from skimage.metrics import peak_signal_noise_ratio
+
+from bench.api import InvbenchError
+from metrics.pixel import MSE, MSSSIM, PSNR, scale_weights
+
+
+def test_mse_is_the_one_of_the_files(scored, pictures):
+    a, b = (p.astype(np.float64) / 127.5 - 1 for p in pictures)
+    np.testing.assert_allclose(MSE({})(scored), ((a - b) ** 2).mean((1, 2, 3)), rtol=1e-12)
+
+
+def test_mse_of_black_and_white_is_four(scored):
+    extremes = replace(scored, target=torch.ones(4, 3, 64, 64), output=-torch.ones(4, 3, 64, 64))
+    assert MSE({})(extremes).tolist() == [4.0] * 4
+    assert PSNR({})(extremes).tolist() == [0.0] * 4
+
+
+def test_psnr_agrees_with_scikit_image(scored, pictures):
+    expected = [peak_signal_noise_ratio(a, b, data_range=255) for a, b in zip(*pictures, strict=True)]
+    np.testing.assert_allclose(PSNR({})(scored), expected, rtol=1e-12)
+
+
+def test_identical_pictures(scored):
+    same = replace(scored, output=scored.target)
+    assert MSE({})(same).tolist() == [0.0] * 4
+    assert np.isposinf(PSNR({})(same)).all()
+    np.testing.assert_allclose(MSSSIM({})(same), 1.0, rtol=1e-12)
+
+
+def test_ms_ssim_of_a_large_picture_is_piqs_standard_form(scored):
+    large = replace(
+        scored,
+        target=torch.nn.functional.interpolate(scored.target, size=176),
+        output=torch.nn.functional.interpolate(scored.output, size=176),
+    )
+    a, b = ((x.double() + 1) / 2 for x in (large.output, large.target))
+    expected = piq.multi_scale_ssim(a, b, reduction="none").numpy()
+    np.testing.assert_allclose(MSSSIM({})(large), expected, rtol=1e-6)
+
+
+def test_ms_ssim_of_one_scale_is_ssim(scored):
+    small = replace(scored, target=scored.target[..., :16, :20], output=scored.output[..., :16, :20])
+    a, b = ((x.double() + 1) / 2 for x in (small.output, small.target))
+    expected = piq.ssim(a, b, reduction="none", downsample=False).numpy()
+    np.testing.assert_allclose(MSSSIM({})(small), expected, rtol=1e-6)
+
+
+def test_ms_ssim_falls_with_noise_and_is_per_image(scored):
+    values = MSSSIM({})(scored)
+    assert values.dtype == np.float64 and (np.diff(values) < 0).all()
+    alone = replace(scored, target=scored.target[2:3], output=scored.output[2:3])
+    np.testing.assert_allclose(MSSSIM({})(alone), values[2:3], rtol=1e-12)
+
+
+@pytest.mark.parametrize(("side", "scales"), [(11, 1), (20, 1), (64, 3), (80, 3), (81, 4), (160, 4), (161, 5)])
+def test_scales_that_fit(side, scales):
+    assert scale_weights(side) == (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)[:scales]
+
+
+def test_bad_input_is_refused(scored):
+    with pytest.raises(InvbenchError, match="at least 11 pixels a side, found 10"):
+        scale_weights(10)
+    with pytest.raises(ValueError, match="equal shapes"):
+        MSE({})(replace(scored, output=scored.output[..., :32]))
+
+
+def written_out_ms_ssim(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> float:
+    """MS-SSIM of [H, W, 3] pictures in [0, 1]: the product over scales for each channel, then the mean of channels."""
+    window = np.exp(-(np.arange(-5, 6) ** 2) / (2 * 1.5**2))
+    window = np.outer(window, window) / window.sum() ** 2
+    values = []
+    for x, y in zip(a.transpose(2, 0, 1), b.transpose(2, 0, 1), strict=True):
+        product = 1.0
+        for scale, weight in enumerate(weights):
+            mx, my, xx, yy, xy = (convolve2d(z, window, "valid") for z in (x, y, x * x, y * y, x * y))
+            term = (2 * (xy - mx * my) + 0.03**2) / (xx - mx**2 + yy - my**2 + 0.03**2)
+            if scale == len(weights) - 1:
+                term = term * (2 * mx * my + 0.01**2) / (mx**2 + my**2 + 0.01**2)
+            product *= term.mean() ** weight
+            x, y = (z.reshape(len(z) // 2, 2, -1, 2).mean((1, 3)) for z in (x, y))
+        values.append(product)
+    return float(np.mean(values))
+
+
+def test_ms_ssim_of_64_pixels_uses_the_three_finest_scales(scored, pictures):
+    weights = np.array([0.0448, 0.2856, 0.3001])
+    weights /= weights.sum()
+    expected = [written_out_ms_ssim(a / 255, b / 255, weights) for a, b in zip(*pictures, strict=True)]
+    np.testing.assert_allclose(MSSSIM({})(scored), expected, rtol=1e-6)
