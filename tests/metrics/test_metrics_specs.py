@@ -1,0 +1,50 @@
+"""What holds for every metric that comes with the project."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from bench import registry
+from bench.api import Edit, MissingWeights
+
+SPECS = registry.metrics()
+REAL_WEIGHTS = {"lpips_alex", "lpips_vgg", "id_curricular", "fid_inception", "kid_inception"}
+
+
+def test_the_metrics_of_the_embedded_suite_are_there():
+    embedded = {"mse", "psnr", "ms_ssim", "lpips_proc", "id_proc", "fid_proc", "kid_proc", "domain_iou"}
+    edits = {"age_change", "yaw_change", "id_kept", "background_kept", "truth_mse", "truth_psnr", "truth_lpips_proc"}
+    assert set(SPECS) >= embedded | edits | REAL_WEIGHTS
+
+
+@pytest.mark.parametrize("name", sorted(set(SPECS) - REAL_WEIGHTS))
+def test_values_are_float64_one_an_image_and_alike_in_any_batch(name, scored, networks):
+    spec = SPECS[name]
+    metric = registry.load(spec)({role: networks[role] for role in spec.roles})  # and needs no role beside these
+    masks = [replace(sample, ood_mask=np.ones((64, 64), bool)) for sample in scored.samples]
+    truth = torch.roll(scored.target, 1, 0)
+    truth[..., 20:] = scored.target[..., 20:]
+    full = replace(
+        scored,
+        samples=masks,
+        edit=Edit(spec.edits[0] if spec.edits else "smile", 1.0),
+        inverted=scored.target,
+        truth=truth,
+        state={"domain_mask": torch.linspace(0, 1, 4).reshape(4, 1, 1, 1).expand(4, 1, 8, 8)},
+    )
+    if spec.kind == "set":
+        assert metric.features(scored.output).shape[0] == 4 and metric.minimum > 0
+        return
+    values = metric(full)
+    assert values.dtype == np.float64 and values.shape == (4,) and np.isfinite(values).all()
+    tensors = {name: getattr(full, name)[3:] for name in ("target", "output", "inverted", "truth")}
+    alone = replace(full, samples=masks[3:], state={"domain_mask": full.state["domain_mask"][3:]}, **tensors)
+    np.testing.assert_allclose(metric(alone), values[3:], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", sorted(REAL_WEIGHTS))
+def test_metrics_without_weights_say_so(name, networks):
+    with pytest.raises(MissingWeights, match=f"^weights missing: metric '{name}'"):
+        registry.load(SPECS[name])(networks)
