@@ -1,4 +1,4 @@
-"""Synchronised stage times and peak memory of one call to a method."""
+"""Synchronised stage times and peak memory of one call to a method; where the time of a whole run goes."""
 
 from __future__ import annotations
 
@@ -99,6 +99,32 @@ class StageClock:
         self.rss_peak = max(self.rss_peak, _rss_peak())
         if self.device.type == "cuda":
             self.device_peak = max(self.device_peak, torch.cuda.max_memory_allocated(self.device))
+
+
+class Ledger:
+    """Wall seconds of a run by purpose: ``with ledger.spent("writing"):``. Inner purposes are taken out of outer ones."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._began = time.perf_counter()
+        self._inner = [0.0]
+
+    @contextmanager
+    def spent(self, purpose: str) -> Iterator[None]:
+        began = time.perf_counter()
+        self._inner.append(0.0)
+        try:
+            yield
+        finally:
+            wall = time.perf_counter() - began
+            self.seconds[purpose] = self.seconds.get(purpose, 0.0) + wall - self._inner.pop()
+            self._inner[-1] += wall
+
+    def summary(self) -> dict[str, float]:
+        """Seconds by purpose, ``wall`` since the ledger was opened, and ``overhead``: outside methods and metrics."""
+        wall = time.perf_counter() - self._began
+        overhead = wall - self.seconds.get("methods", 0.0) - self.seconds.get("metrics", 0.0)
+        return {**self.seconds, "wall": wall, "overhead": overhead}
 
 
 def _reset_rss_peak() -> None:
