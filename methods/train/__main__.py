@@ -1,0 +1,65 @@
+"""``python -m methods.train NAME``: train a network of the zoo and export it with its manifest."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from bench.api import InvbenchError
+from methods.train.catalogue import find_recipe, recipes
+
+
+@click.command(epilog="Example: python -m methods.train parser --minutes 5 --threads 1")
+@click.argument("name", required=False)
+@click.option("--minutes", type=click.FloatRange(min=0), help="Budget of wall time; the recipe's own by default.")
+@click.option("--images", type=click.IntRange(min=1), help="Budget in training images instead of minutes.")
+@click.option("--device", default="cpu", show_default=True, help="Torch device, such as cpu or cuda:0.")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of weights and data; the recipe's own by default.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of torch; its own choice by default.")
+@click.option("--fresh", is_flag=True, help="Ignore a checkpoint and start anew.")
+@click.option("--zoo", type=click.Path(path_type=Path, file_okay=False), help="Folder of the weights; methods/zoo by default.")
+@click.option("--list", "list_only", is_flag=True, help="List the recipes.")
+def main(
+    name: str | None,
+    minutes: float | None,
+    images: int | None,
+    device: str,
+    seed: int | None,
+    threads: int | None,
+    fresh: bool,
+    zoo: Path | None,
+    list_only: bool,
+) -> None:
+    """Train the network NAME of the zoo. An interrupted training goes on where its last checkpoint stands."""
+    if list_only:
+        for spec in recipes().values():
+            click.echo(f"{spec.name:20s} {spec.minutes:5.1f} min  {spec.help}")
+        return
+    if name is None:
+        raise click.UsageError("expected the NAME of a recipe; --list shows them")
+    spec = find_recipe(name)
+
+    import torch
+
+    from methods.train.common import ZOO, Budget, fit
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    seed = spec.seed if seed is None else seed
+    budget = Budget(minutes=spec.minutes if minutes is None else minutes, images=images)
+    recipe = spec.build(seed=seed, device=device)
+    path = fit(recipe, name, budget=budget, seed=seed, device=device, zoo=zoo or ZOO, fresh=fresh)
+    manifest = json.loads(path.with_suffix(".json").read_text())
+    click.echo(json.dumps(manifest["validation"], indent=2))
+    click.echo(f"wrote {path} ({manifest['bytes'] / 1e6:.2f} MB)")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except InvbenchError as error:
+        click.echo(f"error: {error}", err=True)
+        sys.exit(2)

@@ -1,0 +1,75 @@
+"""Recipes by name, read from the literal ``RECIPES`` of the modules beside this one without importing them.
+
+``RECIPES = {name: {"minutes": float, "seed": int, "help": str, "options": {...}}}``; one module may train several networks.
+Its class ``Training`` (a :class:`methods.train.common.Recipe`) is built as ``Training(seed=..., device=..., **options)``.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.api import InvbenchError
+
+if TYPE_CHECKING:
+    import torch
+
+    from methods.train.common import Recipe
+
+
+@dataclass(frozen=True)
+class RecipeSpec:
+    """What is known of a recipe without importing it; ``minutes`` is its default budget on one CPU core."""
+
+    name: str
+    module: str
+    minutes: float
+    seed: int
+    help: str
+    options: Mapping[str, Any]
+
+    def build(self, *, seed: int, device: torch.device | str) -> Recipe:
+        """Import the recipe's module and make its networks."""
+        recipe: Recipe = importlib.import_module(self.module).Training(seed=seed, device=device, **self.options)
+        return recipe
+
+
+def recipes(folder: Path | None = None) -> dict[str, RecipeSpec]:
+    """All recipes in ``folder`` (this package), by name. Raises InvbenchError for a malformed or doubly used entry."""
+    found: dict[str, RecipeSpec] = {}
+    for path in sorted((folder or Path(__file__).parent).glob("*.py")):
+        for name, entry in _literal(path).items():
+            if name in found:
+                raise InvbenchError(f"{path}: recipe {name!r} is also in {found[name].module}; expected one recipe a name")
+            try:
+                found[name] = RecipeSpec(name=name, module=f"methods.train.{path.stem}", **{"options": {}, **entry})
+            except TypeError as error:
+                raise InvbenchError(f"{path}: recipe {name!r}: expected minutes, seed, help, options; {error}") from error
+    return found
+
+
+def find_recipe(name: str) -> RecipeSpec:
+    """The recipe ``name``. Raises InvbenchError with the nearest name when there is none."""
+    known = recipes()
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
+    raise InvbenchError(f"no recipe {name!r}{hint}")
+
+
+def _literal(path: Path) -> dict[str, dict[str, Any]]:
+    """The value of the module-level ``RECIPES`` of the file, or an empty mapping."""
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.Assign) and [getattr(target, "id", None) for target in node.targets] == ["RECIPES"]:
+            try:
+                value: dict[str, dict[str, Any]] = ast.literal_eval(node.value)
+            except ValueError as error:
+                raise InvbenchError(f"{path}: RECIPES: expected a literal, found {error}") from error
+            return value
+    return {}

@@ -1,0 +1,328 @@
+"""The training loop that all recipes share: a budget, checkpoints, resume, and the export into the zoo.
+
+A recipe is a class derived from :class:`Recipe`; :func:`fit` trains it. Randomness is a pure function of the recipe's seed and
+the step's number (:func:`step_rng`), so there is no generator state to save and a resumed training draws what an
+undisturbed one would have drawn.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import inspect
+import json
+import math
+import os
+import platform
+import subprocess
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import save as to_safetensors
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from bench.api import InvbenchError
+
+ROOT = Path(__file__).resolve().parents[2]
+ZOO = ROOT / "methods" / "zoo"
+CHECKPOINT_SECONDS = 60.0
+EMA_WARMUP = 10
+
+
+@dataclass(frozen=True)
+class Step:
+    """What one training step reports: images seen, and named losses for the progress bar."""
+
+    images: int
+    losses: Mapping[str, float]
+
+
+class Recipe(ABC):
+    """One network in training. A subclass sets the fields below in ``__init__(self, *, seed, device, ...options)``.
+
+    network     the module that is exported; ``type(network)(**config)`` must build it anew
+    config      plain values (JSON)
+    heads       modules that are trained along and thrown away
+    optimisers  each with its peak learning rates
+    ema         decay per step of the exported running mean of the weights; 0 exports the last weights
+    float32     names of tensors that fp16 cannot hold and which are exported in float32
+    """
+
+    network: nn.Module
+    config: dict[str, Any]
+    heads: nn.Module
+    optimisers: list[torch.optim.Optimizer]
+    ema: float = 0.0
+    float32: tuple[str, ...] = ()
+
+    @abstractmethod
+    def step(self, index: int, progress: float) -> Step:
+        """Training step number ``index``; ``progress`` in [0, 1) is the share of the budget that is used."""
+
+    def finish(self, network: nn.Module) -> None:  # noqa: B027 - most recipes have nothing to finish
+        """Called once with the network to be exported, before :meth:`validate`: calibration, statistics."""
+
+    @abstractmethod
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Figures of ``network`` (in eval mode, on the recipe's device) on held-out data, for the manifest."""
+
+
+@dataclass(frozen=True)
+class Budget:
+    """How long to train: ``minutes`` of wall time, or ``images`` where that is given (the same on every machine)."""
+
+    minutes: float
+    images: int | None = None
+
+    def progress(self, seconds: float, images: int) -> float:
+        """Share of the budget that is used; 1 or more means that it is spent."""
+        total, used = (self.images, images) if self.images is not None else (self.minutes * 60.0, seconds)
+        return used / total if total > 0 else 1.0
+
+
+@dataclass
+class _Position:
+    """Where a training stands. ``seconds`` counts training time only, over all interruptions."""
+
+    index: int = 0
+    images: int = 0
+    seconds: float = 0.0
+
+
+def step_rng(seed: int, index: int, stream: int = 0) -> np.random.Generator:
+    """The random generator of training step ``index``; ``stream`` tells independent uses in one step apart."""
+    return np.random.default_rng([seed, stream, index])
+
+
+def step_generator(seed: int, index: int, stream: int = 0, device: torch.device | str = "cpu") -> torch.Generator:
+    """As :func:`step_rng`, for torch."""
+    generator = torch.Generator(device)
+    return generator.manual_seed(int(step_rng(seed, index, stream).integers(2**62)))
+
+
+def cosine(progress: float, *, warmup: float = 0.03, floor: float = 0.02) -> float:
+    """Factor on the learning rate: linear rise over ``warmup`` of the budget, then half a cosine down to ``floor``."""
+    if progress < warmup:
+        return max(progress / warmup, 0.01)
+    phase = min((progress - warmup) / (1.0 - warmup), 1.0)
+    return floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * phase))
+
+
+def descend(loss: Tensor, optimisers: Iterable[torch.optim.Optimizer], scale: float, *, clip: float | None = None) -> None:
+    """One gradient step of all ``optimisers`` at ``scale`` times their peak rates; ``clip`` bounds each gradient norm.
+
+    Raises FloatingPointError when the loss is not finite, so that broken weights are never checkpointed.
+    """
+    if not torch.isfinite(loss):
+        raise FloatingPointError(f"training diverged: the loss is {loss.item()}")
+    for optimiser in optimisers:
+        optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    for optimiser in optimisers:
+        for group in optimiser.param_groups:
+            group["lr"] = group.setdefault("initial_lr", group["lr"]) * scale
+            if clip is not None:
+                nn.utils.clip_grad_norm_(group["params"], clip)
+        optimiser.step()
+
+
+def fit(
+    recipe: Recipe,
+    name: str,
+    *,
+    budget: Budget,
+    seed: int,
+    device: torch.device | str = "cpu",
+    folder: Path | None = None,
+    zoo: Path = ZOO,
+    fresh: bool = False,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+) -> Path:
+    """Train ``recipe`` until the budget is spent and export it as ``zoo/<name>.safetensors`` with its manifest.
+
+    A checkpoint is written to ``folder`` (``runs/train/<name>``) every ``checkpoint_seconds`` and on interruption; the next call
+    goes on from it unless ``fresh``. A finished training goes on when it is called again with a greater budget.
+    Returns the path of the weights. Raises InvbenchError when the checkpoint belongs to another recipe, seed or shape.
+    """
+    folder = folder or ROOT / "runs" / "train" / name
+    path = folder / "checkpoint.safetensors"
+    identity = {"name": name, "seed": seed, "config": recipe.config}
+    average = copy.deepcopy(recipe.network).requires_grad_(False) if recipe.ema else None
+    position = _Position()
+    if path.exists() and not fresh:
+        position = load_checkpoint(path, recipe, average, identity)
+    saved = time.monotonic()
+    started = saved - position.seconds
+    losses: dict[str, float] = {}
+    recipe.network.train()
+    with tqdm(total=1000, desc=name, bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed}<{remaining}{postfix}") as bar:
+        try:
+            while (progress := budget.progress(position.seconds, position.images)) < 1.0:
+                step = recipe.step(position.index, progress)
+                if average is not None:
+                    update_average(average, recipe.network, decay=recipe.ema, index=position.index)
+                position.index += 1
+                position.images += step.images
+                position.seconds = time.monotonic() - started
+                losses = {key: 0.95 * losses.get(key, value) + 0.05 * value for key, value in step.losses.items()}
+                bar.n = min(int(progress * 1000), 1000)
+                bar.set_postfix({**losses, "images/s": position.images / position.seconds}, refresh=False)
+                bar.update(0)
+                if time.monotonic() - saved > checkpoint_seconds:
+                    save_checkpoint(path, recipe, average, identity, position, losses)
+                    saved = time.monotonic()
+        except KeyboardInterrupt:
+            save_checkpoint(path, recipe, average, identity, position, losses)
+            raise
+        bar.n = 1000
+    if position.index:
+        save_checkpoint(path, recipe, average, identity, position, losses)
+    network = (average if average is not None else recipe.network).eval()
+    recipe.finish(network)
+    record = {
+        "recipe": f"{type(recipe).__module__}:{name}",
+        "commit": git_commit([type(recipe), type(network)]),
+        "seed": seed,
+        "images": position.images,
+        "minutes": round(position.seconds / 60.0, 2),
+        "machine": machine_kind(device),
+        "torch": torch.__version__,
+        "validation": {key: float(f"{value:.5g}") for key, value in recipe.validate(network).items()},
+    }
+    return save_network(zoo / f"{name}.safetensors", network, recipe.config, record, float32=recipe.float32)
+
+
+def update_average(average: nn.Module, network: nn.Module, *, decay: float, index: int) -> None:
+    """Move ``average`` towards ``network``; the decay rises from 0.1 to ``decay`` over the first steps. Buffers are copied."""
+    decay = min(decay, (1 + index) / (EMA_WARMUP + index))
+    with torch.no_grad():
+        for mean, value in zip(average.parameters(), network.parameters(), strict=True):
+            mean.lerp_(value, 1.0 - decay)
+        for mean, value in zip(average.buffers(), network.buffers(), strict=True):
+            mean.copy_(value)
+
+
+def save_checkpoint(
+    path: Path,
+    recipe: Recipe,
+    average: nn.Module | None,
+    identity: Mapping[str, Any],
+    position: _Position,
+    losses: Mapping[str, float],
+) -> None:
+    """Write everything that a resumed training needs into one file, atomically: tensors, and the rest as JSON metadata."""
+    tensors = {f"{part}.{key}": value for part, module in _parts(recipe, average) for key, value in module.state_dict().items()}
+    groups, scalars = [], {}
+    for number, optimiser in enumerate(recipe.optimisers):
+        state = optimiser.state_dict()
+        groups.append(state["param_groups"])
+        for parameter, values in state["state"].items():
+            for key, value in values.items():
+                label = f"optimiser{number}.{parameter}.{key}"
+                (tensors if isinstance(value, Tensor) else scalars)[label] = value
+    rest = {"identity": identity, "position": vars(position), "groups": groups, "scalars": scalars}
+    write_atomic(path, to_safetensors(_own(tensors), {"training": json.dumps(rest)}))
+    with (path.parent / "log.jsonl").open("a") as log:
+        log.write(json.dumps({**vars(position), **losses}) + "\n")
+
+
+def load_checkpoint(path: Path, recipe: Recipe, average: nn.Module | None, identity: Mapping[str, Any]) -> _Position:
+    """Put the state of :func:`save_checkpoint` back. Raises InvbenchError when the file is not of this training."""
+    try:
+        with safe_open(path, "pt") as file:
+            rest = json.loads(file.metadata()["training"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+    except Exception as error:
+        raise InvbenchError(f"{path}: expected a training checkpoint, found {error}; --fresh starts anew") from error
+    expected = json.loads(json.dumps(identity))
+    if rest["identity"] != expected:
+        raise InvbenchError(f"{path}: expected a checkpoint of {expected}, found one of {rest['identity']}; --fresh starts anew")
+    try:
+        for part, module in _parts(recipe, average):
+            module.load_state_dict({key: tensors[f"{part}.{key}"] for key in module.state_dict()})
+    except (KeyError, RuntimeError) as error:
+        raise InvbenchError(f"{path}: does not fit the network of this recipe ({error}); --fresh starts anew") from error
+    for number, (optimiser, groups) in enumerate(zip(recipe.optimisers, rest["groups"], strict=True)):
+        state: dict[int, dict[str, Any]] = {}
+        for label, value in [*tensors.items(), *rest["scalars"].items()]:
+            if label.startswith(f"optimiser{number}."):
+                _, parameter, key = label.split(".", 2)
+                state.setdefault(int(parameter), {})[key] = value
+        optimiser.load_state_dict({"state": state, "param_groups": groups})
+    return _Position(**rest["position"])
+
+
+def save_network(
+    path: Path, module: nn.Module, config: Mapping[str, Any], record: Mapping[str, Any], *, float32: Sequence[str] = ()
+) -> Path:
+    """Export ``module`` in fp16 safetensors with metadata ``config`` (JSON), and ``record`` beside it as ``.json``.
+
+    One metadata key only: safetensors writes several in random order, and equal weights must give equal bytes.
+    ``float32`` names tensors that keep their precision; integers and booleans stay as they are.
+    Raises InvbenchError when a tensor is not finite in its exported precision, and ValueError for an unknown name.
+    """
+    state = module.state_dict()
+    if unknown := set(float32) - set(state):
+        raise ValueError(f"float32: expected names of {sorted(state)}, found {sorted(unknown)}")
+    tensors = {}
+    for key, value in state.items():
+        small = value.half() if value.is_floating_point() and key not in float32 else value
+        if value.is_floating_point() and not torch.isfinite(small).all():
+            raise InvbenchError(f"{path}: tensor {key!r} is not finite as {small.dtype}; it cannot be exported")
+        tensors[key] = small
+    kind = f"{type(module).__module__}:{type(module).__qualname__}"
+    data = to_safetensors(_own(tensors), {"config": json.dumps(dict(config), sort_keys=True)})
+    manifest = {"file": path.name, "class": kind, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), **record}
+    write_atomic(path, data)
+    write_atomic(path.with_suffix(".json"), (json.dumps(manifest, indent=2) + "\n").encode())
+    return path
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write ``data`` to ``path`` so that a reader, or a crash, sees the old file or the new one and nothing between."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def machine_kind(device: torch.device | str) -> str:
+    """The kind of machine in words: the GPU's name, or the CPU's with the number of threads in use."""
+    if torch.device(device).type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return f"{models[0] if models else platform.machine()}, {torch.get_num_threads()} thread(s)"
+
+
+def git_commit(sources: Iterable[type]) -> str:
+    """The commit of the working copy, with ``-modified`` where a file that defines one of ``sources`` differs from it."""
+    files = sorted({inspect.getfile(source) for source in sources})
+    try:
+        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
+        changes = subprocess.run(["git", "status", "--porcelain", "--", *files], cwd=ROOT, capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return head.stdout.strip() + ("-modified" if changes.stdout.strip() else "")
+
+
+def _parts(recipe: Recipe, average: nn.Module | None) -> list[tuple[str, nn.Module]]:
+    parts = [("network", recipe.network), ("heads", recipe.heads)]
+    return parts if average is None else [*parts, ("average", average)]
+
+
+def _own(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous copies on the CPU: safetensors refuses tensors that share memory."""
+    return {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
