@@ -276,9 +276,9 @@ class Synthesis(nn.Module):
 class Generator(nn.Module):
     """Mapping and synthesis; `mean_latent` [D], `num_ws` L = 2 log2(resolution) - 2, `resolution`, `w_dim`."""
 
-    def __init__(self, config: GeneratorConfig) -> None:
+    def __init__(self, config: GeneratorConfig | Mapping[str, Any]) -> None:
         super().__init__()
-        self.config = config
+        self.config = config = config if isinstance(config, GeneratorConfig) else GeneratorConfig(**config)
         self.resolution, self.num_ws = config.resolution, config.num_ws
         self.z_dim, self.w_dim = config.z_dim, config.w_dim
         self.mapping = Mapper(config)
@@ -288,6 +288,11 @@ class Generator(nn.Module):
     def mean_latent(self) -> Tensor:
         """The mean latent [D]."""
         return self.mapping.w_avg
+
+    @property
+    def noise_resolutions(self) -> dict[str, int]:
+        """Convolution -> height and width r of its noise map [N,1,r,r]."""
+        return {layer: res for layer, (_, res, _) in self.synthesis.feature_shape.items()}
 
     def forward(
         self, z: Tensor, *, truncation: float = 1.0, noise: str = "const", generator: torch.Generator | None = None

@@ -1,0 +1,224 @@
+"""Domain-specific hybrid refinement: weights tuned for the part of a picture that lies in the generator's domain, a stored
+feature for the part that does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from skimage.segmentation import slic
+from torch import Tensor
+
+from bench.api import Clock, Edit, Inversion, InvbenchError
+from methods.batching import PerImageAdam
+from methods.losses import region_mean
+from methods.nets.stylegan2 import FeatureEdit
+from methods.projection import project
+
+SPEC = {
+    "id": "dhr",
+    "class": "DHR",
+    "title": "DHR",
+    "family": "hybrid",
+    "paper": "Cao et al., What Decreases Editing Capability? Domain-Specific Hybrid Refinement for Improved GAN Inversion",
+    "venue": "WACV 2024",
+    "roles": ["generator", "latent_stats", "perceptual_vgg", "perceptual_alex", "encoder_e4e", "parser", "directions"],
+    "options": {
+        "coarse_steps": {"default": 40, "unit": "steps", "help": "projection steps of the coarse inversion in W"},
+        "coarse_lr": {"default": 0.1, "unit": "per step", "help": "peak learning rate of the coarse inversion"},
+        "segments": {"default": 200, "unit": "superpixels", "help": "SLIC superpixels asked for"},
+        "compactness": {"default": 30.0, "unit": "", "help": "SLIC compactness"},
+        "sigma": {"default": 1.0, "unit": "pixels", "help": "smoothing before SLIC"},
+        "outside": {
+            "default": ["background", "cloth", "hat", "ear_r", "neck_l"],
+            "unit": "",
+            "help": "parsing classes that are out-of-domain whatever the error (the last two: earring and necklace)",
+        },
+        "face": {"default": ["skin"], "unit": "", "help": "parsing classes under threshold_face"},
+        "parts": {
+            "default": ["l_ear", "r_ear", "l_brow", "r_brow", "l_eye", "r_eye", "nose", "mouth", "u_lip", "l_lip"],
+            "unit": "",
+            "help": "parsing classes under threshold_parts",
+        },
+        "threshold_face": {"default": 0.7, "unit": "LPIPS", "help": "error under which a superpixel of the face is in-domain"},
+        "threshold_parts": {"default": 0.8, "unit": "LPIPS", "help": "the same for the parts of the face"},
+        "threshold_rest": {"default": 0.6, "unit": "LPIPS", "help": "the same for all other classes"},
+        "feature_resolution": {"default": 128, "unit": "pixels", "help": "resolution of the block whose output is stored"},
+        "feature_steps": {"default": 100, "unit": "steps", "help": "steps of the feature"},
+        "feature_lr": {"default": 0.09, "unit": "per step", "help": "learning rate of the feature"},
+        "weight_steps": {"default": 50, "unit": "steps", "help": "the first of these steps also tune the weights"},
+        "weight_lr": {"default": 1.5e-3, "unit": "per step", "help": "learning rate of the weights"},
+        "lambda_lpips": {"default": 1.0, "unit": "", "help": "weight of the perceptual loss in either region"},
+        "lambda_mse": {"default": 1.0, "unit": "", "help": "weight of the pixel loss in either region"},
+        "seed": {"default": 0, "unit": "", "help": "seeds the coarse inversion"},
+    },
+    "presets": {"released": {}, "paper": {"threshold_rest": 0.7}},
+    "summary": "Starts from e4e. Preset released: caopulan/GANInverter, whose third threshold, 0.6, the paper does not name.",
+}
+
+
+class DHR:
+    def __init__(
+        self,
+        networks,
+        *,
+        coarse_steps: int,
+        coarse_lr: float,
+        segments: int,
+        compactness: float,
+        sigma: float,
+        outside: Sequence[str],
+        face: Sequence[str],
+        parts: Sequence[str],
+        threshold_face: float,
+        threshold_parts: float,
+        threshold_rest: float,
+        feature_resolution: int,
+        feature_steps: int,
+        feature_lr: float,
+        weight_steps: int,
+        weight_lr: float,
+        lambda_lpips: float,
+        lambda_mse: float,
+        seed: int,
+    ):
+        self.networks = networks
+        self.generator = networks["generator"]
+        self.perceptual = networks["perceptual_alex"]
+        if feature_resolution >= self.generator.resolution:
+            raise InvbenchError(
+                f"dhr.feature_resolution: expected less than the generator's {self.generator.resolution}, found {feature_resolution}"
+            )
+        self.coarse_steps, self.coarse_lr = coarse_steps, coarse_lr
+        self.segments, self.compactness, self.sigma = segments, compactness, sigma
+        self.position = f"b{feature_resolution}.conv1"
+        self.feature_resolution = feature_resolution
+        self.feature_steps, self.feature_lr = feature_steps, feature_lr
+        self.weight_steps, self.weight_lr = weight_steps, weight_lr
+        self.lambda_lpips, self.lambda_mse = lambda_lpips, lambda_mse
+        self.seed = seed
+
+        classes = networks["parser"].classes
+        for name in (*outside, *face, *parts):
+            if name not in classes:
+                raise InvbenchError(f"dhr: {name!r} is no class of the parser ({', '.join(classes)})")
+        self.outside = [classes.index(name) for name in outside]
+        thresholds = {name: threshold_parts for name in parts} | {name: threshold_face for name in face}
+        self.thresholds = np.array([thresholds.get(name, threshold_rest) for name in classes])
+
+    def invert(self, images: Tensor, clock: Clock) -> Inversion:
+        with clock.stage("encode"), torch.no_grad():
+            latents = self.networks["encoder_e4e"](images)
+        with clock.stage("segment"):
+            domain = self._segment(images)
+        with clock.stage("refine"):
+            feature, weights = self._refine(images, latents, domain)
+        state = {f"weights.{name}": value for name, value in weights.items()} | {"feature": feature, "domain_mask": domain}
+        with clock.stage("synthesise"), torch.no_grad():
+            output = self._synthesise(latents, state)
+        return Inversion(latents, output, state)
+
+    def edit(self, inversion: Inversion, edit: Edit, clock: Clock) -> Tensor:
+        with clock.stage("edit"), torch.no_grad():
+            return self._synthesise(self.networks["directions"].move(inversion.latents, edit), inversion.state)
+
+    def max_batch(self, memory: int) -> int:
+        return self.generator.max_batch(memory, per_image_weights=True)
+
+    def _synthesise(self, latents: Tensor, state) -> Tensor:
+        weights = {name.removeprefix("weights."): value for name, value in state.items() if name.startswith("weights.")}
+        pasted = FeatureEdit.blend(state["feature"], self._at_feature(state["domain_mask"]))
+        return self.generator.synthesis(latents, weights=weights, features={self.position: pasted})
+
+    def _at_feature(self, domain: Tensor) -> Tensor:
+        """The domain mask [N, 1, H, W] at the feature's resolution; soft at its borders."""
+        return F.adaptive_avg_pool2d(domain, self.feature_resolution)
+
+    # ---- domain-specific segmentation (section 3.2 of the paper)
+
+    def _segment(self, images: Tensor) -> Tensor:
+        """Domain mask [N, 1, H, W]: 1 = in-domain, where a coarse inversion errs little and the parser sees no extras."""
+        coarse = project(
+            self.generator,
+            images,
+            latent_stats=self.networks["latent_stats"],
+            perceptual=self.networks["perceptual_vgg"],
+            space="w",
+            steps=self.coarse_steps,
+            lr=self.coarse_lr,
+            seed=self.seed,
+        )
+        with torch.no_grad():
+            errors = self.networks["perceptual_vgg"].maps(coarse.last_images, images)
+            size = images.shape[-2:]
+            # Nearest: a superpixel's mean is taken over the cells of each map that it covers.
+            errors = [F.interpolate(e, size=size, mode="nearest")[:, 0].double().cpu().numpy() for e in errors]
+            scores = self.networks["parser"](images).softmax(1)
+        pictures = ((images.movedim(1, 3) + 1) * 127.5).round().clamp(0, 255).byte().cpu().numpy()
+        scores_np = scores.double().cpu().numpy()
+        masks = [
+            self._in_domain(picture, [e[i] for e in errors], scores_np[i]) for i, picture in enumerate(pictures)
+        ]
+        by_error = torch.from_numpy(np.stack(masks)).to(images)[:, None]
+        by_parsing = (scores[:, self.outside].sum(1, keepdim=True) < 0.5).to(images)
+        return by_error * by_parsing
+
+    def _in_domain(self, picture: np.ndarray, errors: list[np.ndarray], scores: np.ndarray) -> np.ndarray:
+        """Superpixels [H, W] whose error, summed over the perceptual layers, stays under the threshold of their class."""
+        labels = slic(
+            picture[..., ::-1],  # the released code hands SLIC a BGR picture
+            n_segments=self.segments,
+            compactness=self.compactness,
+            sigma=self.sigma,
+            start_label=0,
+            channel_axis=2,
+        ).ravel()
+        area = np.maximum(np.bincount(labels), 1)
+        error = sum(np.bincount(labels, weights=e.ravel()) / area for e in errors)
+        votes = np.stack([np.bincount(labels, weights=s.ravel()) for s in scores])
+        return (error < self.thresholds[votes.argmax(0)])[labels].reshape(picture.shape[:2])
+
+    # ---- hybrid modulation refinement (section 3.3 of the paper)
+
+    def _refine(self, images: Tensor, latents: Tensor, domain: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        """The feature [N, C, r, r], moved by the out-of-domain loss, and the weights, moved by the in-domain loss.
+
+        Both losses come from the same forward pass, made before either step.
+        """
+        with torch.no_grad():
+            _, features = self.generator.synthesis(latents, return_features=[self.position])
+        feature = PerImageAdam({"feature": features[self.position]}, self.feature_lr)
+        weights = PerImageAdam(self.generator.per_image_parameters(images.shape[0]), self.weight_lr)
+        pooled = self._at_feature(domain)
+        free, tuned = feature.parameters["feature"], list(weights.parameters.values())
+        current = weights.parameters
+        for step in range(self.feature_steps):
+            tuning = step < self.weight_steps
+            if step == self.weight_steps:
+                current = weights.result()
+            blended = {self.position: FeatureEdit.blend(free, pooled)}
+            output = self.generator.synthesis(latents, features=blended, weights=current)
+            inside, outside = self._region_losses(output, images, domain, pooled)
+            (free.grad,) = torch.autograd.grad(outside.sum(), [free], retain_graph=tuning)
+            if tuning:
+                gradients = torch.autograd.grad(inside.sum(), tuned, allow_unused=True)
+                for parameter, gradient in zip(tuned, gradients, strict=True):
+                    parameter.grad = gradient
+                weights.step()
+            feature.step()
+        return feature.result()["feature"], weights.result()
+
+    def _region_losses(self, output: Tensor, images: Tensor, domain: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
+        """Equations 6 and 7 of the paper -> in-domain [N], out-of-domain [N].
+
+        The perceptual maps are weighed by the soft mask of the feature, the pixels by the full-size one, as released.
+        """
+        maps = self.perceptual.maps(output, images)
+        squared = (output - images).square()
+        losses = []
+        for full, soft in ((domain, pooled), (1 - domain, 1 - pooled)):
+            perceptual = sum(region_mean(m, F.interpolate(soft, size=m.shape[-2:], mode="nearest")) for m in maps)
+            losses.append(self.lambda_lpips * perceptual + self.lambda_mse * region_mean(squared, full))
+        return losses[0], losses[1]

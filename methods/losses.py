@@ -1,0 +1,90 @@
+"""Losses and schedules that several methods share. Every loss is one value an image, [N]."""
+
+from __future__ import annotations
+
+import math
+from typing import Protocol
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class PerceptualNetwork(Protocol):
+    """An LPIPS network (Zhang et al. 2018): channel-weighted squared differences of unit-normalised features."""
+
+    def distance(self, a: Tensor, b: Tensor) -> Tensor:
+        """[N, 3, H, W] twice, in [-1, 1] -> [N]."""
+
+    def maps(self, a: Tensor, b: Tensor) -> list[Tensor]:
+        """The distance before spatial averaging: one [N, 1, h, w] for each layer."""
+
+
+def mse(a: Tensor, b: Tensor) -> Tensor:
+    """Mean squared error of images [N, 3, H, W] in [-1, 1], mean over C, H, W -> [N]."""
+    return (a - b).square().flatten(1).mean(1)
+
+
+def at_most(images: Tensor, size: int) -> Tensor:
+    """Area-resizes images [N, 3, H, W] down to ``size`` pixels when they are larger (NVlabs projector, SAM)."""
+    return F.interpolate(images, size=(size, size), mode="area") if images.shape[-1] > size else images
+
+
+def noise_regulariser(noise_maps: list[Tensor]) -> Tensor:
+    """Autocorrelation of noise maps [N, 1, r, r] with their one-pixel shifts, over a pyramid down to 8x8 -> [N].
+
+    Karras et al. 2020 (StyleGAN2), appendix on projection; NVlabs/stylegan2-ada-pytorch, projector.
+    """
+    total = noise_maps[0].new_zeros(noise_maps[0].shape[0])
+    for noise in noise_maps:
+        while True:
+            for axis in (2, 3):
+                total = total + (noise * noise.roll(1, axis)).flatten(1).mean(1).square()
+            if noise.shape[-1] <= 8:
+                break
+            noise = F.avg_pool2d(noise, 2)
+    return total
+
+
+def normalise_noise(noise_maps: list[Tensor]) -> None:
+    """Brings every map [N, 1, r, r] back to zero mean and unit mean square, each image by itself, in place."""
+    with torch.no_grad():
+        for noise in noise_maps:
+            noise -= noise.mean((1, 2, 3), keepdim=True)
+            noise *= noise.square().mean((1, 2, 3), keepdim=True).rsqrt()
+
+
+def ramp(progress: float, *, up: float = 0.05, down: float = 0.25) -> float:
+    """Factor of the learning rate at ``progress`` in [0, 1): linear rise over ``up``, cosine fall over the last ``down``.
+
+    Karras et al. 2020, appendix on projection.
+    """
+    fall = 0.5 - 0.5 * math.cos(math.pi * min(1.0, (1 - progress) / down))
+    return fall * min(1.0, progress / up)
+
+
+def leaky_inverse(latents: Tensor) -> Tensor:
+    """Undoes the mapping network's last leaky ReLU (slope 0.2), up to its gain: random latents become near Gaussian.
+
+    Wulff and Torralba 2020, "Improving inversion and generation diversity in StyleGAN using a Gaussianized latent space".
+    """
+    return F.leaky_relu(latents, 5.0)
+
+
+def gaussian_prior(latents: Tensor, mean: Tensor, precision: Tensor) -> Tensor:
+    """Sum over the L latents [N, L, D] of their squared Mahalanobis distance after :func:`leaky_inverse` -> [N].
+
+    ``mean`` [D] and ``precision`` [D, D] as in adobe-research/sam_inversion.
+    """
+    offset = leaky_inverse(latents) - mean
+    return torch.einsum("nld,de,nle->n", offset, precision, offset)
+
+
+def region_mean(error: Tensor, region: Tensor) -> Tensor:
+    """Sum of ``error`` [N, C, h, w] over ``region`` [N, 1, h, w], divided by the region's area -> [N]; 0 where it is empty.
+
+    The channel axis is summed, not averaged, as caopulan/GANInverter does: over RGB this is three times the usual mean.
+    """
+    area = region.flatten(1).sum(1)
+    total = (error * region).flatten(1).sum(1)
+    return torch.where(area > 0, total / area.clamp_min(1e-8), torch.zeros_like(total))

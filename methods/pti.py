@@ -1,0 +1,134 @@
+"""Pivotal Tuning Inversion: find a pivot, then tune the generator's weights around it, for every image its own."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bench.api import Clock, Edit, Inversion
+from methods.batching import PerImageAdam, image_generators, randn
+from methods.losses import mse
+from methods.projection import project
+
+SPEC = {
+    "id": "pti",
+    "class": "PTI",
+    "title": "PTI",
+    "family": "weights",
+    "paper": "Roich et al., Pivotal Tuning for Latent-based Editing of Real Images",
+    "venue": "ACM TOG 2022",
+    "roles": ["generator", "latent_stats", "perceptual_vgg", "perceptual_alex", "encoder_e4e", "directions"],
+    "options": {
+        "pivot": {"default": "w", "unit": "", "help": '"w": projection into W; "encoder": the e4e latents in W+'},
+        "pivot_steps": {"default": 450, "unit": "steps", "help": "projection steps, for pivot w"},
+        "pivot_lr": {"default": 0.01, "unit": "per step", "help": "peak learning rate of the projection"},
+        "steps": {"default": 350, "unit": "steps", "help": "tuning steps at most"},
+        "lr": {"default": 3e-4, "unit": "per step", "help": "learning rate of the tuning"},
+        "lpips_stop": {"default": 0.06, "unit": "LPIPS", "help": "an image is finished when its LPIPS falls to this"},
+        "lambda_mse": {"default": 1.0, "unit": "", "help": "weight of the pixel loss"},
+        "lambda_lpips": {"default": 1.0, "unit": "", "help": "weight of the perceptual loss"},
+        "locality": {"default": False, "unit": "", "help": "regularise the tuned generator around the pivot"},
+        "locality_alpha": {"default": 30.0, "unit": "W+ distance", "help": "how far from the pivot it is regularised"},
+        "locality_lambda": {"default": 0.1, "unit": "", "help": "weight of the locality regulariser"},
+        "seed": {"default": 0, "unit": "", "help": "seeds the projection and the regulariser's samples"},
+    },
+    "presets": {"paper": {"pivot_lr": 5e-3, "locality": True}, "released": {}},
+    "summary": "Preset released: danielroich/PTI, whose projector peaks at 0.01 whatever is configured, and whose locality "
+    "regulariser is off for single images.",
+}
+
+TRUNCATION = 0.5  # of the latents sampled by the locality regulariser
+
+
+class PTI:
+    def __init__(
+        self,
+        networks,
+        *,
+        pivot: str,
+        pivot_steps: int,
+        pivot_lr: float,
+        steps: int,
+        lr: float,
+        lpips_stop: float,
+        lambda_mse: float,
+        lambda_lpips: float,
+        locality: bool,
+        locality_alpha: float,
+        locality_lambda: float,
+        seed: int,
+    ):
+        if pivot not in ("w", "encoder"):
+            raise ValueError(f'pti.pivot: expected "w" or "encoder", found {pivot!r}')
+        self.networks = networks
+        self.generator = networks["generator"]
+        self.perceptual = networks["perceptual_alex"]
+        self.pivot, self.pivot_steps, self.pivot_lr = pivot, pivot_steps, pivot_lr
+        self.steps, self.lr, self.lpips_stop = steps, lr, lpips_stop
+        self.lambda_mse, self.lambda_lpips = lambda_mse, lambda_lpips
+        self.locality, self.locality_alpha, self.locality_lambda = locality, locality_alpha, locality_lambda
+        self.seed = seed
+
+    def invert(self, images: Tensor, clock: Clock) -> Inversion:
+        latents = self._find_pivot(images, clock)
+        with clock.stage("refine"):
+            weights = self._tune(images, latents)
+        with clock.stage("synthesise"), torch.no_grad():
+            output = self.generator.synthesis(latents, weights=weights)
+        return Inversion(latents, output, weights)
+
+    def edit(self, inversion: Inversion, edit: Edit, clock: Clock) -> Tensor:
+        with clock.stage("edit"), torch.no_grad():
+            latents = self.networks["directions"].move(inversion.latents, edit)
+            return self.generator.synthesis(latents, weights=inversion.state)
+
+    def max_batch(self, memory: int) -> int:
+        return self.generator.max_batch(memory, per_image_weights=True)
+
+    def _find_pivot(self, images: Tensor, clock: Clock) -> Tensor:
+        """[N, L, D]. The projector's noise maps are thrown away: the tuning starts from the stored noise."""
+        if self.pivot == "encoder":
+            with clock.stage("encode"), torch.no_grad():
+                return self.networks["encoder_e4e"](images)
+        with clock.stage("optimise"):
+            return project(
+                self.generator,
+                images,
+                latent_stats=self.networks["latent_stats"],
+                perceptual=self.networks["perceptual_vgg"],
+                space="w",
+                steps=self.pivot_steps,
+                lr=self.pivot_lr,
+                seed=self.seed,
+            ).latents
+
+    def _tune(self, images: Tensor, latents: Tensor) -> dict[str, Tensor]:
+        """Equation 3 of the paper, every image on weights of its own; a finished image leaves the batch."""
+        adam = PerImageAdam(self.generator.per_image_parameters(images.shape[0]), self.lr)
+        draws = image_generators(images, self.seed + 1)
+        for _ in range(self.steps):
+            output = self.generator.synthesis(latents[adam.kept], weights=adam.parameters)
+            distance = self.perceptual.distance(output, images[adam.kept])
+            done = distance.detach() <= self.lpips_stop
+            if done.all():
+                break
+            loss = self.lambda_mse * mse(output, images[adam.kept]) + self.lambda_lpips * distance
+            if self.locality:
+                loss = loss + self.locality_lambda * self._locality(latents[adam.kept], adam, draws)
+            adam.zero_grad()
+            loss[~done].sum().backward()
+            adam.retire(done)
+            adam.step()
+        return adam.result()
+
+    def _locality(self, latents: Tensor, adam: PerImageAdam, draws: list[torch.Generator]) -> Tensor:
+        """Section 3.3 of the paper: near the pivot, the tuned generator shall draw what the original one draws -> [N]."""
+        z = randn([draws[i] for i in adam.kept.tolist()], self.generator.z_dim, like=latents)
+        with torch.no_grad():
+            mean = self.generator.mean_latent
+            sampled = mean + TRUNCATION * (self.generator.mapping(z) - mean)
+            offset = sampled[:, None] - latents
+            near = latents + self.locality_alpha * offset / offset.flatten(1).norm(dim=1)[:, None, None]
+            before = self.generator.synthesis(near, noise="none")
+        after = self.generator.synthesis(near, noise="none", weights=adam.parameters)
+        return self.lambda_mse * mse(after, before) + self.lambda_lpips * self.perceptual.distance(after, before)

@@ -1,0 +1,189 @@
+"""Spatially-adaptive multilayer inversion: every segment of the image in the most editable space that can express it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bench.api import Clock, Edit, Inversion, InvbenchError
+from methods.batching import PerImageAdam
+from methods.losses import at_most, gaussian_prior, mse, ramp
+from methods.nets.stylegan2 import FeatureEdit
+
+SPEC = {
+    "id": "sam",
+    "class": "SAM",
+    "title": "SAM",
+    "family": "features",
+    "paper": "Parmar et al., Spatially-Adaptive Multilayer Selection for GAN Inversion and Editing",
+    "venue": "CVPR 2022",
+    "roles": ["generator", "latent_stats", "perceptual_vgg", "encoder_e4e", "parser", "invertibility", "directions"],
+    "options": {
+        "spaces": {
+            "default": ["F4", "F6", "F8", "F10"],
+            "unit": "",
+            "help": "feature spaces beside W+, from the most to the least editable; F4 is the feature after the 16x16 "
+            "block, F6 after 32x32, F8 after 64x64, F10 after 128x128",
+        },
+        "threshold": {"default": 0.225, "unit": "LPIPS", "help": "highest predicted error at which a space may be used"},
+        "fused": {
+            "default": ["skin", "l_brow", "r_brow", "l_eye", "r_eye", "l_ear", "r_ear", "nose", "mouth", "u_lip", "l_lip"],
+            "unit": "",
+            "help": "parsing classes that are one segment",
+        },
+        "steps": {"default": 1001, "unit": "steps", "help": "optimisation steps"},
+        "lr": {"default": 0.05, "unit": "per step", "help": "peak learning rate of Adam"},
+        "lambda_mse": {"default": 1.0, "unit": "", "help": "weight of the pixel loss"},
+        "lambda_lpips": {"default": 1.0, "unit": "", "help": "weight of the perceptual loss"},
+        "lambda_prior": {"default": 1e-8, "unit": "", "help": "weight of the Gaussian prior on the latents"},
+        "lambda_delta": {"default": 1e-3, "unit": "", "help": "weight of the distance of the layers' latents from the first layer's"},
+        "lambda_feature": {"default": 5.0, "unit": "", "help": "weight of the mean squared feature offset"},
+        "squared_delta": {"default": False, "unit": "", "help": "square the latents' distance, as the paper prints it"},
+        "soft_masks": {"default": True, "unit": "", "help": "masks resized softly, else binary"},
+    },
+    "presets": {"paper": {"squared_delta": True, "soft_masks": False}, "released": {}},
+    "summary": "The optimisation variant. Noise is the stored one; the released code draws new noise at every forward pass, "
+    "so that its results cannot be repeated.",
+}
+
+BLOCKS = {"F4": 16, "F6": 32, "F8": 64, "F10": 128}  # space -> resolution of the block it follows
+
+
+class SAM:
+    def __init__(
+        self,
+        networks,
+        *,
+        spaces: Sequence[str],
+        threshold: float,
+        fused: Sequence[str],
+        steps: int,
+        lr: float,
+        lambda_mse: float,
+        lambda_lpips: float,
+        lambda_prior: float,
+        lambda_delta: float,
+        lambda_feature: float,
+        squared_delta: bool,
+        soft_masks: bool,
+    ):
+        self.networks = networks
+        self.generator = networks["generator"]
+        for space in spaces:
+            if space not in BLOCKS:
+                raise InvbenchError(f"sam.spaces: expected some of {', '.join(BLOCKS)}, found {space!r}")
+            if BLOCKS[space] >= self.generator.resolution:
+                raise InvbenchError(
+                    f"sam.spaces: {space} follows the {BLOCKS[space]}x{BLOCKS[space]} block, after which a generator of "
+                    f"{self.generator.resolution}x{self.generator.resolution} has no layer left"
+                )
+        unknown = [name for name in fused if name not in networks["parser"].classes]
+        if unknown:
+            raise InvbenchError(f"sam.fused: {unknown[0]!r} is no class of the parser ({', '.join(networks['parser'].classes)})")
+        self.spaces, self.threshold, self.fused = tuple(spaces), threshold, tuple(fused)
+        self.steps, self.lr = steps, lr
+        self.lambda_mse, self.lambda_lpips = lambda_mse, lambda_lpips
+        self.lambda_prior, self.lambda_delta, self.lambda_feature = lambda_prior, lambda_delta, lambda_feature
+        self.squared_delta, self.soft_masks = squared_delta, soft_masks
+
+    def invert(self, images: Tensor, clock: Clock) -> Inversion:
+        with clock.stage("encode"), torch.no_grad():
+            start = self.networks["encoder_e4e"](images)
+        with clock.stage("segment"), torch.no_grad():
+            masks = self._choose_spaces(images)
+        with clock.stage("optimise"):
+            found = self._optimise(images, start, masks)
+        latents = found.pop("latents")
+        with clock.stage("synthesise"), torch.no_grad():
+            output = self.generator.synthesis(latents, features=self._added(found, masks))
+        state = {f"mask.{space}": mask for space, mask in masks.items()} | found
+        state["domain_mask"] = 1 - self._full_size(masks, images.shape[-1]).amax(1, keepdim=True)
+        return Inversion(latents, output, state)
+
+    def edit(self, inversion: Inversion, edit: Edit, clock: Clock) -> Tensor:
+        """Section 3.4 of the paper: a segment of space F keeps the features that the unedited latents give up to there."""
+        masks = {space: inversion.state[f"mask.{space}"] for space in self.spaces}
+        offsets = {space: inversion.state[space] for space in self.spaces}
+        with clock.stage("edit"), torch.no_grad():
+            positions = [self._position(space) for space in self.spaces]
+            _, features = self.generator.synthesis(
+                inversion.latents, features=self._added(offsets, masks), return_features=positions
+            )
+            pasted = {p: FeatureEdit.blend(features[p], 1 - masks[s]) for s, p in zip(self.spaces, positions, strict=True)}
+            return self.generator.synthesis(self.networks["directions"].move(inversion.latents, edit), features=pasted)
+
+    def max_batch(self, memory: int) -> int:
+        return self.generator.max_batch(memory)
+
+    def _position(self, space: str) -> str:
+        """After the whole block, whose ToRGB still reads the feature as it was."""
+        return f"b{BLOCKS[space]}.conv1"
+
+    def _added(self, offsets: dict[str, Tensor], masks: dict[str, Tensor]) -> dict[str, FeatureEdit]:
+        return {self._position(space): FeatureEdit.add(offsets[space], masks[space]) for space in self.spaces}
+
+    def _choose_spaces(self, images: Tensor) -> dict[str, Tensor]:
+        """Masks [N, 1, r, r] of the feature spaces; what none of them claims is inverted in W+.
+
+        In each segment of the parsing, the mean predicted error of each space is compared with the threshold; the most
+        editable space that stays below it is taken, else the last. (The paper's text compares "invertibility" from above;
+        its networks, and its code, predict error.)
+        """
+        errors = self.networks["invertibility"](images)
+        errors = torch.cat([errors[space] for space in ("W+", *self.spaces)], dim=1)
+        segments = self._segments(images)
+        area = segments.flatten(2).sum(2)
+        means = torch.einsum("nchw,nkhw->nck", segments, errors) / area.clamp_min(1)[..., None]
+        allowed = means <= self.threshold
+        allowed[..., -1] = True
+        chosen = F.one_hot(allowed.float().argmax(2), len(self.spaces) + 1).to(segments)
+        by_space = torch.einsum("nchw,nck->nkhw", segments, chosen)[:, 1:]
+        masks = {}
+        for index, space in enumerate(self.spaces):
+            size = (BLOCKS[space], BLOCKS[space])
+            mask = F.interpolate(by_space[:, index, None], size=size, mode="bilinear", antialias=True).clamp(0, 1)
+            masks[space] = mask if self.soft_masks else (mask >= 0.5).to(mask)
+        return masks
+
+    def _segments(self, images: Tensor) -> Tensor:
+        """One-hot segments [N, C, H, W]: the parsing's classes, those in ``fused`` joined."""
+        parser = self.networks["parser"]
+        classes = parser(images).argmax(1)
+        one_hot = F.one_hot(classes, len(parser.classes)).movedim(3, 1).to(images)
+        fused = [parser.classes.index(name) for name in self.fused]
+        rest = [i for i in range(len(parser.classes)) if i not in fused]
+        return torch.cat([one_hot[:, fused].sum(1, keepdim=True), one_hot[:, rest]], dim=1)
+
+    def _full_size(self, masks: dict[str, Tensor], size: int) -> Tensor:
+        return torch.cat([F.interpolate(mask, size=(size, size), mode="nearest") for mask in masks.values()], dim=1)
+
+    def _optimise(self, images: Tensor, start: Tensor, masks: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Latents and all feature offsets together -> "latents" [N, L, D] and one [N, C, r, r] for each space."""
+        stats = self.networks["latent_stats"]
+        target = at_most(images, 256)
+        channels = self.generator.channels
+        offsets = {s: images.new_zeros(len(images), channels[BLOCKS[s]], BLOCKS[s], BLOCKS[s]) for s in self.spaces}
+        adam = PerImageAdam({"latents": start, **offsets}, self.lr)
+        free = adam.parameters
+        for step in range(self.steps):
+            adam.lr = self.lr * ramp(step / self.steps)
+            output = self.generator.synthesis(free["latents"], features=self._added(free, masks))
+            output = at_most(output, 256).clamp(-1, 1)
+            loss = self.lambda_mse * mse(output, target)
+            loss = loss + self.lambda_lpips * self.networks["perceptual_vgg"].distance(output, target)
+            loss = loss + self.lambda_prior * gaussian_prior(free["latents"], stats.prior_mean, stats.prior_precision)
+            loss = loss + self.lambda_delta * self._delta(free["latents"])
+            for space in self.spaces:
+                loss = loss + self.lambda_feature * free[space].square().flatten(1).mean(1)
+            adam.zero_grad()
+            loss.sum().backward()
+            adam.step()
+        return adam.result()
+
+    def _delta(self, latents: Tensor) -> Tensor:
+        """Distance of the later layers' latents from the first layer's, summed over layers -> [N]."""
+        distance = (latents[:, 1:] - latents[:, :1]).norm(dim=2)
+        return (distance.square() if self.squared_delta else distance).sum(1)

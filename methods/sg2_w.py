@@ -1,0 +1,63 @@
+"""StyleGAN2 projection in W, the method of the StyleGAN2 paper itself."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bench.api import Clock, Edit, Inversion
+from methods.projection import project
+
+SPEC = {
+    "id": "sg2_w",
+    "class": "SG2W",
+    "title": "StyleGAN2 W",
+    "family": "optimisation",
+    "paper": "Karras et al., Analyzing and Improving the Image Quality of StyleGAN, appendix D",
+    "venue": "CVPR 2020",
+    "roles": ["generator", "latent_stats", "perceptual_vgg", "directions"],
+    "options": {
+        "steps": {"default": 1000, "unit": "steps", "help": "projection steps"},
+        "lr": {"default": 0.1, "unit": "per step", "help": "peak learning rate of Adam"},
+        "seed": {"default": 0, "unit": "", "help": "seeds the noise maps and the jitter of the latent"},
+    },
+    "presets": {"paper": {}, "released": {"steps": 600, "lr": 0.01}},
+    "summary": "One latent code and the noise maps optimised for a perceptual loss. Preset released: the baseline of "
+    "danielroich/PTI, 600 steps at 0.01.",
+}
+
+
+class SG2W:
+    space = "w"
+
+    def __init__(self, networks, *, steps: int, lr: float, seed: int):
+        self.generator = networks["generator"]
+        self.latent_stats = networks["latent_stats"]
+        self.perceptual = networks["perceptual_vgg"]
+        self.directions = networks["directions"]
+        self.steps, self.lr, self.seed = steps, lr, seed
+
+    def invert(self, images: Tensor, clock: Clock) -> Inversion:
+        with clock.stage("optimise"):
+            found = project(
+                self.generator,
+                images,
+                latent_stats=self.latent_stats,
+                perceptual=self.perceptual,
+                space=self.space,
+                steps=self.steps,
+                lr=self.lr,
+                seed=self.seed,
+            )
+        with clock.stage("synthesise"), torch.no_grad():
+            output = self.generator.synthesis(found.latents, noise_maps=found.noise_maps)
+        return Inversion(found.latents, output, found.noise_maps)
+
+    def edit(self, inversion: Inversion, edit: Edit, clock: Clock) -> Tensor:
+        """Keeps the optimised noise maps: an edit at strength 0 is the inversion."""
+        with clock.stage("edit"), torch.no_grad():
+            latents = self.directions.move(inversion.latents, edit)
+            return self.generator.synthesis(latents, noise_maps=inversion.state)
+
+    def max_batch(self, memory: int) -> int:
+        return self.generator.max_batch(memory)

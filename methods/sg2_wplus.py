@@ -1,0 +1,27 @@
+"""StyleGAN2 projection in W+: as ``sg2_w``, with a latent of its own for every layer."""
+
+from __future__ import annotations
+
+from methods.sg2_w import SG2W
+
+SPEC = {
+    "id": "sg2_wplus",
+    "class": "SG2WPlus",
+    "title": "StyleGAN2 W+",
+    "family": "optimisation",
+    "paper": "Abdal et al., Image2StyleGAN (the space); Karras et al., StyleGAN2, appendix D (the optimisation)",
+    "venue": "ICCV 2019 / CVPR 2020",
+    "roles": ["generator", "latent_stats", "perceptual_vgg", "directions"],
+    "options": {
+        "steps": {"default": 1000, "unit": "steps", "help": "projection steps"},
+        "lr": {"default": 0.1, "unit": "per step", "help": "peak learning rate of Adam"},
+        "seed": {"default": 0, "unit": "", "help": "seeds the noise maps and the jitter of the latents"},
+    },
+    "presets": {"paper": {}, "released": {"steps": 2000, "lr": 0.01}},
+    "summary": "L latent codes and the noise maps optimised for a perceptual loss. Preset released: the W+ baseline of "
+    "danielroich/PTI and VinAIResearch/HyperInverter, 2000 steps at 0.01.",
+}
+
+
+class SG2WPlus(SG2W):
+    space = "w+"
