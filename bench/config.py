@@ -146,7 +146,7 @@ def read(path: Path) -> dict[str, Any]:
             raise InvbenchError(f"{path}: {unknown('key', key, ['suites'])}")
     suites = tables.get("suites", {})
     for name, suite in _tables(path, "suites", suites):
-        for role, network in _tables(path, f"suites.{name}.networks", suite.get("networks", {})):
+        for _, network in _tables(path, f"suites.{name}.networks", suite.get("networks", {})):
             if isinstance(network.get("weights"), str):
                 network["weights"] = str((path.resolve().parent / network["weights"]).resolve())
     return suites

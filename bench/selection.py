@@ -38,7 +38,8 @@ def settings(
 ) -> RunSettings:
     """The settings of a run; an empty list stands for the suite's default.
 
-    ``batch`` None = auto. ``overrides`` are of the form ``method.option=value``.
+    ``batch`` None = auto. ``seed`` becomes the option ``seed`` of every method that has one.
+    ``overrides`` are of the form ``method.option=value``.
     Raises InvbenchError with the nearest name for each name that does not exist, before anything is loaded.
     """
     for section in suite.methods:
@@ -47,6 +48,9 @@ def settings(
     if not names:
         raise InvbenchError(f"suite {suite.id}: no registered method finds all its networks here; see `invbench doctor`")
     changes = _overrides(overrides, names, registry.methods)
+    for name in {name.partition(":")[0] for name in names} & set(registry.methods):
+        if "seed" in registry.methods[name].options:
+            changes[name] = {"seed": seed, **changes.get(name, {})}
     chosen = [_method(suite, name, registry.methods, preset=preset, changes=changes) for name in names]
     labels = [f"{choice.id}:{choice.preset}" for choice in chosen]
     metric_names = _unique(metrics or suite.metrics or registry.metrics)

@@ -1,0 +1,48 @@
+"""The command line: ``invbench VERB``. Heavy modules are imported by the verb that needs them, never here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from bench.api import InvbenchError
+from bench.cli.doctor import doctor
+from bench.cli.listing import list_
+from bench.cli.reading import report, show
+from bench.cli.run import run
+
+SETUP_ERROR = 2
+
+
+class Verbs(click.Group):
+    """A group that turns errors a user can act on into one message and exit code 2, and suggests the nearest verb."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except InvbenchError as error:
+            click.echo(f"invbench: error: {error}", err=True)
+            ctx.exit(SETUP_ERROR)
+
+
+@click.group(
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Start with `invbench run`, then open the page whose path it prints. `invbench VERB --help` shows examples.",
+)
+@click.version_option(package_name="invbench", prog_name="invbench")
+def main() -> None:
+    """Benchmark and evaluate StyleGAN inversion and editing.
+
+    \b
+    invbench run --methods dhr,pti,sam      invert, edit, measure
+    invbench show runs/latest-procfaces     the tables, in the terminal
+    invbench report runs/latest-procfaces   the page, with pictures
+    invbench list methods --long            what there is
+    invbench doctor                         what is installed and what is missing
+    """
+
+
+for verb in (run, list_, show, report, doctor):
+    main.add_command(verb)

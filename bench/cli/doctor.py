@@ -1,0 +1,114 @@
+"""``invbench doctor``: what is installed, what is present, what is missing."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import click
+
+from bench.api import InvbenchError
+from bench.cli.common import config_option, find_suite, plugin_option, suite_option
+from bench.config import NetworkConfig
+from bench.registry import discover, find, load, load_class
+
+PACKAGES = ("torch", "torchvision", "numpy", "lpips", "piq", "torch-fidelity", "facenet-pytorch", "scikit-image", "duckdb")
+
+EPILOG = """\b
+Examples
+  invbench doctor
+  invbench doctor --suite procfaces --config mine.toml
+
+\b
+Exit code: 0 everything of the suite is here; 1 something is missing.
+"""
+
+
+@click.command(epilog=EPILOG, short_help="What is installed and what is missing.")
+@suite_option
+@config_option
+@plugin_option
+def doctor(suite: str, config: Path | None, plugins: tuple[Path, ...]) -> None:
+    """Look at this machine: libraries, devices, and the datasets and weights of a suite."""
+    chosen = find_suite(suite, config)
+    registry = discover(plugins)
+    problems = 0
+
+    click.echo(f"Python {platform.python_version()} at {sys.executable}, {platform.platform()}")
+    for package in PACKAGES:
+        try:
+            problems += _line(package, version(package), None)
+        except PackageNotFoundError:
+            problems += _line(package, "", "not installed: python3 -m pip install -r requirements.lock")
+    click.echo(f"\nDevices\n{_devices()}")
+
+    click.echo(f"\nDatasets of {suite}")
+    for name in chosen.datasets:
+        try:
+            spec = find("dataset", name, registry.datasets)
+            opened = load(spec)(**spec.options)
+            problems += _line(name, f"{len(opened.names)} images", None)
+        except InvbenchError as error:
+            problems += _line(name, "", str(error))
+
+    click.echo(f"\nNetworks of {suite}")
+    missing = {}
+    for role, network in chosen.networks.items():
+        found, problem = _network(network)
+        problems += _line(role, found, problem)
+        if problem:
+            missing[role] = problem
+
+    for kind, specs in (("Methods", registry.methods), ("Metrics", registry.metrics)):
+        click.echo(f"\n{kind} in {suite}")
+        for name, spec in specs.items():
+            lacking = [role for role in spec.roles if role not in chosen.networks]
+            broken = [role for role in spec.roles if role in missing]
+            if lacking:  # a suite need not serve every method and metric
+                click.echo(f"  --    {name}: the suite has no network {', '.join(lacking)}")
+            else:
+                problems += _line(name, "ready", f"needs {', '.join(broken)}" if broken else None)
+    click.get_current_context().exit(1 if problems else 0)
+
+
+def _line(name: str, found: str, problem: str | None) -> int:
+    click.echo(f"  {'ok  ' if problem is None else 'MISS'}  {name}: {found if problem is None else problem}")
+    return int(problem is not None)
+
+
+def _devices() -> str:
+    try:
+        import torch
+    except ImportError as error:
+        return f"  torch cannot be imported: {error}"
+    lines = [f"  cpu: {torch.get_num_threads()} threads"]
+    for i in range(torch.cuda.device_count()):
+        properties = torch.cuda.get_device_properties(i)
+        lines.append(f"  cuda:{i}: {properties.name}, {properties.total_memory / 2**30:.1f} GiB")
+    return "\n".join(lines)
+
+
+def _network(network: NetworkConfig) -> tuple[str, str | None]:
+    """What is known of a network's class and weights, and what is wrong with them."""
+    try:
+        load_class(network.cls)
+    except InvbenchError as error:
+        return "", str(error)
+    if network.weights is None:
+        return network.cls, None
+    if not network.weights.is_file():
+        return "", f"weights missing: {network.weights}"
+    size = f"{network.weights.stat().st_size / 1e6:.2f} MB"
+    manifest = network.weights.with_suffix(".json")
+    if not manifest.is_file():
+        return "", f"{network.weights.name} ({size}) has no manifest {manifest}"
+    expected = json.loads(manifest.read_text(encoding="utf-8")).get("sha256")
+    with network.weights.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
+        return "", f"{network.weights}: expected sha256 {expected}, found {found}"
+    return f"{network.weights.name}, {size}", None

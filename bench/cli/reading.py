@@ -1,0 +1,38 @@
+"""``invbench show`` and ``invbench report``: what a run found, in the terminal and as a page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+run_argument = click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+
+
+@click.command(epilog="Example: invbench show runs/latest-procfaces", short_help="The tables, in the terminal.")
+@run_argument
+def show(run: Path) -> None:
+    """Print the tables of the run folder RUN: every method with n of N, metrics, times, and the reasons of failures."""
+    print_tables(run)
+
+
+@click.command(epilog="Example: invbench report runs/latest-procfaces", short_help="The page, with pictures.")
+@run_argument
+def report(run: Path) -> None:
+    """Write RUN/report/index.html, which opens without a server or a network, and print its path."""
+    click.echo(write_page(run))
+
+
+def print_tables(run: Path) -> None:
+    """Print the tables of a run folder; raises InvbenchError when it is not one."""
+    from bench.store import Store
+    from reports import tables
+
+    click.echo(tables.terminal(Store(run)))
+
+
+def write_page(run: Path) -> Path:
+    """Write the page of a run folder and return its path; raises InvbenchError when it is not one."""
+    from reports import board
+
+    return board.write(run)

@@ -1,0 +1,111 @@
+"""``invbench run``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bench.cli.common import Names, config_option, find_suite, plugin_option, suite_option
+from bench.cli.reading import print_tables, write_page
+from bench.registry import discover
+from bench.selection import settings, supported
+
+FINISHED = (0, 1)  # exit codes of a run that came to its end
+
+EPILOG = """\b
+Examples
+  invbench run                                        every method on the suite's quick collection
+  invbench run --methods dhr,pti,sam                  three of them
+  invbench run --methods pti,pti:released             two presets of one method side by side
+  invbench run --datasets full --out runs/full        the whole suite, in a folder of its own
+  invbench run --datasets procfaces-test:20 --edits age,yaw:3
+  invbench run --methods pti --set pti.steps=100      another value for one option
+  invbench run --methods mean --plugin docs/plugin_example.py
+
+\b
+Exit code: 0 all images done; 1 some failed; 2 nothing was started; 3 a file could not be written.
+"""
+
+
+def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
+    if value == "auto":
+        return None
+    if not value.isdecimal() or int(value) < 1:
+        raise click.BadParameter(f"expected 'auto' or a whole number above 0, found {value!r}", ctx, param)
+    return int(value)
+
+
+@click.command(epilog=EPILOG, short_help="Invert, edit and measure.")
+@suite_option
+@click.option("--methods", type=Names(), default="", help="ID or ID:PRESET, by commas. [default: all of the suite]")
+@click.option("--datasets", type=Names(), default="", help="ID, ID:COUNT or a collection. [default: of the suite]")
+@click.option("--metrics", type=Names(), default="", help="By commas, or 'none'. [default: all that can be computed]")
+@click.option("--edits", type=Names(), default="", help="NAME, NAME:STRENGTH, or 'none'. [default: of the suite]")
+@click.option("--images", type=click.IntRange(min=1), help="At most this many images of each dataset.")
+@click.option("--batch", default="auto", show_default=True, callback=_batch, help="Images at a time: 'auto' or a number.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
+@click.option("--seed", type=int, default=0, show_default=True, help="For all that is drawn at random.")
+@click.option("--preset", help="For methods named without one. [default: the first that a method declares]")
+@click.option("--set", "overrides", multiple=True, metavar="METHOD.OPTION=VALUE", help="Repeatable.")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="[default: runs/latest-SUITE]")
+@click.option("--resume/--fresh", default=True, help="Keep results already in the folder, or start anew. [default: keep]")
+@click.option("--show", is_flag=True, help="Then print the tables and write the page.")
+@click.option("--quiet", is_flag=True, help="No progress bars.")
+@config_option
+@plugin_option
+@click.pass_context
+def run(
+    ctx: click.Context,
+    suite: str,
+    methods: tuple[str, ...],
+    datasets: tuple[str, ...],
+    metrics: tuple[str, ...],
+    edits: tuple[str, ...],
+    images: int | None,
+    batch: int | None,
+    device: str,
+    seed: int,
+    preset: str | None,
+    overrides: tuple[str, ...],
+    out: Path | None,
+    resume: bool,
+    show: bool,
+    quiet: bool,
+    config: Path | None,
+    plugins: tuple[Path, ...],
+) -> None:
+    """Run methods over datasets and measure every image.
+
+    An existing folder is continued: what it holds already is not computed again, and more methods, datasets or edits
+    are added to it.
+    """
+    chosen_suite = find_suite(suite, config)
+    registry = discover(plugins)
+    chosen = settings(
+        chosen_suite,
+        registry,
+        methods=methods,
+        datasets=datasets,
+        metrics=metrics,
+        edits=edits,
+        images=images,
+        batch=batch,
+        device=device,
+        seed=seed,
+        out=out,
+        fresh=not resume,
+        preset=preset,
+        overrides=overrides,
+    )
+    if not methods:
+        left_out = [name for name in registry.methods if name not in supported(chosen_suite, registry.methods)]
+        if left_out:
+            click.echo(f"without {', '.join(left_out)}: suite {suite} lacks networks for them", err=True)
+    from bench import runner  # imports torch
+
+    code = runner.run(chosen, progress=not quiet)
+    if show and code in FINISHED:
+        print_tables(chosen.out)
+        click.echo(f"page: {write_page(chosen.out)}")
+    ctx.exit(code)

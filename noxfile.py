@@ -1,0 +1,74 @@
+"""Sessions: bench, tests, lint, train, nightly. All share one environment, which is installed once.
+
+Arguments after ``--`` go to the tool behind the session: ``nox -s bench -- --methods dhr,pti,sam``.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "tests"]
+nox.options.error_on_missing_interpreters = True
+
+ROOT = Path(__file__).parent
+ENVIRONMENT = ROOT / ".nox" / "shared"
+BIN = ENVIRONMENT / ("Scripts" if sys.platform == "win32" else "bin")
+
+
+def python(session: nox.Session, *args: str) -> None:
+    """Run the shared environment's Python, after installing what requirements.lock asks for if it is not there yet."""
+    install(session)
+    session.run(str(BIN / "python"), *args, external=True)
+
+
+def install(session: nox.Session) -> None:
+    """Make the shared environment, once for each state of requirements.lock and pyproject.toml."""
+    if not (3, 11) <= sys.version_info[:2] <= (3, 13):
+        session.error(f"invbench needs Python 3.11 to 3.13, and nox runs on {sys.version.split()[0]}")
+    digest = hashlib.sha256(sys.version.encode())
+    for name in ("requirements.lock", "pyproject.toml"):
+        digest.update((ROOT / name).read_bytes())
+    stamp = ENVIRONMENT / "invbench-stamp"
+    if stamp.is_file() and stamp.read_text() == digest.hexdigest():
+        return
+    pip = (str(BIN / "python"), "-m", "pip", "install", "--disable-pip-version-check", "--progress-bar", "off")
+    session.run(sys.executable, "-m", "virtualenv", "--quiet", "--clear", str(ENVIRONMENT), external=True)
+    session.run(*pip, "-r", str(ROOT / "requirements.lock"), external=True)
+    session.run(*pip, "--no-deps", "--no-build-isolation", "-e", str(ROOT), external=True)
+    stamp.write_text(digest.hexdigest())
+
+
+@nox.session(venv_backend="none")
+def bench(session: nox.Session) -> None:
+    """Run the benchmark, print its table and write its page: `nox -s bench -- --methods dhr,pti,sam --images 4`."""
+    python(session, "-m", "bench", "run", "--show", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def tests(session: nox.Session) -> None:
+    """pytest; arguments pass through: `nox -s tests -- -m slow`, `nox -s tests -- tests/methods -k pti`."""
+    python(session, "-m", "pytest", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def lint(session: nox.Session) -> None:
+    """ruff, mypy and the layers of the house."""
+    python(session, "-m", "ruff", "check", ".")
+    python(session, "-m", "mypy")
+    python(session, "-c", "from importlinter.cli import lint_imports_command; lint_imports_command()")
+
+
+@nox.session(venv_backend="none")
+def train(session: nox.Session) -> None:
+    """Train a network of the zoo again: `nox -s train -- generator --minutes 60`; without a name, list them."""
+    python(session, "-m", "methods.train", *(session.posargs or ["--list"]))
+
+
+@nox.session(venv_backend="none")
+def nightly(session: nox.Session) -> None:
+    """The whole embedded suite, every method, in a folder of its own."""
+    python(session, "-m", "bench", "run", "--show", "--datasets", "full", "--out", "runs/nightly", *session.posargs)
