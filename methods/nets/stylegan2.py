@@ -31,6 +31,7 @@ from methods.nets.stylegan2_config import GeneratorConfig
 
 __all__ = ["FeatureEdit", "Generator", "GeneratorConfig", "Mapper", "Synthesis"]
 
+ACTIVATION_COPIES = 10
 NOISE_MODES = ("const", "none", "random")
 
 
@@ -293,6 +294,26 @@ class Generator(nn.Module):
     def noise_resolutions(self) -> dict[str, int]:
         """Convolution -> height and width r of its noise map [N,1,r,r]."""
         return {layer: res for layer, (_, res, _) in self.synthesis.feature_shape.items()}
+
+    @property
+    def channels(self) -> Mapping[int, int]:
+        """Resolution -> channels of its features."""
+        return self.config.channels
+
+    @property
+    def noise_resolutions(self) -> dict[str, int]:
+        """Layer that takes noise -> the side of its noise map."""
+        return {layer: side for layer, (_, side, _) in self.synthesis.feature_shape.items()}
+
+    def max_batch(self, memory: int, *, per_image_weights: bool = False) -> int:
+        """About how many images fit into ``memory`` bytes while something of each is optimised; at least 1.
+
+        Counted in float32: the features of all layers, kept about ACTIVATION_COPIES times for the backward pass and the
+        losses, and for weights of each image's own the parameter, its gradient and Adam's two moments.
+        """
+        features = sum(math.prod(shape) for shape in self.synthesis.feature_shape.values())
+        weights = 4 * sum(p.numel() for p in self.synthesis.parameters()) if per_image_weights else 0
+        return max(1, memory // (4 * (ACTIVATION_COPIES * features + weights)))
 
     def forward(
         self, z: Tensor, *, truncation: float = 1.0, noise: str = "const", generator: torch.Generator | None = None
