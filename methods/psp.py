@@ -1,0 +1,44 @@
+"""pSp: one pass of a feature-pyramid encoder into W+."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.api import Clock, Edit, Inversion
+
+SPEC = {
+    "id": "psp",
+    "class": "PSP",
+    "title": "pSp",
+    "family": "encoder",
+    "paper": "Richardson et al., Encoding in Style: a StyleGAN Encoder for Image-to-Image Translation",
+    "venue": "CVPR 2021",
+    "roles": ["generator", "encoder_psp", "directions"],
+    "options": {},
+    "presets": {"paper": {}, "released": {}},
+    "summary": "A style vector of its own for every layer, predicted in one pass; pictures are made with the stored noise.",
+}
+
+
+class PSP:
+    def __init__(self, networks: Mapping[str, Any]):
+        self.generator = networks["generator"]
+        self.encoder = networks["encoder_psp"]
+        self.directions = networks["directions"]
+
+    def invert(self, images: Tensor, clock: Clock) -> Inversion:
+        with clock.stage("encode"), torch.no_grad():
+            latents = self.encoder(images)
+        with clock.stage("synthesise"), torch.no_grad():
+            return Inversion(latents, self.generator.synthesis(latents))
+
+    def edit(self, inversion: Inversion, edit: Edit, clock: Clock) -> Tensor:
+        with clock.stage("edit"), torch.no_grad():
+            return self.generator.synthesis(self.directions.move(inversion.latents, edit))
+
+    def max_batch(self, memory: int) -> int:
+        return self.generator.max_batch(memory)
