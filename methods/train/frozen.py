@@ -1,0 +1,40 @@
+"""Networks of the zoo that a recipe needs for its losses: loaded from their files, frozen."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import nn
+
+from bench.api import InvbenchError, MissingWeights
+from methods.train.common import ZOO
+
+
+def load_frozen(name: str, *, device: torch.device | str = "cpu", zoo: Path = ZOO) -> Any:
+    """The network ``name`` of the zoo in float32 and eval mode, without gradients to its weights.
+
+    The arguments of its class stand in the file, the class in the manifest beside it, as
+    :func:`methods.train.common.save_network` wrote them.
+    Raises MissingWeights when there is no such file, InvbenchError when it does not hold what it should.
+    """
+    path = zoo / f"{name}.safetensors"
+    if not path.exists():
+        raise MissingWeights(f"{path}: no such weights; train them first: nox -s train -- {name}")
+    try:
+        with safe_open(path, "pt") as file:
+            config = json.loads(file.metadata()["config"])
+            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+        entry = json.loads(path.with_suffix(".json").read_text())["class"]
+        module, _, kind = entry.partition(":")
+        if module.partition(".")[0] not in ("methods", "metrics"):
+            raise ValueError(f"class: expected one of methods or metrics, found {entry!r}")
+        network: nn.Module = getattr(importlib.import_module(module), kind)(**config)
+        network.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in tensors.items()})
+    except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, ImportError) as error:
+        raise InvbenchError(f"{path}: expected a network of the zoo, found {type(error).__name__}: {error}") from error
+    return network.to(device).eval().requires_grad_(False)

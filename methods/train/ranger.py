@@ -1,0 +1,57 @@
+"""Ranger, the optimiser of the pSp family: RAdam with gradient centralisation and lookahead.
+
+RAdam: Liu et al. 2020 (torch's own is used). Gradient centralisation: Yong et al. 2020. Lookahead: Zhang et al. 2019.
+The combination and its defaults: lessw2020/Ranger-Deep-Learning-Optimizer, as eladrich/pixel2style2pixel uses it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch import nn
+
+
+class Ranger(torch.optim.RAdam):
+    """RAdam on gradients without their mean; every ``k`` steps the weights fall back to a slow copy that follows them.
+
+    lr      peak rate per step
+    k       steps between two synchronisations with the slow weights
+    alpha   share of the way that the slow weights go towards the fast ones
+    """
+
+    def __init__(
+        self,
+        params: Iterable[nn.Parameter],
+        lr: float = 1e-4,
+        *,
+        betas: tuple[float, float] = (0.95, 0.999),
+        eps: float = 1e-5,
+        k: int = 6,
+        alpha: float = 0.5,
+    ) -> None:
+        super().__init__(params, lr=lr, betas=betas, eps=eps)
+        self.k, self.alpha = k, alpha
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """One step; returns what ``closure`` returned."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        active = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
+        # RAdam takes a parameter with any state for an old one, so slow weights of new parameters wait outside.
+        fresh = {p: p.clone() for p in active if p not in self.state}
+        for p in active:
+            if p.ndim > 1:
+                p.grad -= p.grad.mean(dim=tuple(range(1, p.ndim)), keepdim=True)
+        super().step()
+        for p in active:
+            state = self.state[p]
+            if p in fresh:
+                state["slow"] = fresh[p]
+            if int(state["step"]) % self.k == 0:
+                p.copy_(state["slow"].lerp_(p, self.alpha))
+        return loss
