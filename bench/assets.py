@@ -109,7 +109,8 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     expected = _expected_digest(manifest)
     found = file_digest(path)
     if found != expected:
-        raise InvbenchError(f"{path}: expected sha256 {expected} ({manifest.name}), found {found} ({path.stat().st_size} bytes)")
+        size = path.stat().st_size
+        raise InvbenchError(f"{path}: expected sha256 {expected} ({manifest.name}), found {found} ({size} bytes)")
     try:
         with safe_open(path, framework="pt") as handle:
             metadata = handle.metadata() or {}

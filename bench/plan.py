@@ -137,7 +137,7 @@ def merge(earlier: Mapping[str, Any], suite: str, cells: Sequence[Cell]) -> dict
     Raises InvbenchError when the folder holds a run of another suite.
     """
     if earlier.get("suite", suite) != suite:
-        raise InvbenchError(f"plan.json: expected a run of suite {suite}, found one of {earlier['suite']}; choose another --out")
+        raise InvbenchError(f"plan.json: expected suite {suite}, found {earlier['suite']}; choose another --out")
     merged = dict(earlier.get("cells", {}))
     for cell in cells:
         old = merged.get(cell.id)

@@ -37,7 +37,9 @@ from bench.files import file_name, write_atomic
 
 TEXT = ("key", "recipe", "suite", "method", "preset", "dataset", "image", "edit", "status", "reason")
 COUNTS = ("index", "batch")
-SCHEMA = pa.schema([(name, pa.string()) for name in TEXT] + [(name, pa.int64()) for name in COUNTS] + [("strength", pa.float64())])
+SCHEMA = pa.schema(
+    [*((name, pa.string()) for name in TEXT), *((name, pa.int64()) for name in COUNTS), ("strength", pa.float64())]
+)
 ORDER = "suite, dataset, method, preset, index, edit NULLS FIRST, strength"
 OWN = ("rows", "features", "images", "masks", "inputs", "superseded", "report", "sets.parquet", "manifest.json", "plan.json")
 _METRICS = b"invbench.metrics"

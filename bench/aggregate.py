@@ -1,0 +1,77 @@
+"""Set metrics from stored features: FID, KID and their like over the images that a cell has finished."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from bench.api import SetMetric
+from bench.images import dequantise, read_png
+from bench.provenance import digest
+from bench.scoring import Scorer
+from bench.store import Store
+
+CHUNK = 64  # pictures at a time when features of the originals are computed
+
+
+def set_rows(store: Store, scorer: Scorer, *, device: Any) -> list[dict[str, Any]]:
+    """One row for each cell of the run folder and each set metric: value (or None and the reason), and n.
+
+    A metric compares the originals with the reconstructions of the same images, those that did not fail.
+    """
+    if not scorer.sets:
+        return []
+    plan = store.plan
+    rows = []
+    for id, cell in sorted(plan["cells"].items()):
+        measured = _measured(store, id, scorer)
+        head = {"suite": plan["suite"], "method": cell["method"], "preset": cell["preset"], "dataset": cell["dataset"]}
+        order = {image["name"]: image["sha256"] for image in cell["images"]}
+        for name, metric in scorer.sets.items():
+            known = measured.get(metric.feature, {})
+            images = [image for image in order if image in known]
+            reason, value = _refused(metric, len(images)), None
+            if not reason:
+                hashes = [order[image] for image in images]
+                reference = _reference(store, cell["dataset"], images, hashes, scorer, metric, device)
+                try:
+                    value = float(metric.compute(reference, np.stack([known[image] for image in images])))
+                except Exception as error:  # a number that cannot be had is a reason in the table, not the end of a run
+                    reason = f"{type(error).__name__}: {error}"
+            rows.append({**head, "metric": name, "value": value, "n": len(images), "reason": reason or None})
+    return rows
+
+
+def _refused(metric: SetMetric, count: int) -> str:
+    return f"needs at least {metric.minimum} images, found {count}" if count < metric.minimum else ""
+
+
+def _measured(store: Store, cell: str, scorer: Scorer) -> dict[str, dict[str, np.ndarray]]:
+    """Feature name -> image -> vector, for images with a finished row and features of the present recipe."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for part in store.parts(cell):
+        done = {row["image"] for row in part.rows if row["status"] == "ok" and "edit" not in row}
+        features, images, recipes = store.features(cell, part.name)
+        for name, values in features.items():
+            if recipes.get(name) == scorer.feature_recipes.get(name):
+                found.setdefault(name, {}).update({i: v for i, v in zip(images, values, strict=True) if i in done})
+    return found
+
+
+def _reference(
+    store: Store, dataset: str, images: Sequence[str], hashes: Sequence[str], scorer: Scorer, metric: SetMetric, device: Any
+) -> np.ndarray:
+    """Features [n, F] of the originals, computed once for a list of images and kept beside those of the methods."""
+    recipe = scorer.feature_recipes[metric.feature]
+    cell, part = f"inputs.{dataset}", f"{metric.feature}-{digest([recipe, list(images), list(hashes)])[:12]}"
+    features, _, _ = store.features(cell, part)
+    if metric.feature not in features:
+        chunks = []
+        for first in range(0, len(images), CHUNK):
+            pictures = [read_png(store.input(dataset, image)) for image in images[first : first + CHUNK]]
+            chunks.append(np.asarray(metric.features(dequantise(np.stack(pictures), device)), dtype=np.float32))
+        features = {metric.feature: np.concatenate(chunks)}
+        store.write_features(cell, part, features=features, images=images, recipes={metric.feature: recipe})
+    return features[metric.feature]

@@ -1,0 +1,60 @@
+"""``manifest.json``: where the numbers of a run come from."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from bench import plan, provenance
+from bench.assets import Networks
+from bench.config import RunSettings
+from bench.scoring import Scorer
+
+
+def build(
+    settings: RunSettings,
+    networks: Networks,
+    *,
+    scorer: Scorer,
+    seconds: Mapping[str, float],
+    started: str,
+    finished: str | None,
+    earlier: Mapping[str, Any],
+) -> dict[str, Any]:
+    """The manifest of a run; methods and weights of ``earlier`` runs in the same folder stay in it.
+
+    seconds    of this run by purpose: methods, metrics, data, loading, writing, ``wall`` and ``overhead`` (the harness
+               itself: wall minus methods minus metrics)
+    finished   None while the run goes on; a run that was killed leaves it so
+    """
+    roles = {role for method in settings.methods for role in method.spec.roles}
+    roles |= {role for spec in scorer.specs.values() for role in spec.roles}
+    methods = {
+        f"{choice.id}.{choice.preset}": {
+            **{name: getattr(choice.spec, name) for name in ("title", "family", "paper", "venue", "roles")},
+            "options": choice.options,
+        }
+        for choice in settings.methods
+    }
+    return {
+        "format": 1,
+        "protocol": plan.PROTOCOL,
+        "precision": plan.PRECISION,
+        "command": " ".join(["invbench", *sys.argv[1:]]),
+        "suite": {"id": settings.suite.id, "title": settings.suite.title},
+        "seed": settings.seed,
+        "started": earlier.get("started", started),
+        "finished": finished,
+        "methods": {**earlier.get("methods", {}), **methods},
+        "weights": {**earlier.get("weights", {}), **{role: networks.provenance(role) for role in sorted(roles)}},
+        "metrics": {id: asdict(spec) | {"recipe": scorer.recipes[id]} for id, spec in scorer.specs.items()},
+        "unavailable": scorer.unavailable,
+        "metric_failures": scorer.failures,
+        "edits": {name: edit.model_dump() for name, edit in settings.suite.edits.items()},
+        "seconds": seconds,
+        "machine": provenance.machine(str(networks.device)),
+        "versions": provenance.versions(),
+        "git": provenance.git(),
+    }

@@ -1,0 +1,247 @@
+"""A run from settings to rows: build everything, plan, work through the shards, aggregate, tell."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import psutil
+import torch
+
+from bench import aggregate, manifest, plan, shard
+from bench.api import Dataset, InvbenchError, Method, MissingWeights
+from bench.assets import Networks
+from bench.clock import Ledger
+from bench.config import RunSettings
+from bench.executors.local import Local
+from bench.files import WriteFailed, locked, write_all
+from bench.images import encode_png
+from bench.plan import Cell, Entry
+from bench.progress import Progress
+from bench.registry import load
+from bench.rescore import rescore
+from bench.scoring import Scorer
+from bench.store import Store
+
+OK, FAILED_ROWS, WRITE_ERROR, INTERRUPTED = 0, 1, 3, 130  # 2 is the CLI's, for settings that cannot work
+MEMORY_SHARE = 0.5  # of what is free now: a batch must not drive out what else the machine is doing
+
+
+def run(settings: RunSettings, *, progress: bool = True) -> int:
+    """Do what the settings ask for. Returns the exit code.
+
+    0 all rows are ok; 1 some failed (their reasons are in the rows); 3 a file could not be written; 130 interrupted.
+    In every case finished work is kept and the same call continues it. Raises InvbenchError before any work for settings
+    that cannot work: a method without its weights, a folder that is not a run's, an unknown device.
+    """
+    ledger = Ledger()
+    device = choose_device(settings.device)
+    with ledger.spent("loading"):
+        networks = Networks(settings.suite, device)
+        methods = _methods(settings, networks)
+        scorer = Scorer(settings.metrics, networks, required=settings.metrics_required)
+        datasets = {choice.id: _dataset(choice.spec) for choice in settings.datasets}
+    store = _open(settings)
+    try:
+        with locked(store.path), Progress(enabled=progress) as bar:
+            return _Run(settings, store, networks, methods, scorer, datasets, device, ledger, bar).execute()
+    except WriteFailed as error:
+        print(f"{error}\nfinished work is kept; the same command continues it", file=sys.stderr)
+        return WRITE_ERROR
+    except KeyboardInterrupt:
+        print("interrupted; finished work is kept, the same command (without --fresh) continues it", file=sys.stderr)
+        return INTERRUPTED
+
+
+def choose_device(name: str) -> torch.device:
+    """"auto" is the first CUDA device, or the CPU. Raises InvbenchError for a device that is not there."""
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InvbenchError(f"device: expected auto, cpu, cuda or cuda:N on this machine, found {name!r} ({error})") from error
+    return device
+
+
+def choose_batch(method: Method, device: torch.device, *, bound: int) -> int:
+    """The batch for ``--batch auto``: what the method says fits into half of the free memory, at most ``bound``."""
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+    else:
+        free = psutil.virtual_memory().available
+    return max(1, min(int(method.max_batch(int(free * MEMORY_SHARE))), bound))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One call of :func:`run`, after everything was built."""
+
+    settings: RunSettings
+    store: Store
+    networks: Networks
+    methods: dict[tuple[str, str], Method]  # by id and preset
+    scorer: Scorer
+    datasets: dict[str, Dataset]
+    device: torch.device
+    ledger: Ledger
+    bar: Progress
+    started: str = field(default_factory=lambda: _now())
+
+    def execute(self) -> int:
+        if self.settings.fresh:
+            self.store.clear()
+        for name, reason in self.scorer.unavailable.items():
+            self.bar.say(f"{name}: {reason}")
+        earlier = self.store.plan if self.store.exists() else {}
+        cells = self._cells(earlier)
+        with self.ledger.spent("writing"):
+            self.store.write_json("plan.json", plan.merge(earlier, self.settings.suite.id, cells))
+            self._write_manifest(finished=None)
+        tools = shard.Tools(
+            suite=self.settings.suite.id,
+            store=self.store,
+            methods={cell.id: self.methods[cell.method.id, cell.method.preset] for cell in cells},
+            datasets=self.datasets,
+            scorer=self.scorer,
+            device=self.device,
+            ledger=self.ledger,
+            on_stage=self.bar.stage,
+        )
+        self.bar.begin(sum(len(cell.entries) for cell in cells))
+        failed = sum(self._work(cell, tools) for cell in cells)
+        with self.ledger.spent("metrics"):
+            rows = aggregate.set_rows(self.store, self.scorer, device=self.device)
+        with self.ledger.spent("writing"):
+            self.store.write_sets(rows)
+            self._write_manifest(finished=_now())
+        for line in self._closing_lines(failed):
+            self.bar.say(line)
+        return FAILED_ROWS if failed or self.scorer.failures else OK
+
+    def _cells(self, earlier: dict[str, Any]) -> list[Cell]:
+        entries = {choice.id: self._entries(choice.id, choice.count) for choice in self.settings.datasets}
+        cells = []
+        for method in self.settings.methods:
+            built = self.methods[method.id, method.preset]
+            recipe = plan.recipe(self.settings, method, type(built), self.networks, device=self.device.type)
+            auto = choose_batch(built, self.device, bound=self.settings.suite.max_batch)
+            for dataset, images in entries.items():
+                old = earlier.get("cells", {}).get(plan.cell_id(method, dataset), {})
+                # A continued run keeps its batches, though the machine may have more or less memory free now.
+                kept = old["batch"] if old.get("recipe") == recipe else auto
+                cells.append(Cell(method, dataset, images, self.settings.edits, recipe, self.settings.batch or kept))
+        return cells
+
+    def _entries(self, id: str, count: int | None) -> tuple[Entry, ...]:
+        """Read every image once: its hash, whether it can be used, and a copy of it in the run folder."""
+        dataset, entries = self.datasets[id], []
+        repeated = [name for name, times in Counter(dataset.names).items() if times > 1]
+        if repeated:
+            raise InvbenchError(f"dataset {id}: expected every name once, found {repeated[0]!r} again")
+        for index in range(len(dataset.names))[:count]:
+            with self.ledger.spent("data"):
+                entry, picture = plan.read_entry(dataset, index, self.settings.suite.resolution)
+            entries.append(entry)
+            if picture is not None:
+                with self.ledger.spent("writing"):
+                    write_all({self.store.input(id, entry.name): encode_png(picture)})
+        if not entries:
+            raise InvbenchError(f"dataset {id}: expected at least one image, found none")
+        return tuple(entries)
+
+    def _work(self, cell: Cell, tools: shard.Tools) -> int:
+        """Work through a cell; returns how many of its rows failed."""
+        self.bar.cell(cell.id)
+        done, replaced = self._finished(cell)
+        if replaced:
+            self.bar.say(f"{cell.id}: {replaced} rows made with other settings, code or pictures are set aside in superseded/")
+        rescore(cell, tools)
+        shards = list(cell.shards(done))
+        self.bar.done(len(cell.entries) - sum(len(one.entries) for one in shards))
+        failed = 0
+        for part in Local().run(lambda one: shard.run(one, tools), shards):
+            images = len({row["image"] for row in part.rows})
+            wrong = sum(row["status"] != "ok" for row in part.rows)
+            spent = sum(row.get("seconds.invert", row.get("seconds.edit", 0.0)) for row in part.rows)
+            self.bar.done(images, seconds=spent / images, failed=wrong)
+            failed += wrong
+        return failed
+
+    def _finished(self, cell: Cell) -> tuple[set[str], int]:
+        """Keys of the rows that stand. Failed ones are dropped to be tried again, outdated ones are set aside."""
+        wanted, names = set(cell.keys()), {entry.name for entry in cell.entries}
+        edits = {None, *((edit.name, edit.strength) for edit in cell.edits)}
+        done, failed, outdated = set(), [], []
+        for row in (row for part in self.store.parts(cell.id) for row in part.rows):
+            edit = (row["edit"], row["strength"]) if "edit" in row else None
+            asked = row["image"] in names and edit in edits
+            if row["recipe"] != cell.recipe or (asked and row["key"] not in wanted):
+                outdated.append(row["key"])
+            elif asked and row["status"] != "ok":
+                failed.append(row["key"])
+            else:
+                done.add(row["key"])
+        self.store.set_aside(cell.id, failed, keep=False)
+        return done, self.store.set_aside(cell.id, outdated, keep=True)
+
+    def _write_manifest(self, *, finished: str | None) -> None:
+        content = manifest.build(
+            self.settings,
+            self.networks,
+            scorer=self.scorer,
+            seconds=self.ledger.summary(),
+            started=self.started,
+            finished=finished,
+            earlier=self.store.manifest if (self.store.path / "manifest.json").exists() else {},
+        )
+        self.store.write_json("manifest.json", content)
+
+    def _closing_lines(self, failed: int) -> Sequence[str]:
+        spent = self.ledger.summary()
+        lines = [f"metric {id} failed on {note['count']} images: {note['reason']}" for id, note in self.scorer.failures.items()]
+        if failed:
+            lines.append(f"{failed} rows failed; `invbench show {self.store.path}` tells why")
+        lines.append(f"harness overhead {spent['overhead'] / spent['wall']:.1%} of {spent['wall']:.0f} s")
+        return lines
+
+
+def _methods(settings: RunSettings, networks: Networks) -> dict[tuple[str, str], Method]:
+    built = {}
+    for choice in settings.methods:
+        try:
+            method = load(choice.spec)({role: networks[role] for role in choice.spec.roles}, **choice.options)
+        except MissingWeights as error:
+            raise InvbenchError(f"method {choice.id}: {error}") from error
+        except (TypeError, ValueError) as error:
+            raise InvbenchError(f"method {choice.id}: cannot be built with options {choice.options}: {error}") from error
+        built[choice.id, choice.preset] = method
+    return built
+
+
+def _dataset(spec: Any) -> Dataset:
+    try:
+        return load(spec)(**spec.options)
+    except TypeError as error:
+        raise InvbenchError(f"dataset {spec.id}: cannot be built with options {dict(spec.options)}: {error}") from error
+
+
+def _open(settings: RunSettings) -> Store:
+    store = Store(settings.out)
+    path = store.path
+    if path.exists() and not path.is_dir():
+        raise InvbenchError(f"{path}: expected a folder, found a file")
+    if path.is_dir() and not store.exists():
+        strange = sorted(item.name for item in path.iterdir() if item.name not in {".lock", "inputs"})
+        if strange:
+            raise InvbenchError(f"{path}: expected a run folder or an empty one, found {strange[0]!r} and no plan.json")
+    return store
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

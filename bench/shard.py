@@ -1,0 +1,269 @@
+"""One shard: read, invert, edit, quantise, score, write.
+
+A batch that fails is tried again image by image, so that one bad image costs only itself; what fails alone becomes a row
+with status "failed" and the reason. Pictures are written first, then features, then the rows: a row is the proof that all
+it was scored from is on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bench.api import Dataset, Edit, Inversion, Method, Sample
+from bench.clock import Ledger, StageClock
+from bench.files import write_all
+from bench.images import dequantise, encode_png, quantise
+from bench.inversions import select
+from bench.plan import Cell, Entry, Shard
+from bench.scoring import Scorer, scored_from_pictures
+from bench.store import Part, Store
+
+Value = TypeVar("Value")
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a shard works with."""
+
+    suite: str
+    store: Store
+    methods: dict[str, Method]  # by cell id
+    datasets: dict[str, Dataset]
+    scorer: Scorer
+    device: torch.device
+    ledger: Ledger
+    on_stage: Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Attempt(Generic[Value]):
+    """A call on some images of a batch: its value, or the reason why it has none."""
+
+    indices: list[int]
+    clock: StageClock
+    value: Value | None = None
+    reason: str = ""
+
+
+@dataclass
+class _Batch:
+    """The readable images of a shard, and what becomes of them."""
+
+    cell: Cell
+    keys: frozenset[str]
+    entries: list[Entry]
+    samples: list[Sample]
+    rows: list[Row] = field(default_factory=list)
+    features: list[tuple[list[str], dict[str, np.ndarray]]] = field(default_factory=list)
+
+
+def run(shard: Shard, tools: Tools) -> Part:
+    """Work through a shard and write it. Returns the part as written; raises WriteFailed when it cannot be."""
+    cell, rows, entries, samples = shard.cell, [], [], []
+    dataset = tools.datasets[cell.dataset]
+    with tools.ledger.spent("data"):
+        for entry in shard.entries:
+            sample, reason = _read(dataset, entry)
+            if sample is None:
+                rows += [_row(tools, cell, entry, edit, batch=0, reason=reason) for edit in (None, *cell.edits)]
+            else:
+                entries.append(entry)
+                samples.append(sample)
+    batch = _Batch(cell, shard.keys, entries, samples, rows)
+    if entries:
+        method = tools.methods[cell.id]
+        target = dequantise(np.stack([sample.picture for sample in samples]), tools.device)
+        for attempt in isolate(lambda chosen, clock: _invert(method, target[chosen], clock), len(entries), tools):
+            _finish_inversion(batch, attempt, tools)
+    order = {key: place for place, key in enumerate(cell.keys(shard.entries))}
+    batch.rows = sorted((row for row in batch.rows if row["key"] in shard.keys), key=lambda row: order[row["key"]])
+    part = Part(shard.name, batch.rows, dict(tools.scorer.recipes))
+    with tools.ledger.spent("writing"):
+        _write_features(batch, part, tools)
+        tools.store.write_part(cell.id, part)
+    return part
+
+
+def isolate(
+    call: Callable[[list[int], StageClock], Value], count: int, tools: Tools
+) -> Iterator[Attempt[Value]]:
+    """The call on all ``count`` images, or, when that raises, on each alone."""
+    everything = list(range(count))
+    attempt = _attempt(call, everything, tools)
+    if attempt.value is not None or count == 1:
+        yield attempt
+    else:
+        for index in everything:
+            yield _attempt(call, [index], tools)
+
+
+def _attempt(call: Callable[[list[int], StageClock], Value], indices: list[int], tools: Tools) -> Attempt[Value]:
+    clock = StageClock(tools.device, on_stage=tools.on_stage)
+    try:
+        with tools.ledger.spent("methods"), clock:
+            value = call(indices, clock)
+    except Exception as error:  # whatever a method raises is a failed row, never the end of the run
+        return Attempt(indices, clock, reason=f"{type(error).__name__}: {error}")
+    return Attempt(indices, clock, value)
+
+
+def _invert(method: Method, images: Tensor, clock: StageClock) -> Inversion:
+    # A copy: a method that writes into its input must not change what the next one sees.
+    inversion = method.invert(images.clone(), clock)
+    if not isinstance(inversion, Inversion):
+        raise TypeError(f"invert returned {type(inversion).__name__}, expected bench.api.Inversion")
+    _check(inversion.images, images)
+    if not bool(inversion.latents.isfinite().all()):
+        raise ValueError("latents are not finite")
+    return inversion
+
+
+def _edit(method: Method, inversion: Inversion, edit: Edit, clock: StageClock) -> Tensor:
+    output = method.edit(inversion, edit, clock)
+    if not isinstance(output, Tensor):
+        raise TypeError(f"edit returned {type(output).__name__}, expected a tensor")
+    _check(output, inversion.images)
+    return output
+
+
+def _check(output: Tensor, like: Tensor) -> None:
+    if output.shape != like.shape:
+        raise ValueError(f"output has shape {list(output.shape)}, expected {list(like.shape)}")
+    if not bool(output.isfinite().all()):
+        raise ValueError("output is not finite")
+
+
+def _finish_inversion(batch: _Batch, attempt: Attempt[Inversion], tools: Tools) -> None:
+    cell = batch.cell
+    entries = [batch.entries[index] for index in attempt.indices]
+    samples = [batch.samples[index] for index in attempt.indices]
+    if attempt.value is None:
+        for entry in entries:
+            batch.rows.append(_row(tools, cell, entry, None, batch=len(entries), reason=attempt.reason))
+            for edit in cell.edits:
+                batch.rows.append(_row(tools, cell, entry, edit, batch=0, reason=f"inversion failed: {attempt.reason}"))
+        return
+    inversion = attempt.value
+    pictures = quantise(inversion.images)
+    masks = quantise(inversion.state["domain_mask"] * 2 - 1)[..., 0] if "domain_mask" in inversion.state else None
+    wanted = [index for index, entry in enumerate(entries) if cell.key(entry) in batch.keys]
+    if wanted:
+        scored = scored_from_pictures(samples, pictures, device=tools.device, masks=masks)
+        with tools.ledger.spent("metrics"):
+            values = tools.scorer.score(scored)
+            features = tools.scorer.features(scored.output)
+        batch.features.append(([entry.name for entry in entries], features))
+        files = {tools.store.picture(cell.id, entries[index].name): encode_png(pictures[index]) for index in wanted}
+        if masks is not None:
+            files |= {tools.store.mask(cell.id, entries[index].name): encode_png(masks[index]) for index in wanted}
+        with tools.ledger.spent("writing"):
+            write_all(files)
+        batch.rows += _rows(tools, cell, entries, None, attempt.clock, values)
+    for edit in cell.edits:
+        if any(cell.key(entry, edit) in batch.keys for entry in entries):
+            _finish_edit(batch, entries, samples, edit, inversion, pictures, tools)
+
+
+def _finish_edit(
+    batch: _Batch,
+    entries: Sequence[Entry],
+    samples: Sequence[Sample],
+    edit: Edit,
+    inversion: Inversion,
+    inverted: np.ndarray,
+    tools: Tools,
+) -> None:
+    cell, method = batch.cell, tools.methods[batch.cell.id]
+
+    def call(chosen: list[int], clock: StageClock) -> Tensor:
+        part = inversion if len(chosen) == len(entries) else select(inversion, chosen)
+        return _edit(method, part, edit, clock)
+
+    for attempt in isolate(call, len(entries), tools):
+        own = [entries[index] for index in attempt.indices]
+        if attempt.value is None:
+            batch.rows += [_row(tools, cell, entry, edit, batch=len(own), reason=attempt.reason) for entry in own]
+            continue
+        pictures = quantise(attempt.value)
+        with tools.ledger.spent("metrics"):  # the true picture is made for the metrics only
+            truth = true_pictures(tools.datasets[cell.dataset], own, edit) if tools.scorer.wants_truth(edit) else None
+            scored = scored_from_pictures(
+                [samples[index] for index in attempt.indices],
+                pictures,
+                device=tools.device,
+                edit=edit,
+                inverted=inverted[attempt.indices],
+                truth=truth,
+            )
+            values = tools.scorer.score(scored)
+        with tools.ledger.spent("writing"):
+            write_all(
+                {tools.store.picture(cell.id, entry.name, edit): encode_png(pictures[i]) for i, entry in enumerate(own)}
+            )
+        batch.rows += _rows(tools, cell, own, edit, attempt.clock, values)
+
+
+def true_pictures(dataset: Dataset, entries: Sequence[Entry], edit: Edit) -> np.ndarray | None:
+    """uint8 [N, H, W, 3], or None unless the truth is known for all of the images."""
+    pictures = [dataset.truth(entry.index, edit) for entry in entries]
+    known = [picture for picture in pictures if picture is not None]
+    return np.stack(known) if len(known) == len(pictures) else None
+
+
+def _read(dataset: Dataset, entry: Entry) -> tuple[Sample | None, str]:
+    if entry.sha256 is None:
+        return None, entry.reason
+    try:
+        sample = dataset.read(entry.index)
+    except Exception as error:
+        return None, f"{type(error).__name__}: {error}"
+    if sample.sha256 != entry.sha256:
+        return None, f"the picture changed during the run: expected sha256 {entry.sha256}, found {sample.sha256}"
+    return sample, ""
+
+
+def _rows(
+    tools: Tools, cell: Cell, entries: Sequence[Entry], edit: Edit | None, clock: StageClock, values: dict[str, np.ndarray]
+) -> list[Row]:
+    count = len(entries)
+    times = {f"seconds.{name}": seconds / count for name, seconds in clock.stages.items()}
+    times["seconds.edit" if edit else "seconds.invert"] = clock.total / count
+    times |= {"memory.device_peak": float(clock.device_peak), "memory.rss_peak": float(clock.rss_peak)}
+    return [
+        _row(tools, cell, entry, edit, batch=count) | {id: float(value[i]) for id, value in values.items()} | times
+        for i, entry in enumerate(entries)
+    ]
+
+
+def _row(tools: Tools, cell: Cell, entry: Entry, edit: Edit | None, *, batch: int, reason: str = "") -> Row:
+    return {
+        "key": cell.key(entry, edit),
+        "recipe": cell.recipe,
+        "suite": tools.suite,
+        "method": cell.method.id,
+        "preset": cell.method.preset,
+        "dataset": cell.dataset,
+        "image": entry.name,
+        "index": entry.index,
+        "edit": None if edit is None else edit.name,
+        "strength": None if edit is None else float(edit.strength),
+        "status": "failed" if reason else "ok",
+        "reason": reason or None,
+        "batch": batch,
+    }
+
+
+def _write_features(batch: _Batch, part: Part, tools: Tools) -> None:
+    recipes = tools.scorer.feature_recipes
+    if not batch.features or not recipes:
+        return
+    images = [name for names, _ in batch.features for name in names]
+    merged = {name: np.concatenate([features[name] for _, features in batch.features]) for name in recipes}
+    tools.store.write_features(batch.cell.id, part.name, features=merged, images=images, recipes=recipes)

@@ -1,0 +1,75 @@
+"""Any folder of pictures as a dataset.
+
+To use one, declare it in a plug-in file and name the file with ``--plugin``; the suite that shall take it lists its id::
+
+    from datasets.folder import Folder
+
+    SPECS = [{"id": "mine", "title": "My faces", "class": "Folder", "domain": "procfaces", "size": None,
+              "options": {"root": "/data/faces", "resolution": 64}}]
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from bench.api import Edit, InvbenchError, Sample
+from datasets.decode import decode
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm")
+LONGEST = 100  # characters of a name
+
+
+class Folder:
+    """The image files under ``root``, in subfolders too, in the order of their paths.
+
+    root        the folder
+    resolution  pictures are resized to this many pixels a side (Lanczos), and must be square; None = taken as they are
+
+    A name is the path without its suffix, with ``/`` written as ``__``; names that would meet, or that hold anything but
+    letters, digits and ``._-``, get eight digits of their path's hash. Raises InvbenchError when ``root`` is not a folder
+    or holds no picture.
+    """
+
+    def __init__(self, root: str | Path, *, resolution: int | None = None) -> None:
+        self.root = Path(root)
+        self.resolution = resolution
+        if not self.root.is_dir():
+            raise InvbenchError(f"{root}: expected a folder of pictures, found {'a file' if self.root.exists() else 'nothing'}")
+        self._files = sorted(path for path in self.root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+        if not self._files:
+            raise InvbenchError(f"{root}: expected pictures ({', '.join(SUFFIXES)}), found none")
+        self.names = _names([path.relative_to(self.root) for path in self._files])
+
+    def read(self, index: int) -> Sample:
+        """Decode one picture. Raises InvbenchError when it cannot be decoded, or has to be resized and is not square."""
+        path = self._files[index]
+        picture = decode(path)
+        if self.resolution is not None and picture.shape[:2] != (self.resolution, self.resolution):
+            height, width = picture.shape[:2]
+            if height != width:
+                raise InvbenchError(f"{path}: expected a square picture, found {width}x{height}")
+            size = (self.resolution, self.resolution)
+            picture = np.array(Image.fromarray(picture).resize(size, Image.Resampling.LANCZOS))
+        return Sample(picture, self.names[index], hashlib.sha256(picture.tobytes()).hexdigest())
+
+    def truth(self, index: int, edit: Edit) -> np.ndarray | None:
+        """None: nobody knows the true edited picture of a photograph."""
+        return None
+
+
+def _names(paths: list[Path]) -> list[str]:
+    plain = ["__".join(path.with_suffix("").parts) for path in paths]
+    times = Counter(plain)
+    names = []
+    for path, name in zip(paths, plain, strict=True):
+        safe = re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".")[:LONGEST]
+        if safe != name or times[name] > 1:
+            safe = f"{safe}-{hashlib.sha256(path.as_posix().encode()).hexdigest()[:8]}"
+        names.append(safe)
+    return names
