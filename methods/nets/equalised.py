@@ -26,10 +26,11 @@ def binomial_filter() -> Tensor:
     return kernel / kernel.sum()
 
 
-def blur(x: Tensor, kernel: Tensor, *, padding: int) -> Tensor:
+def blur(x: Tensor, kernel: Tensor, *, padding: int, stride: int = 1) -> Tensor:
     """Filter every channel of x [N,C,H,W] with one symmetric kernel [k,k], zero-padded by `padding`."""
     channels = x.shape[1]
-    return F.conv2d(x, kernel.expand(channels, 1, *kernel.shape), padding=padding, groups=channels)
+    weight = kernel.expand(channels, 1, *kernel.shape)
+    return F.conv2d(x, weight, padding=padding, stride=stride, groups=channels)
 
 
 def upsample(x: Tensor, kernel: Tensor) -> Tensor:
@@ -84,6 +85,9 @@ class EqualConv(nn.Module):
         size = self.weight.shape[-1]
         if self.stride == 1:
             return F.conv2d(x, self.weight * self.gain, self.bias, padding=size // 2)
+        if size == 1:  # a 1x1 convolution reads every second pixel only: the others need no blur
+            x = blur(x, self.kernel, padding=1, stride=self.stride)
+            return F.conv2d(x, self.weight * self.gain, self.bias)
         x = blur(x, self.kernel, padding=(size + 1) // 2)
         return F.conv2d(x, self.weight * self.gain, self.bias, stride=self.stride)
 

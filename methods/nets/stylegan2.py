@@ -275,7 +275,10 @@ class Synthesis(nn.Module):
 
 
 class Generator(nn.Module):
-    """Mapping and synthesis; `mean_latent` [D], `num_ws` L = 2 log2(resolution) - 2, `resolution`, `w_dim`."""
+    """Mapping and synthesis; `mean_latent` [D], `num_ws` L = 2 log2(resolution) - 2, `resolution`, `w_dim`.
+
+    A config may also be given as the plain values of its `to_dict`.
+    """
 
     def __init__(self, config: GeneratorConfig | Mapping[str, Any]) -> None:
         super().__init__()
@@ -299,11 +302,6 @@ class Generator(nn.Module):
     def channels(self) -> Mapping[int, int]:
         """Resolution -> channels of its features."""
         return self.config.channels
-
-    @property
-    def noise_resolutions(self) -> dict[str, int]:
-        """Layer that takes noise -> the side of its noise map."""
-        return {layer: side for layer, (_, side, _) in self.synthesis.feature_shape.items()}
 
     def max_batch(self, memory: int, *, per_image_weights: bool = False) -> int:
         """About how many images fit into ``memory`` bytes while something of each is optimised; at least 1.

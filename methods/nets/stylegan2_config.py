@@ -71,8 +71,8 @@ class GeneratorConfig:
         const, first = state.get("synthesis.b4.const"), state.get("mapping.fc0.weight")
         if const is None or first is None or const.ndim != 3 or first.ndim != 2:
             raise ValueError("state: expected 'synthesis.b4.const' [C,4,4] and 'mapping.fc0.weight' [D,Z]")
-        widths = _numbered(r"synthesis\.b(\d+)\.conv1\.bias", state)
-        depth = _numbered(r"mapping\.fc(\d+)\.weight", state)
+        widths = numbered(r"synthesis\.b(\d+)\.conv1\.(?:weight|bias)", state)
+        depth = numbered(r"mapping\.fc(\d+)\.weight", state)
         return cls(
             resolution=max(widths, default=0),
             channels=widths,
@@ -83,7 +83,7 @@ class GeneratorConfig:
         )
 
 
-def _numbered(pattern: str, state: Mapping[str, Tensor]) -> dict[int, int]:
+def numbered(pattern: str, state: Mapping[str, Tensor]) -> dict[int, int]:
     """Number in a matching name -> first dimension of its tensor."""
     found = ((re.fullmatch(pattern, name), value) for name, value in state.items())
     return {int(match[1]): value.shape[0] for match, value in found if match}
