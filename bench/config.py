@@ -8,24 +8,15 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from bench.api import DatasetSpec, Edit, InvbenchError, MethodSpec, MetricSpec
+from bench.names import PROJECT, unknown
 
-PROJECT = Path(__file__).resolve().parent.parent
 CONFIG_FILE = PROJECT / "bench.toml"
-
-
-def unknown(kind: str, name: object, known: Iterable[str]) -> str:
-    """One sentence for a name that does not exist: what was found, the nearest known name, and all that are known."""
-    names = sorted(known)
-    near = get_close_matches(str(name), names, n=1, cutoff=0.5)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
-    return f"unknown {kind} {str(name)!r}{hint} (known: {', '.join(names) or 'none'})"
 
 
 class Frozen(BaseModel):

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, get_type_hints
 
 from bench.api import DatasetSpec, InvbenchError, MethodSpec, MetricSpec, Option
-from bench.config import PROJECT, unknown
+from bench.names import PROJECT, unknown
 
 Spec = MethodSpec | MetricSpec | DatasetSpec
 ID = re.compile(r"[a-z0-9][a-z0-9_-]*")  # ids become file names, so nothing that could leave a folder

@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import ast
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from bench.api import Edit, InvbenchError, MethodSpec, MetricSpec
-from bench.config import DatasetChoice, MethodChoice, RunSettings, Suite, unknown
+from bench.config import DatasetChoice, MethodChoice, RunSettings, Suite
+from bench.names import unknown
 from bench.registry import Registry, find
 
 
@@ -47,6 +49,9 @@ def settings(
     names = list(methods) or supported(suite, registry.methods)
     if not names:
         raise InvbenchError(f"suite {suite.id}: no registered method finds all its networks here; see `invbench doctor`")
+    if preset is not None:
+        presets = {known for spec in registry.methods.values() for known in [*spec.presets, default_preset(spec)]}
+        find("preset", preset, dict.fromkeys(presets))
     changes = _overrides(overrides, names, registry.methods)
     for name in {name.partition(":")[0] for name in names} & set(registry.methods):
         if "seed" in registry.methods[name].options:
@@ -149,7 +154,9 @@ def _edits(suite: Suite, items: Iterable[str]) -> tuple[Edit, ...]:
         try:
             strengths = [float(strength)] if colon else list(config.strengths)
         except ValueError:
-            raise InvbenchError(f"edit {item!r}: expected NAME or NAME:STRENGTH, for example {name}:3") from None
+            strengths = [math.nan]
+        if not all(map(math.isfinite, strengths)):
+            raise InvbenchError(f"edit {item!r}: expected NAME or NAME:STRENGTH, for example {name}:3")
         edits += [Edit(name, value) for value in strengths]
     return tuple(_unique(edits))
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.config import Suite, load
 from bench.registry import find
+
+if TYPE_CHECKING:
+    from bench.config import Suite
 
 
 class Names(click.ParamType):
@@ -43,4 +45,6 @@ suite_option = click.option("--suite", default="procfaces", show_default=True, h
 
 def find_suite(name: str, config: Path | None) -> Suite:
     """The suite of that name; raises InvbenchError with the nearest one when there is none."""
+    from bench.config import load  # pydantic takes a while to import, and `list methods` does without
+
     return find("suite", name, load(config))

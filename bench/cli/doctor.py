@@ -8,13 +8,16 @@ import platform
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from bench.api import InvbenchError
 from bench.cli.common import config_option, find_suite, plugin_option, suite_option
-from bench.config import NetworkConfig
 from bench.registry import discover, find, load, load_class
+
+if TYPE_CHECKING:
+    from bench.config import NetworkConfig
 
 PACKAGES = ("torch", "torchvision", "numpy", "lpips", "piq", "torch-fidelity", "facenet-pytorch", "scikit-image", "duckdb")
 

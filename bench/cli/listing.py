@@ -5,14 +5,16 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bench.api import DatasetSpec, MethodSpec, MetricSpec
 from bench.cli.common import config_option, plugin_option
-from bench.config import Suite, load
 from bench.registry import discover
+
+if TYPE_CHECKING:
+    from bench.config import Suite
 
 EPILOG = """\b
 Examples
@@ -30,8 +32,9 @@ Examples
 def list_(kind: str, detailed: bool, config: Path | None, plugins: tuple[Path, ...]) -> None:
     """List what is registered: built in, installed, or in a --plugin file."""
     if kind == "suites":
-        suites = load(config)
-        _print([(name, suite.title, _suite(suite)) for name, suite in suites.items()], detailed)
+        from bench.config import load
+
+        _print([(name, suite.title, _suite(suite)) for name, suite in load(config).items()], detailed)
         return
     registry = discover(plugins)
     found: Mapping[str, MethodSpec | MetricSpec | DatasetSpec] = getattr(registry, kind)

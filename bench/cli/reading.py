@@ -33,6 +33,7 @@ def print_tables(run: Path) -> None:
 
 def write_page(run: Path) -> Path:
     """Write the page of a run folder and return its path; raises InvbenchError when it is not one."""
+    from bench.store import Store
     from reports import board
 
-    return board.write(run)
+    return board.write(Store(run))

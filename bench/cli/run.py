@@ -9,7 +9,6 @@ import click
 from bench.cli.common import Names, config_option, find_suite, plugin_option, suite_option
 from bench.cli.reading import print_tables, write_page
 from bench.registry import discover
-from bench.selection import settings, supported
 
 FINISHED = (0, 1)  # exit codes of a run that came to its end
 
@@ -38,10 +37,10 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
 
 @click.command(epilog=EPILOG, short_help="Invert, edit and measure.")
 @suite_option
-@click.option("--methods", type=Names(), default="", help="ID or ID:PRESET, by commas. [default: all of the suite]")
-@click.option("--datasets", type=Names(), default="", help="ID, ID:COUNT or a collection. [default: of the suite]")
-@click.option("--metrics", type=Names(), default="", help="By commas, or 'none'. [default: all that can be computed]")
-@click.option("--edits", type=Names(), default="", help="NAME, NAME:STRENGTH, or 'none'. [default: of the suite]")
+@click.option("--methods", type=Names(), default=(), help="ID or ID:PRESET, by commas. [default: all of the suite]")
+@click.option("--datasets", type=Names(), default=(), help="ID, ID:COUNT or a collection. [default: of the suite]")
+@click.option("--metrics", type=Names(), default=(), help="By commas, or 'none'. [default: all that can be computed]")
+@click.option("--edits", type=Names(), default=(), help="NAME, NAME:STRENGTH, or 'none'. [default: of the suite]")
 @click.option("--images", type=click.IntRange(min=1), help="At most this many images of each dataset.")
 @click.option("--batch", default="auto", show_default=True, callback=_batch, help="Images at a time: 'auto' or a number.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
@@ -80,6 +79,8 @@ def run(
     An existing folder is continued: what it holds already is not computed again, and more methods, datasets or edits
     are added to it.
     """
+    from bench.selection import settings, supported
+
     chosen_suite = find_suite(suite, config)
     registry = discover(plugins)
     chosen = settings(

@@ -1,0 +1,129 @@
+"""What the contract tests are run with: one case a method, networks, pictures, a clock."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench import registry
+from bench.api import Edit, Inversion, Method, MethodSpec
+from bench.assets import Networks
+from bench.clock import StageClock
+from bench.config import PROJECT, Suite, load
+from bench.selection import default_preset, resolve
+
+IMAGES = 3
+STEPS = 3  # of every option that counts steps: the contract does not need good pictures
+EXAMPLE = PROJECT / "docs" / "plugin_example.py"
+SUITE = "procfaces"
+
+
+@dataclass(frozen=True)
+class Case:
+    """A method of a preset, and whether it runs on the suite's networks or on small random ones."""
+
+    spec: MethodSpec
+    preset: str
+    toy: bool
+
+    def __str__(self) -> str:
+        return f"{self.spec.id}:{self.preset}"
+
+
+@dataclass(frozen=True)
+class Built:
+    """A method with short options, the pictures [N, 3, H, W] it gets, and one edit that its suite knows."""
+
+    case: Case
+    suite: Suite
+    method: Method
+    images: Tensor
+    edit: str
+
+    def invert(self, images: Tensor) -> tuple[Inversion, StageClock]:
+        with StageClock() as clock:
+            inversion = self.method.invert(images, clock)
+        return inversion, clock
+
+    def change(self, inversion: Inversion, strength: float) -> Tensor:
+        with StageClock() as clock:
+            return self.method.edit(inversion, Edit(self.edit, strength), clock)
+
+
+def cases(plugins: list[Path]) -> list[Case]:
+    """Every preset of every registered method and of the plug-ins, and the example of the documentation."""
+    own = registry.discover([EXAMPLE]).methods["nearest"]
+    known = registry.discover(plugins).methods
+    found = [Case(own, default_preset(own), toy=True)]
+    for spec in known.values():
+        found += [Case(spec, preset, toy=False) for preset in spec.presets or [default_preset(spec)]]
+    return found
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "built" in metafunc.fixturenames:
+        chosen = cases(metafunc.config.getoption("--plugin"))
+        metafunc.parametrize("built", chosen, ids=map(str, chosen), indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def built(request: pytest.FixtureRequest) -> Built:
+    case: Case = request.param
+    suite, networks, images = _toy() if case.toy else _real()
+    options = {
+        name: min(value, STEPS) if case.spec.options[name].unit == "steps" and isinstance(value, int) else value
+        for name, value in resolve(suite, case.spec, case.preset).items()
+    }
+    torch.manual_seed(0)  # a method must not depend on it; test_same_bytes_twice sets another
+    method = registry.load(case.spec)({role: networks[role] for role in case.spec.roles}, **options)
+    return Built(case, suite, method, images.clone(), next(iter(suite.edits)))
+
+
+@pytest.fixture(scope="module")
+def inverted(built: Built) -> tuple[Inversion, StageClock]:
+    return built.invert(built.images.clone())
+
+
+@cache
+def _real() -> tuple[Suite, Mapping[str, nn.Module], Tensor]:
+    """The embedded suite, its networks of the zoo, and its first pictures with occluders."""
+    suite = load()[SUITE]
+    spec = registry.datasets()["procfaces-test-ood"]
+    dataset: Any = registry.load(spec)(**spec.options)
+    pictures = [torch.from_numpy(dataset.read(i).picture.copy()) for i in range(IMAGES)]
+    return suite, Networks(suite), torch.stack(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+@cache
+def _toy() -> tuple[Suite, Mapping[str, nn.Module], Tensor]:
+    """A suite of 16x16 with an untrained generator: it needs no files, so the harness's own example always runs."""
+    from methods.directions import Directions
+    from methods.nets.stylegan2 import Generator
+
+    suite = Suite.model_validate(
+        {
+            "id": "toy",
+            "title": "untrained",
+            "resolution": 16,
+            "datasets": [],
+            "collections": {"none": []},
+            "default": "none",
+            "edits": {"age": {"unit": "years", "per_strength": 5}},
+        }
+    )
+    rng = torch.Generator().manual_seed(1)
+    generator = Generator({"resolution": 16, "channels": {4: 8, 8: 8, 16: 8}, "z_dim": 8, "w_dim": 8, "n_mapping": 2})
+    directions = Directions(["age"], generator.num_ws, 8)
+    networks = nn.ModuleDict({"generator": generator, "directions": directions}).eval().requires_grad_(False)
+    with torch.no_grad():
+        for tensor in [*networks.parameters(), directions.vectors]:
+            tensor.copy_(torch.randn(tensor.shape, generator=rng))
+        images = generator(torch.randn(IMAGES, 8, generator=rng)).clamp(-1, 1)
+    return suite, dict(networks.items()), images
