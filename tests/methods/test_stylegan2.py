@@ -1,4 +1,4 @@
-"""The StyleGAN2 generator: golden vectors, per-image parameters, noise, feature edits, errors."""
+"""The StyleGAN2 generator: exactness, per-image parameters, noise, feature edits, errors."""
 
 from __future__ import annotations
 
@@ -10,12 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.convert.stylegan2 import convert_discriminator, convert_generator, to_rosinality
-from methods.nets import stylegan2
-from methods.nets.discriminator import Discriminator, DiscriminatorConfig
 from methods.nets.equalised import blur, demodulation, modulated_conv
-from methods.nets.stylegan2 import FeatureEdit, Generator, GeneratorConfig, StyledConv
-from tests import golden_vectors
+from methods.nets.stylegan2 import FeatureEdit, Generator, GeneratorConfig
+from methods.nets.stylegan2_layers import StyledConv
 
 SMALL = GeneratorConfig(32, {4: 12, 8: 10, 16: 8, 32: 6}, z_dim=7, w_dim=9, n_mapping=3)
 N = 3
@@ -43,55 +40,6 @@ def shifted(network: Generator, n: int = N) -> dict[str, Tensor]:
     """Per-image parameters that differ from image to image."""
     copies = network.per_image_parameters(n)
     return {name: (value + 0.3 * normal(*value.shape, seed=4)).detach() for name, value in copies.items()}
-
-
-# Golden vectors of the official code ----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_generator_gives_the_official_image_and_latents(dtype: torch.dtype) -> None:
-    golden = golden_vectors.load("stylegan2_rosinality")
-    checkpoint = {"g_ema": golden_vectors.state(golden, "generator"), "latent_avg": torch.arange(512.0)}
-    found = convert_generator(checkpoint, source="golden.pt")
-    assert found.notes == ()
-    network = _loaded(found.config, found.state).to(dtype)
-    assert torch.equal(network.mean_latent, torch.arange(512.0, dtype=dtype))
-    with torch.no_grad():
-        golden_vectors.check(golden, "w_from_z", network.mapping(golden_vectors.tensor(golden, "z").to(dtype)))
-        wplus = golden_vectors.tensor(golden, "wplus").to(dtype)
-        golden_vectors.check(golden, "image_from_wplus", network.synthesis(wplus))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_generator_gives_the_official_image_in_the_nvlabs_layout(
-    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    golden = golden_vectors.load("stylegan2_nvlabs")
-    found = convert_generator(golden_vectors.state(golden, "decoder"), source="golden.pkl")
-    network = _loaded(found.config, found.state).to(dtype)
-    ws = golden_vectors.tensor(golden, "ws").to(dtype)
-    if dtype == torch.float64:
-        # NVlabs demodulates unscaled weights, so its epsilon of 1e-8 weighs less by the fan-in: 1e-7 in the image.
-        monkeypatch.setattr(stylegan2, "demodulation", _demodulation_of_nvlabs)
-    with torch.no_grad():
-        golden_vectors.check(golden, "image_without_added", network.synthesis(ws))
-
-
-def _demodulation_of_nvlabs(weight: Tensor, style: Tensor) -> Tensor:
-    return torch.rsqrt(style.square() @ weight.square().sum((2, 3)).T + 1e-8)
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.float64, marks=pytest.mark.slow)])
-def test_discriminator_gives_the_official_logits(dtype: torch.dtype) -> None:
-    golden = golden_vectors.load("stylegan2_rosinality")
-    config, state = convert_discriminator({"d": golden_vectors.state(golden, "discriminator")}, source="golden.pt")
-    with torch.device("meta"):
-        network = Discriminator(config)
-    network.load_state_dict(state, assign=True)
-    network = _with_filters(network).to(dtype)
-    with torch.no_grad():
-        for name, output in (("x", "discriminator_logit"), ("x_coarse", "discriminator_logit_coarse")):
-            golden_vectors.check(golden, output, network(golden_vectors.tensor(golden, name).to(dtype)))
 
 
 # Exactness of the fast forms ------------------------------------------------------------------------------------
@@ -270,7 +218,7 @@ def test_synthesis_continues_from_a_stored_feature(network: Generator) -> None:
         assert torch.allclose(found[name], expected[name], rtol=0, atol=1e-9)
 
 
-# Latents, configuration, layouts ----------------------------------------------------------------------------------
+# Latents and configuration ----------------------------------------------------------------------------------
 
 
 def test_layers_read_the_published_style_indices() -> None:
@@ -303,70 +251,6 @@ def test_config_survives_json_and_is_read_from_a_state(network: Generator) -> No
         GeneratorConfig(16, {4: 8, 8: 8})
 
 
-def test_both_layouts_round_trip(network: Generator) -> None:
-    state = network.float().state_dict()
-    for checkpoint in (to_rosinality(SMALL, state), _nvlabs(state)):
-        found = convert_generator(checkpoint, source="file.pt")
-        assert found.config == SMALL
-        assert list(found.state) == list(state)
-        assert all(torch.equal(found.state[name], state[name]) for name in state)
-        assert found.notes == ()
-
-
-def test_what_old_files_lack_is_made_and_noted(network: Generator) -> None:
-    checkpoint = to_rosinality(SMALL, network.float().state_dict())
-    bare = {name: v for name, v in checkpoint["g_ema"].items() if not name.startswith("noises") and "kernel" not in name}
-    first, second = (convert_generator({"g_ema": bare}, source="old.pt") for _ in range(2))
-    assert len(first.notes) == 2
-    assert all(torch.equal(first.state[name], second.state[name]) for name in first.state)
-    fresh = network.sample_w(20_000, generator=torch.Generator().manual_seed(5))
-    spread = fresh.std(0) / math.sqrt(10_000)
-    assert ((first.state["mapping.w_avg"] - fresh.mean(0)).abs() < 6 * spread).all()
-    rows = convert_generator(checkpoint | {"latent_avg": torch.ones(6, SMALL.w_dim)}, source="encoder.pt")
-    assert torch.equal(rows.state["mapping.w_avg"], torch.ones(SMALL.w_dim))
-
-
-def test_a_file_that_does_not_fit_is_refused_with_every_key(network: Generator) -> None:
-    checkpoint = to_rosinality(SMALL, network.float().state_dict())
-    g_ema = dict(checkpoint["g_ema"])
-    del g_ema["conv1.activate.bias"]
-    g_ema |= {"extra": torch.zeros(2), "to_rgbs.0.bias": torch.zeros(1, 4, 1, 1)}
-    with pytest.raises(ValueError) as failure:
-        convert_generator({"g_ema": g_ema, "latent_avg": torch.ones(SMALL.w_dim)}, source="bad.pt")
-    message = str(failure.value)
-    for part in ("bad.pt", "synthesis.b8.torgb.bias: expected [3], found [4]", "unexpected extra [2]"):
-        assert part in message
-    filtered = checkpoint["g_ema"] | {"convs.0.conv.blur.kernel": torch.ones(4, 4)}
-    with pytest.raises(ValueError, match=r"bad.pt: convs.0.conv.blur.kernel: expected the filter"):
-        convert_generator({"g_ema": filtered}, source="bad.pt")
-    with pytest.raises(ValueError, match="not a StyleGAN2 generator"):
-        convert_generator({"layer.weight": torch.ones(2)}, source="bad.pt")
-    with pytest.raises(ValueError, match="equal rows"):
-        convert_generator(checkpoint | {"latent_avg": normal(6, SMALL.w_dim)}, source="bad.pt")
-
-
-# Discriminator --------------------------------------------------------------------------------------------------
-
-
-def test_discriminator_layout_and_groups() -> None:
-    config = DiscriminatorConfig(16, {4: 6, 8: 5, 16: 4})
-    network = Discriminator(config)
-    assert convert_discriminator(network.state_dict(), source="d.pt")[0] == config
-    images = normal(8, 3, 16, 16).float()
-    logits = network(images)
-    assert logits.shape == (8, 1)
-    # Images i, i + 2, i + 4, i + 6 form a group, as in the official code.
-    assert torch.allclose(logits[::2], network(images[::2]), atol=1e-5)
-    with pytest.raises(ValueError, match="multiple"):
-        network(images[:6])
-    with pytest.raises(ValueError, match=r"\[N,3,16,16\]"):
-        network(images[:, :, :8])
-    broken = network.state_dict()
-    del broken["b4.out.bias"]
-    with pytest.raises(ValueError, match=r"d.pt: 1 keys.*missing b4.out.bias"):
-        convert_discriminator(broken, source="d.pt")
-
-
 # Errors ---------------------------------------------------------------------------------------------------------
 
 
@@ -396,25 +280,3 @@ def test_bad_latents_are_named(network: Generator) -> None:
         network.synthesis(latents()[:, 0])
     with pytest.raises(ValueError, match=r"z: expected \[N,7\]"):
         network.mapping(latents()[:, 0])
-
-
-def _nvlabs(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The state with the filter buffers that NVlabs stores on every layer and block."""
-    taps = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
-    layers = {name.rsplit(".", 1)[0] for name in state if name.endswith(("noise_const", "b4.const"))}
-    return state | {f"{layer}.resample_filter": torch.outer(taps, taps) for layer in layers}
-
-
-def _loaded(config: GeneratorConfig, state: dict[str, Tensor]) -> Generator:
-    with torch.device("meta"):  # skips the random initialisation of 25 million weights
-        network = Generator(config)
-    network.load_state_dict(state, assign=True)
-    return _with_filters(network)
-
-
-def _with_filters(network: torch.nn.Module) -> torch.nn.Module:
-    kernel = torch.outer(torch.tensor([1.0, 3.0, 3.0, 1.0]), torch.tensor([1.0, 3.0, 3.0, 1.0])) / 64
-    for module in network.modules():
-        if getattr(module, "kernel", None) is not None:
-            module.kernel = kernel.clone()
-    return network
