@@ -148,8 +148,8 @@ def fit(
 ) -> Path:
     """Train ``recipe`` until the budget is spent and export it as ``zoo/<name>.safetensors`` with its manifest.
 
-    A checkpoint is written to ``folder`` (``runs/train/<name>``) every ``checkpoint_seconds`` and on interruption; the next call
-    goes on from it unless ``fresh``. A finished training goes on when it is called again with a greater budget.
+    A checkpoint is written to ``folder`` (``runs/train/<name>``) every ``checkpoint_seconds`` and on interruption; the next
+    call goes on from it unless ``fresh``. A finished training goes on when it is called again with a greater budget.
     Returns the path of the weights. Raises InvbenchError when the checkpoint belongs to another recipe, seed or shape.
     """
     folder = folder or ROOT / "runs" / "train" / name
@@ -186,6 +186,7 @@ def fit(
     if position.index:
         save_checkpoint(path, recipe, average, identity, position, losses)
     network = (average if average is not None else recipe.network).eval()
+    _round_to_half(network, recipe.float32)
     recipe.finish(network)
     record = {
         "recipe": f"{type(recipe).__module__}:{name}",
@@ -244,7 +245,8 @@ def load_checkpoint(path: Path, recipe: Recipe, average: nn.Module | None, ident
         raise InvbenchError(f"{path}: expected a training checkpoint, found {error}; --fresh starts anew") from error
     expected = json.loads(json.dumps(identity))
     if rest["identity"] != expected:
-        raise InvbenchError(f"{path}: expected a checkpoint of {expected}, found one of {rest['identity']}; --fresh starts anew")
+        found = rest["identity"]
+        raise InvbenchError(f"{path}: expected a checkpoint of {expected}, found one of {found}; --fresh starts anew")
     try:
         for part, module in _parts(recipe, average):
             module.load_state_dict({key: tensors[f"{part}.{key}"] for key in module.state_dict()})
@@ -311,16 +313,25 @@ def git_commit(sources: Iterable[type]) -> str:
     """The commit of the working copy, with ``-modified`` where a file that defines one of ``sources`` differs from it."""
     files = sorted({inspect.getfile(source) for source in sources})
     try:
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=True)
-        changes = subprocess.run(["git", "status", "--porcelain", "--", *files], cwd=ROOT, capture_output=True, text=True, check=True)
+        head, changes = (
+            subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+            for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", *files])
+        )
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return head.stdout.strip() + ("-modified" if changes.stdout.strip() else "")
+    return head + ("-modified" if changes else "")
 
 
 def _parts(recipe: Recipe, average: nn.Module | None) -> list[tuple[str, nn.Module]]:
     parts = [("network", recipe.network), ("heads", recipe.heads)]
     return parts if average is None else [*parts, ("average", average)]
+
+
+def _round_to_half(network: nn.Module, float32: Sequence[str]) -> None:
+    """Give the weights the values that they will have in the file, so that the figures are true of what is shipped."""
+    for key, value in network.state_dict().items():
+        if value.is_floating_point() and key not in float32:
+            value.copy_(value.half())
 
 
 def _own(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,0 +1,182 @@
+"""The LPIPS-style networks of procfaces: one for losses, one (another seed, other data) for the metric.
+
+First the features are trained on tasks that need every detail: all factors, the parsing map, and which distortions a picture
+suffered how badly. Then the features are frozen and their channel weights are learned from pairs of distorted copies whose
+order is known, by a ranking loss in the manner of LPIPS (Zhang et al. 2018): one copy suffers the same kinds of distortion as
+the other, all of them worse. No rate of exchange between unlike distortions is invented.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from datasets.procfaces import PARSING_CLASSES, K, sample_factors
+from methods.train.common import Recipe, Step, cosine, descend, step_generator, step_rng
+from methods.train.renders import DISTORTIONS, Distortion, blurred, draw, rendered, some_extras
+from metrics.nets.perceptual import Perceptual, average
+
+RECIPES = {
+    "perceptual": {"minutes": 6.0, "seed": 11, "help": "LPIPS-style network for losses", "options": {}},
+    "perceptual_metric": {"minutes": 6.0, "seed": 12, "help": "LPIPS-style network for the metric lpips_proc", "options": {}},
+}
+
+BATCH = 32
+FEATURES_SHARE = 0.8  # of the budget; the rest goes into the channel weights
+TWO_FACES = 0.6  # mean distance of two random faces after calibration
+VALIDATION = 90_000  # first of the step numbers that validation draws from: training never comes there
+
+
+class Training(Recipe):
+    """Features for the first part of the budget, channel weights for the rest."""
+
+    def __init__(self, *, seed: int, device: torch.device | str) -> None:
+        self.seed, self.device = seed, device
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.config: dict[str, Any] = {"widths": [16, 32, 48, 64], "depths": [1, 2, 2, 1]}
+            self.network: Perceptual = Perceptual(**self.config).to(device)
+            self.heads = _Heads(self.config["widths"]).to(device)
+        for module in self.network.stages.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=torch.Generator().manual_seed(seed))
+        # each stage starts with the same total weight
+        for weight in self.network.weights:
+            nn.init.constant_(weight, 1.0 / len(self.network.weights))
+        trained = [*self.network.stages.parameters(), *self.heads.parameters()]
+        self.optimisers = [
+            torch.optim.AdamW(trained, lr=3e-3, weight_decay=1e-3),
+            torch.optim.Adam(self.network.weights.parameters(), lr=5e-3),
+        ]
+
+    def step(self, index: int, progress: float) -> Step:
+        if progress < FEATURES_SHARE:
+            losses = self._features_losses(index)
+            descend(torch.stack(list(losses.values())).sum(), self.optimisers[:1], cosine(progress / FEATURES_SHARE), clip=1.0)
+        else:
+            losses = {"rank": self._ranking_loss(index)}
+            descend(losses["rank"], self.optimisers[1:], cosine((progress - FEATURES_SHARE) / (1 - FEATURES_SHARE)))
+            with torch.no_grad():
+                for weight in self.network.weights:
+                    weight.clamp_(min=0.0)
+        return Step(images=BATCH, losses={key: float(value.detach()) for key, value in losses.items()})
+
+    def _features_losses(self, index: int) -> dict[str, Tensor]:
+        generator = step_generator(self.seed, index, device=self.device)
+        batch = draw(step_rng(self.seed, index), BATCH, self.device, occluded=0.3)
+        severity = random_severity(BATCH, generator)
+        severity[: BATCH // 2] = 0.0
+        images = Distortion.draw(batch.images, generator).apply(batch.images, severity)
+        factors, distortions, parsing = self.heads(self.network.features(images))
+        # nearest neighbours, as labels cannot be averaged
+        labels = F.interpolate(batch.parsing[:, None].float(), size=parsing.shape[-2:], mode="nearest")[:, 0].long()
+        return {
+            "factors": 6.0 * F.mse_loss(factors, batch.u),
+            "distortions": 2.0 * F.mse_loss(distortions, severity),
+            "parsing": 0.5 * F.cross_entropy(parsing, labels),
+        }
+
+    def _ranking_loss(self, index: int) -> Tensor:
+        reference, mild, severe = ordered_pictures(self.seed, index, BATCH, self.device)
+        with torch.no_grad():
+            features = [self.network.features(x) for x in (reference, mild, severe)]
+        near, far = (average(self.network.maps_between(features[0], other)) for other in features[1:])
+        spread = torch.stack([weight.mean() for weight in self.network.weights])
+        # the mean weight of every stage is held near its start: without it one stage could take all
+        anchor = (spread * len(spread) - 1.0).square().sum()
+        return F.softplus(-4.0 * (torch.log(far + 1e-3) - torch.log(near + 1e-3))).mean() + 0.05 * anchor
+
+    @torch.no_grad()
+    def finish(self, network: nn.Module) -> None:
+        assert isinstance(network, Perceptual)
+        distances = torch.cat([self._two_faces(network, VALIDATION + i) for i in range(8)])
+        network.scale.mul_(TWO_FACES / distances.mean())
+
+    def _two_faces(self, network: Perceptual, index: int) -> Tensor:
+        images = draw(step_rng(self.seed, index), 2 * BATCH, self.device).images
+        return network.distance(images[:BATCH], images[BATCH:])
+
+    @torch.no_grad()
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Share of held-out pairs ranked right; distances of known changes; the readings of the feature heads."""
+        assert isinstance(network, Perceptual)
+        right = []
+        for i in range(8):
+            reference, mild, severe = ordered_pictures(self.seed, VALIDATION + 100 + i, BATCH, self.device)
+            right.append(network.distance(reference, severe) > network.distance(reference, mild))
+        rng = step_rng(self.seed, VALIDATION + 200)
+        u = sample_factors(rng, 128)
+        plain, occluded = rendered(u, None, self.device), rendered(u, some_extras(rng, u, 1.0), self.device)
+        changed = {"extras": occluded.images, "mild_blur": blurred(plain.images, torch.full((128,), 0.3, device=self.device))}
+        drawn = Distortion.draw(plain.images, step_generator(self.seed, VALIDATION + 202, device=self.device))
+        for i, name in enumerate(DISTORTIONS):
+            severity = torch.zeros(128, len(DISTORTIONS), device=self.device)
+            severity[:, i] = 1.0
+            changed[name] = drawn.apply(plain.images, severity)
+        figures = {
+            "ranked_right": float(torch.cat(right).double().mean()),
+            "distance_two_faces": float(self._two_faces(network, VALIDATION + 201).double().mean()),
+        }
+        figures |= {f"distance_{k}": float(network.distance(plain.images, x).double().mean()) for k, x in changed.items()}
+        factors, _, parsing = self.heads(network.features(plain.images))
+        residual = (factors - plain.u).double().square().mean(0) / plain.u.double().var(0, correction=0)
+        figures["factors_r2_mean"] = float((1.0 - residual).mean())
+        return figures
+
+
+class _Heads(nn.Module):
+    """The tasks of the features: factors, distortions' severities, parsing map."""
+
+    def __init__(self, widths: list[int]) -> None:
+        super().__init__()
+        hidden = 128
+        self.shared = nn.Sequential(
+            nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * widths[-1], hidden), nn.ReLU(), nn.Linear(hidden, K)
+        )
+        self.severity = nn.Sequential(nn.Linear(sum(widths), 64), nn.ReLU(), nn.Linear(64, len(DISTORTIONS)))
+        self.pixels = nn.ModuleList(nn.Conv2d(width, len(PARSING_CLASSES), 1) for width in widths)
+
+    def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """The stages' maps -> factors [N, K], severities [N, D], parsing logits [N, C, h, w] at the first stage's size."""
+        size = features[0].shape[-2:]
+        scores = [head(x) for head, x in zip(self.pixels, features, strict=True)]
+        parsing = torch.stack([F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in scores]).sum(0)
+        pooled = torch.cat([x.mean((2, 3)) for x in features], 1)
+        return self.shared(features[-1]), self.severity(pooled), parsing
+
+
+def random_severity(n: int, generator: torch.Generator) -> Tensor:
+    """Severities [n, len(DISTORTIONS)] in [0, 1], of which one to all, mostly two, are not 0."""
+    shape = (n, len(DISTORTIONS))
+    chosen = torch.rand(shape, generator=generator, device=generator.device) < 1.0 / len(DISTORTIONS)
+    certain = torch.randint(len(DISTORTIONS), (n, 1), generator=generator, device=generator.device)
+    chosen.scatter_(1, certain, True)
+    return torch.rand(shape, generator=generator, device=generator.device) * chosen
+
+
+def ordered_pictures(seed: int, index: int, n: int, device: torch.device | str) -> tuple[Tensor, Tensor, Tensor]:
+    """(reference, mild, severe) images [n, 3, H, W]: ``severe`` is off in all that ``mild`` is off in, further.
+
+    The same kinds of distortion, drawn anew (another noise, another patch) at lower and higher severities; factors moved
+    further the same way; and in half of the cases out-of-domain extras that only the severe one bears.
+    """
+    rng, generator = step_rng(seed, index, 1), step_generator(seed, index, 1, device)
+    u = sample_factors(rng, n)
+    moved = (rng.random((n, K)) < 3.0 / K) * (rng.random((n, 1)) < 0.5)
+    towards = u + moved * (sample_factors(rng, n) - u)
+    share = rng.uniform(0.3, 0.9, (n, 1))
+    extras = some_extras(rng, u, 0.5)
+    reference, mild, severe = (
+        rendered(np.clip(factors, 0.0, 1.0), things, device).images
+        for factors, things in ((u, None), (u + share * (towards - u), None), (towards, extras))
+    )
+    severity = random_severity(n, generator)
+    less = severity * torch.from_numpy(share).to(severity)
+    mild, severe = (
+        Distortion.draw(reference, generator).apply(images, strength) for images, strength in ((mild, less), (severe, severity))
+    )
+    return reference, mild, severe

@@ -1,0 +1,82 @@
+"""The regressor that reads all factors from a picture: judge of edits and of the generator, and features for FID and KID."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from datasets.procfaces import EDITS, FACTORS, render_split, split
+from methods.train.common import Recipe, Step, cosine, descend, step_generator, step_rng
+from methods.train.renders import as_images, draw, rendered, softened, some_extras
+from metrics.nets.regressor import Regressor
+
+RECIPES = {
+    "regressor": {"minutes": 6.0, "seed": 21, "help": "all factors of a picture; features for FID and KID", "options": {}},
+}
+
+BATCH = 32
+OCCLUDED = 0.2  # methods are asked to reconstruct what the generator never saw, and the regressor reads those pictures, too
+VALIDATION = 90_000
+
+
+class Training(Recipe):
+    """Least squares on u of mildly degraded renders."""
+
+    def __init__(self, *, seed: int, device: torch.device | str) -> None:
+        self.seed, self.device = seed, device
+        self.config: dict[str, Any] = {
+            "names": [factor.name for factor in FACTORS],
+            "low": [factor.low for factor in FACTORS],
+            "high": [factor.high for factor in FACTORS],
+            "units": [factor.unit for factor in FACTORS],
+            "widths": [24, 48, 80, 112],
+            "features": 64,
+        }
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            self.network = Regressor(**self.config).to(device)
+        self.heads = nn.Identity()
+        self.optimisers = [torch.optim.AdamW(self.network.parameters(), lr=4e-3, weight_decay=1e-2)]
+
+    def step(self, index: int, progress: float) -> Step:
+        batch = draw(step_rng(self.seed, index), BATCH, self.device, occluded=OCCLUDED)
+        images = softened(batch.images, step_generator(self.seed, index, device=self.device))
+        loss = F.mse_loss(self.network(images), batch.u) * 12.0  # in units of the variance of u: 1 - R2
+        descend(loss, self.optimisers, cosine(progress), clip=1.0)
+        return Step(images=BATCH, losses={"unexplained": float(loss.detach())})
+
+    @torch.no_grad()
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """R2 of every factor on the split "val", of some under extras and noise, and mean absolute errors in units."""
+        assert isinstance(network, Regressor)
+        u = split("val").u
+        plain = as_images(render_split("val").images, self.device)
+        rng = step_rng(self.seed, VALIDATION)
+        hidden = rendered(u, some_extras(rng, u, 1.0), self.device).images
+        noisy = softened(plain, step_generator(self.seed, VALIDATION, device=self.device), share=1.0)
+        readings = self._read(network, plain)
+        scores = r2(readings, u)
+        figures = {"r2_mean": float(scores.mean()), "r2_least": float(scores.min())}
+        figures |= {f"r2_{name}": float(score) for name, score in zip(network.names, scores, strict=True)}
+        for label, images in (("occluded", hidden), ("degraded", noisy)):
+            degraded = r2(self._read(network, images), u)
+            figures[f"r2_mean_{label}"] = float(degraded.mean())
+            figures |= {f"r2_{name}_{label}": float(degraded[network.names.index(name)]) for name in EDITS}
+        error = np.abs(readings - u).mean(0)
+        for name in ("age", "yaw"):
+            i = network.names.index(name)
+            figures[f"mean_error_{name}_{FACTORS[i].unit}"] = float(error[i] * (FACTORS[i].high - FACTORS[i].low))
+        return figures
+
+    def _read(self, network: Regressor, images: Tensor) -> np.ndarray:
+        return torch.cat([network(part) for part in images.split(64)]).double().cpu().numpy()
+
+
+def r2(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
+    """Share of the variance explained, of each column, 1 - squared errors / squares about the mean: [N, K] twice -> [K]."""
+    residual = np.square(predicted - true).sum(0)
+    return 1.0 - residual / np.square(true - true.mean(0)).sum(0)
