@@ -104,7 +104,10 @@ class SAM:
         return Inversion(latents, output, state)
 
     def edit(self, inversion: Inversion, edit: Edit, clock: Clock) -> Tensor:
-        """Section 3.4 of the paper: a segment of space F keeps the features that the unedited latents give up to there."""
+        """Section 3.4 of the paper: a segment of space F keeps the features that the unedited latents give up to there.
+
+        Where a mask is soft, an edit of strength 0 is not quite the inversion: the offset is weighed by the mask twice, as released.
+        """
         masks = {space: inversion.state[f"mask.{space}"] for space in self.spaces}
         offsets = {space: inversion.state[space] for space in self.spaces}
         with clock.stage("edit"), torch.no_grad():
@@ -118,6 +121,20 @@ class SAM:
     def max_batch(self, memory: int) -> int:
         return self.generator.max_batch(memory)
 
+    def invert_single_space(self, images: Tensor) -> Tensor:
+        """Reconstructions [N, 3, H, W] with the same space at every place: the one of ``spaces``, or W+ if there is none.
+
+        What the invertibility predictor learns to foresee. Raises ValueError if there are several spaces.
+        """
+        if len(self.spaces) > 1:
+            raise ValueError(f"spaces: expected at most one beside W+, found {', '.join(self.spaces)}")
+        masks = {space: images.new_ones(len(images), 1, BLOCKS[space], BLOCKS[space]) for space in self.spaces}
+        with torch.no_grad():
+            start = self.networks["encoder_e4e"](images)
+        found = self._optimise(images, start, masks)
+        with torch.no_grad():
+            return self.generator.synthesis(found.pop("latents"), features=self._added(found, masks))
+
     def _position(self, space: str) -> str:
         """After the whole block, whose ToRGB still reads the feature as it was."""
         return f"b{BLOCKS[space]}.conv1"
@@ -128,18 +145,13 @@ class SAM:
     def _choose_spaces(self, images: Tensor) -> dict[str, Tensor]:
         """Masks [N, 1, r, r] of the feature spaces; what none of them claims is inverted in W+.
 
-        In each segment of the parsing, the mean predicted error of each space is compared with the threshold; the most
-        editable space that stays below it is taken, else the last. (The paper's text compares "invertibility" from above;
-        its networks, and its code, predict error.)
+        The segments are those of the parsing. (The paper's text compares "invertibility" from above; its networks, and its
+        code, predict error.)
         """
         errors = self.networks["invertibility"](images)
         errors = torch.cat([errors[space] for space in ("W+", *self.spaces)], dim=1)
         segments = self._segments(images)
-        area = segments.flatten(2).sum(2)
-        means = torch.einsum("nchw,nkhw->nck", segments, errors) / area.clamp_min(1)[..., None]
-        allowed = means <= self.threshold
-        allowed[..., -1] = True
-        chosen = F.one_hot(allowed.float().argmax(2), len(self.spaces) + 1).to(segments)
+        chosen = F.one_hot(most_editable(errors, segments, self.threshold), len(self.spaces) + 1).to(segments)
         by_space = torch.einsum("nchw,nck->nkhw", segments, chosen)[:, 1:]
         masks = {}
         for index, space in enumerate(self.spaces):
@@ -153,9 +165,7 @@ class SAM:
         parser = self.networks["parser"]
         classes = parser(images).argmax(1)
         one_hot = F.one_hot(classes, len(parser.classes)).movedim(3, 1).to(images)
-        fused = [parser.classes.index(name) for name in self.fused]
-        rest = [i for i in range(len(parser.classes)) if i not in fused]
-        return torch.cat([one_hot[:, fused].sum(1, keepdim=True), one_hot[:, rest]], dim=1)
+        return join_classes(one_hot, parser.classes, self.fused)
 
     def _full_size(self, masks: dict[str, Tensor], size: int) -> Tensor:
         return torch.cat([F.interpolate(mask, size=(size, size), mode="nearest") for mask in masks.values()], dim=1)
@@ -187,3 +197,22 @@ class SAM:
         """Distance of the later layers' latents from the first layer's, summed over layers -> [N]."""
         distance = (latents[:, 1:] - latents[:, :1]).norm(dim=2)
         return (distance.square() if self.squared_delta else distance).sum(1)
+
+
+def most_editable(errors: Tensor, segments: Tensor, threshold: float) -> Tensor:
+    """For each segment the first space whose mean error in it is at most ``threshold``, else the last; int64 [N, C].
+
+    ``errors`` [N, K, H, W] of K spaces, from the most to the least editable; ``segments`` [N, C, H, W] in {0, 1}.
+    """
+    area = segments.flatten(2).sum(2)
+    means = torch.einsum("nchw,nkhw->nck", segments, errors) / area.clamp_min(1)[..., None]
+    allowed = means <= threshold
+    allowed[..., -1] = True
+    return allowed.to(torch.uint8).argmax(2)
+
+
+def join_classes(one_hot: Tensor, classes: Sequence[str], fused: Sequence[str]) -> Tensor:
+    """Parsing [N, C, H, W], one-hot over ``classes`` -> segments: first the classes ``fused`` together, then each other one."""
+    joined = [classes.index(name) for name in fused]
+    rest = [i for i in range(len(classes)) if i not in joined]
+    return torch.cat([one_hot[:, joined].sum(1, keepdim=True), one_hot[:, rest]], dim=1)

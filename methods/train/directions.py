@@ -1,0 +1,121 @@
+"""Edit directions of procfaces by the procedure of InterFaceGAN (Shen et al. 2020; genforce/interfacegan).
+
+Latents whose factor lies in the top and in the bottom 2 % are separated by a linear SVM; its unit normal is the direction.
+The labels are the true factors of each z. The length is then set so that strength 1 changes the factor, as the regressor
+reads it from the pictures, by the unit of the edit, on average over strengths -3 to 3.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from sklearn.svm import LinearSVC
+from torch import Tensor, nn
+
+from datasets.procfaces import EDITS, FACTORS, INDEX, factors_from_z, sample_z
+from methods.directions import Directions
+from methods.train.common import Recipe, Step
+from methods.train.frozen import load_frozen
+
+RECIPES = {
+    "directions": {
+        "minutes": 0.0,
+        "seed": 0,
+        "help": "edit directions by linear SVM; needs the generator and the regressor",
+        "options": {"samples": 50_000},
+    }
+}
+
+EXTREME = 0.02  # share of the latents at either end that the SVM sees
+TRAINED_ON = 0.7  # share of those; the rest measures its accuracy
+STRENGTHS = (-3.0, -2.0, -1.0, 1.0, 2.0, 3.0)
+PROBES = 200  # latents on which lengths and effects are measured
+
+
+class Training(Recipe):
+    float32 = ("vectors",)
+
+    def __init__(self, *, seed: int, device: torch.device | str, samples: int):
+        self.generator = load_frozen("generator", device=device)
+        self.regressor = load_frozen("regressor", device=device)
+        self.seed, self.samples, self.device = seed, samples, device
+        self.config = {"names": list(EDITS), "layers": self.generator.num_ws, "dim": self.generator.w_dim}
+        self.network: nn.Module = Directions(**self.config)
+        self.heads, self.optimisers = nn.ModuleDict(), []
+        self.accuracy: dict[str, float] = {}
+
+    def step(self, index: int, progress: float) -> Step:
+        raise RuntimeError("directions: nothing to train; give it no minutes")
+
+    def finish(self, network: nn.Module) -> None:
+        assert isinstance(network, Directions)
+        z = sample_z(self.seed, self.samples)
+        factors, latents = factors_from_z(z), self._latents(z).double().cpu().numpy()
+        probes = self._latents(sample_z(self.seed + 1, PROBES))
+        for row, (name, (factor, _, _)) in enumerate(EDITS.items()):
+            normal, self.accuracy[name] = boundary(latents, factors[:, INDEX[factor]], self.seed)
+            unit = torch.from_numpy(normal).float().to(self.device)
+            network.vectors[row] = (self._length(unit, name, probes) * unit).expand(self.generator.num_ws, -1)
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Accuracy of each SVM, and on other latents each direction's effect (in units of the edit, asked for: the strength)
+        and leakage: the root mean square change of the other factors at strengths 3 and -3, over that of its own."""
+        assert isinstance(network, Directions)
+        probes = self._latents(sample_z(self.seed + 2, PROBES))
+        base = self._read(probes)
+        figures = {f"{name}_svm_accuracy": value for name, value in self.accuracy.items()}
+        for name, (factor, _, _) in EDITS.items():
+            own = INDEX[factor]
+            change = {s: self._read(probes + s * network[name][0]) - base for s in STRENGTHS}
+            for s in STRENGTHS:
+                figures[f"{name}_effect_{s:+.0f}"] = change[s][:, own].mean().item() / unit_of(name)
+            rms = torch.cat([change[-3.0], change[3.0]]).square().mean(0).sqrt()
+            others = rms / rms[own]
+            others[own] = 0
+            worst = int(others.argmax())
+            figures[f"{name}_leakage_mean"] = others.sum().item() / (len(FACTORS) - 1)
+            figures[f"{name}_leakage_worst"] = others[worst].item()
+            figures |= {f"{name}_leakage_on_{other}": others[INDEX[other]].item() for other in EDITS if other != name}
+        return figures
+
+    def _length(self, unit: Tensor, name: str, probes: Tensor) -> float:
+        """Length at which the mean change over STRENGTHS is proportional to the strength with factor 1 (secant iteration)."""
+        own, base, length = INDEX[EDITS[name][0]], self._read(probes), 1.0
+        for _ in range(6):
+            slopes = [
+                (self._read(probes + s * length * unit)[:, own] - base[:, own]).mean().item() / (s * unit_of(name))
+                for s in STRENGTHS
+            ]
+            length /= float(np.clip(np.mean(slopes), 0.25, 4.0))
+        return length
+
+    def _latents(self, z: np.ndarray) -> Tensor:
+        """z [N, Z] -> w [N, D]."""
+        with torch.no_grad():
+            return self.generator.mapping(torch.from_numpy(z).float().to(self.device))
+
+    def _read(self, latents: Tensor) -> Tensor:
+        """Factors [N, K] that the regressor sees in the pictures of ``latents`` [N, D]; float64."""
+        with torch.no_grad():
+            parts = [self.generator.synthesis(self.generator.repeat(w)).clamp(-1, 1) for w in latents.split(50)]
+            return torch.cat([self.regressor(images) for images in parts]).double()
+
+
+def unit_of(name: str) -> float:
+    """The change of the factor, in [0, 1], that strength 1 of the edit asks for."""
+    factor, step, _ = EDITS[name]
+    described = FACTORS[INDEX[factor]]
+    return step / (described.high - described.low)
+
+
+def boundary(latents: np.ndarray, scores: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
+    """Unit normal [D] of the SVM between the extremes of ``scores`` [M], pointing to higher scores, and its held-out accuracy."""
+    order = np.argsort(scores, kind="stable")
+    count = max(2, round(EXTREME * len(order)))
+    chosen = np.concatenate([order[:count], order[-count:]])
+    labels = np.repeat([0, 1], count)
+    shuffled = np.random.default_rng(seed).permutation(len(chosen))
+    train, test = np.split(shuffled, [round(TRAINED_ON * len(chosen))])
+    svm = LinearSVC(C=1.0, random_state=seed, max_iter=20_000).fit(latents[chosen[train]], labels[train])
+    normal = svm.coef_[0] / np.linalg.norm(svm.coef_[0])
+    return normal, float(svm.score(latents[chosen[test]], labels[test]))

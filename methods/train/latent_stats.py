@@ -1,0 +1,48 @@
+"""Statistics of W of the trained generator: measured, not trained."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from methods.nets.latent_stats import LatentStatistics
+from methods.train.common import Recipe, Step, step_generator
+from methods.train.frozen import load_frozen
+
+RECIPES = {
+    "latent_stats": {
+        "minutes": 0.0,
+        "seed": 0,
+        "help": "mean, spread and Gaussian prior of W; needs the generator",
+        "options": {"samples": 20_000},
+    }
+}
+
+
+class Training(Recipe):
+    float32 = ("mean", "std", "prior_mean", "prior_precision")
+
+    def __init__(self, *, seed: int, device: torch.device | str, samples: int):
+        self.generator = load_frozen("generator", device=device)
+        self.seed, self.samples = seed, samples
+        self.config = {"dim": self.generator.w_dim}
+        self.network: nn.Module = LatentStatistics(**self.config)
+        self.heads, self.optimisers = nn.ModuleDict(), []
+
+    def step(self, index: int, progress: float) -> Step:
+        raise RuntimeError("latent_stats: nothing to train; give it no minutes")
+
+    def finish(self, network: nn.Module) -> None:
+        network.load_state_dict(LatentStatistics.measure(self._draw(0)).state_dict())
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """How far another sample's mean is from this one, in units of the spread, and the prior's mean penalty over D (about 1)."""
+        assert isinstance(network, LatentStatistics)
+        other = LatentStatistics.measure(self._draw(1))
+        shift = (other.mean - network.mean).norm() / network.std
+        agreement = torch.trace(network.prior_precision.double() @ torch.linalg.inv(other.prior_precision.double()))
+        return {"mean_shift": float(shift), "std": float(network.std), "prior_agreement": float(agreement / len(network.mean))}
+
+    def _draw(self, stream: int) -> torch.Tensor:
+        """Latents [samples, D]."""
+        return self.generator.sample_w(self.samples, generator=step_generator(self.seed, 0, stream)).cpu()
