@@ -7,11 +7,13 @@ import hashlib
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from bench.api import InvbenchError
 
+WRITERS = 8  # threads that wait for the disk
 LONGEST_NAME = 120  # leaves room for "@edit+strength.png" and the temporary's marks in the usual 255 bytes
 
 
@@ -25,27 +27,27 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def write_all(files: Mapping[Path, bytes]) -> None:
-    """Write many files as :func:`write_atomic` does, with one fsync a folder instead of one a file's folder."""
-    temporaries: dict[Path, Path] = {}
-    current = Path()
+    """Write many files as :func:`write_atomic` does. Either all get their names, or (on an error) none that had none yet."""
+    # One fixed temporary a target: what a killed process left is overwritten by the next try, not piled up.
+    temporaries = {path: path.with_name(f".{path.name}.tmp") for path in files}
+    folders = {path.parent for path in files}
     try:
-        for folder in {path.parent for path in files}:
-            current = folder
+        for folder in folders:
             folder.mkdir(parents=True, exist_ok=True)
-        for path, data in files.items():
-            # One fixed name a target: what a killed process left is overwritten by the next try, not piled up.
-            current, temporaries[path] = path, path.with_name(f".{path.name}.tmp")
-            _write_synced(temporaries[path], data)
+        # Waiting for the disk is most of the time, and disks take many files in one go: threads wait together.
+        with ThreadPoolExecutor(min(WRITERS, max(len(files), 1))) as writers:
+            list(writers.map(_write_synced, temporaries.values(), files.values()))
         for path, temporary in temporaries.items():
-            current = path
             os.replace(temporary, path)
-        for folder in {path.parent for path in files}:
+        for folder in folders:
             _sync_folder(folder)
     except OSError as error:
-        raise WriteFailed(f"{current}: could not be written: {error.strerror or error}") from error
+        where = error.filename or next(iter(files))
+        raise WriteFailed(f"{where}: could not be written: {error.strerror or error}") from error
     finally:
         for temporary in temporaries.values():
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink()
 
 
 def file_name(name: str) -> str:
@@ -76,10 +78,14 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def _write_synced(path: Path, data: bytes) -> None:
-    with open(path, "wb") as handle:
-        handle.write(data)
-        handle.flush()
-        os.fsync(handle.fileno())
+    try:
+        with open(path, "wb") as handle:
+            handle.write(data)
+            handle.flush()
+            os.fsync(handle.fileno())
+    except OSError as error:
+        error.filename = str(path)  # a failed write knows its descriptor only
+        raise
 
 
 def _sync_folder(folder: Path) -> None:

@@ -29,6 +29,7 @@ from bench.store import Store
 
 OK, FAILED_ROWS, WRITE_ERROR, INTERRUPTED = 0, 1, 3, 130  # 2 is the CLI's, for settings that cannot work
 MEMORY_SHARE = 0.5  # of what is free now: a batch must not drive out what else the machine is doing
+INPUTS = 32  # originals that are copied into the run folder in one go
 
 
 def run(settings: RunSettings, *, progress: bool = True) -> int:
@@ -144,13 +145,16 @@ class _Run:
         repeated = [name for name, times in Counter(dataset.names).items() if times > 1]
         if repeated:
             raise InvbenchError(f"dataset {id}: expected every name once, found {repeated[0]!r} again")
-        for index in range(len(dataset.names))[:count]:
+        for first in range(len(dataset.names))[:count:INPUTS]:
+            copies = {}
             with self.ledger.spent("data"):
-                entry, picture = plan.read_entry(dataset, index, self.settings.suite.resolution)
-            entries.append(entry)
-            if picture is not None:
-                with self.ledger.spent("writing"):
-                    write_all({self.store.input(id, entry.name): encode_png(picture)})
+                for index in range(len(dataset.names))[:count][first : first + INPUTS]:
+                    entry, picture = plan.read_entry(dataset, index, self.settings.suite.resolution)
+                    entries.append(entry)
+                    if picture is not None:
+                        copies[self.store.input(id, entry.name)] = encode_png(picture)
+            with self.ledger.spent("writing"):
+                write_all(copies)
         if not entries:
             raise InvbenchError(f"dataset {id}: expected at least one image, found none")
         return tuple(entries)
