@@ -1,0 +1,266 @@
+"""Recipe of SAM's invertibility predictor: Parmar et al. 2022, section 3.2; adobe-research/sam_inversion.
+
+Training pictures are inverted in each latent space by itself, with the method's own optimisation from the e4e code; what the
+network learns is the map of the perceptual error that is left. As published: mean squared error summed over the spaces, SGD
+with momentum 0.9, weight decay 5e-4, polynomial schedule, ten times the rate for pyramid and decoder, batch 16, flips of
+picture and map, random blur.
+
+Half of the pictures bear out-of-domain things, as the authors' photographs do: of this network alone of the zoo that decides
+something it cannot be kept apart, that hats, microphones, earrings and patterns are no news to it. Faces and things come from
+this recipe's own seed; none is one of the test splits.
+
+Departures, for minutes on a CPU: random initial weights and a small network without dropout; a few hundred pictures (10,000);
+inversions of few steps (501), since a generator of 64x64 pixels is soon fitted; higher rates (1e-4), since the training is
+sixty times shorter; error maps of the domain's own perceptual network (LPIPS-VGG).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save as to_safetensors
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from bench.api import InvbenchError
+from datasets.procfaces import PARSING_CLASSES
+from methods.losses import PerceptualNetwork, at_most
+from methods.nets.invertibility import InvertibilityPredictor
+from methods.sam import BLOCKS, SAM, SPEC, join_classes, most_editable
+from methods.train.common import ROOT, ZOO, Recipe, Step, descend, step_rng, write_atomic
+from methods.train.frozen import load_frozen
+from methods.train.renders import blurred, draw
+
+RECIPES = {
+    "invertibility": {
+        "minutes": 4.0,
+        "seed": 9,
+        "help": "SAM's invertibility predictor; before its minutes begin it inverts its pictures, about 8 minutes",
+    }
+}
+
+NETWORKS = {"generator": "generator", "latent_stats": "latent_stats", "perceptual_vgg": "perceptual", "encoder_e4e": "e4e"}
+BASE = {
+    "planes": [8, 16, 32, 48],
+    "blocks": [1, 2, 2],
+    "multi_grid": [1, 2],
+    "stem": 16,
+    "pool": False,  # 64 pixels: nothing to spare
+    "output_stride": 8,
+    "rates": [1, 2, 4, 6],  # reach over the 8x8 map as the published ones do over 16x16
+    "width": 32,
+    "low_level": 16,
+    "dropouts": [0.0, 0.0, 0.0],
+}
+RATE, PYRAMID_FACTOR = 0.02, 10  # published: 1e-4, 10
+BATCH = 16
+PART = 16  # pictures inverted at a time; a finished part is never computed again
+DRAWS, TRAINING, HELD_OUT = 0, 1, 2  # streams of randomness
+FUSED = [name for name in PARSING_CLASSES if name not in ("background", "hair", "neck", "cloth", "occluder")]
+
+
+@dataclass(frozen=True)
+class Examples:
+    """images float32 [M, 3, H, W] in [-1, 1]; parsing int64 [M, H, W]; errors float32 [M, K, H, W]; seconds of inverting."""
+
+    images: Tensor
+    parsing: Tensor
+    errors: Tensor
+    seconds: float
+
+
+class Training(Recipe):
+    """``pictures`` and ``held_out`` are inverted by ``steps`` steps; ``threshold`` is the one decisions are validated at.
+
+    ``folder`` keeps the inverted parts; ``zoo`` holds the frozen networks.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        device: torch.device | str = "cpu",
+        pictures: int = 240,
+        held_out: int = 48,
+        steps: int = 25,
+        threshold: float = SPEC["options"]["threshold"]["default"],
+        folder: Path = ROOT / "runs" / "train" / "invertibility" / "targets",
+        zoo: Path = ZOO,
+    ) -> None:
+        self.seed, self.threshold = seed, threshold
+        networks = {role: load_frozen(name, device=device, zoo=zoo) for role, name in NETWORKS.items()}
+        inverters = single_space_inverters(networks, steps)
+        folder = folder / _digest(networks, {"seed": seed, "steps": steps, "spaces": list(inverters)})
+        perceptual = networks["perceptual_vgg"]
+        self.train, self.held_out = (
+            prepare(inverters, perceptual, folder=folder / name, seed=[seed, stream], count=count, device=device)
+            for name, stream, count in (("training", TRAINING, pictures), ("held-out", HELD_OUT, held_out))
+        )
+        self.config = {"spaces": list(inverters), "base": BASE}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = InvertibilityPredictor(**self.config)
+        start_from_mean(self.network, self.train.errors)
+        self.network.to(device, memory_format=torch.channels_last)
+        self.float32 = tuple(key for key in self.network.state_dict() if key.endswith(("running_mean", "running_var")))
+        self.heads = nn.Module()
+        base = self.network.base
+        fast = [*base.aspp.parameters(), *base.decoder.parameters()]
+        slow = [*base.backbone.parameters(), *self.network.heads.parameters()]
+        groups = [{"params": slow, "lr": RATE}, {"params": fast, "lr": PYRAMID_FACTOR * RATE}]
+        self.optimisers = [torch.optim.SGD(groups, momentum=0.9, weight_decay=5e-4)]
+
+    def step(self, index: int, progress: float) -> Step:
+        rng = step_rng(self.seed, index, DRAWS)
+        count = len(self.train.images)
+        rows = torch.from_numpy(rng.choice(count, min(BATCH, count), replace=False))
+        flip = torch.from_numpy(rng.random(len(rows)) < 0.5)
+        radius = torch.from_numpy(rng.random(len(rows)) * (rng.random(len(rows)) < 0.5)).float()  # in pixels
+        images, errors = (_flipped(x[rows], flip) for x in (self.train.images, self.train.errors))
+        predicted = stacked(self.network, blurred(images, (radius.square() / 4).to(images)))
+        losses = (predicted - errors).square().mean((0, 2, 3))
+        descend(losses.sum(), self.optimisers, (1 - progress) ** 0.9)
+        return Step(len(rows), {name: value.item() for name, value in zip(self.config["spaces"], losses, strict=True)})
+
+    @torch.no_grad()
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """Figures on pictures that were not trained on; ``mean_map`` is a predictor that knows the mean error of each pixel.
+
+        Of each space the mean true error, the mean squared error of both predictors, and R2 of the network against the mean
+        map; the share of segments that are given the same space as by the true maps, at ``threshold`` and at the median of
+        all segments' errors.
+        """
+        true = self.held_out.errors.double()
+        predicted = torch.cat([stacked(network, part) for part in self.held_out.images.split(BATCH)]).double()
+        mean_map = self.train.errors.double().mean(0).expand_as(true)
+        figures = {"preparation_minutes": (self.train.seconds + self.held_out.seconds) / 60}
+        for k, space in enumerate(self.config["spaces"]):
+            mse, baseline = ((guess[:, k] - true[:, k]).square().mean().item() for guess in (predicted, mean_map))
+            figures |= {f"{space}_error": true[:, k].mean().item(), f"{space}_mse": mse, f"{space}_mse_mean_map": baseline}
+            figures[f"{space}_r2"] = 1 - mse / baseline
+        one_hot = F.one_hot(self.held_out.parsing, len(PARSING_CLASSES)).movedim(3, 1).double()
+        segments = join_classes(one_hot, PARSING_CLASSES, FUSED)
+        area = segments.flatten(2).sum(2)
+        errors = torch.einsum("nchw,nkhw->nck", segments, true)[area > 0] / area[area > 0][:, None]
+        figures["segments"], figures["median"] = float((area > 0).sum()), errors.median().item()
+        for name, threshold in (("threshold", self.threshold), ("median", figures["median"])):
+            right = most_editable(true, segments, threshold)
+            for guess, prefix in ((predicted, "same_space"), (mean_map, "same_space_mean_map")):
+                same = most_editable(guess, segments, threshold) == right
+                figures[f"{prefix}_at_{name}"] = same[area > 0].double().mean().item()
+        return figures
+
+
+def single_space_inverters(networks: Mapping[str, Any], steps: int) -> dict[str, SAM]:
+    """SAM restricted to each space that exists in the generator, from the most to the least editable, W+ first."""
+    options = {name: option["default"] for name, option in SPEC["options"].items()} | {"steps": steps, "fused": []}
+    features = [space for space, side in BLOCKS.items() if side < networks["generator"].resolution]
+    choices = {"W+": []} | {space: [space] for space in features}
+    return {space: SAM(networks, **options | {"spaces": choice}) for space, choice in choices.items()}
+
+
+def prepare(
+    inverters: Mapping[str, SAM],
+    perceptual: PerceptualNetwork,
+    *,
+    folder: Path,
+    seed: list[int],
+    count: int,
+    device: torch.device | str,
+) -> Examples:
+    """Render and invert ``count`` pictures, or read from ``folder`` what an earlier call has finished.
+
+    ``seed`` is a recipe's seed and a stream. Raises InvbenchError when a file of ``folder`` is not such a part.
+    """
+    parts = []
+    for index in tqdm(range(-(-count // PART)), desc=f"inverting {folder.name} pictures", unit="part"):
+        path = folder / f"{index:04d}.safetensors"
+        if not path.exists():
+            _invert_part(inverters, perceptual, path, rng_key=(seed[0], index, seed[1]), device=device)
+        parts.append(_read_part(path))
+    tensors = {key: torch.cat([part[key] for part, _ in parts])[:count] for key in ("images", "parsing", "errors")}
+    return Examples(
+        images=(tensors["images"].to(device).float() / 127.5 - 1).contiguous(memory_format=torch.channels_last),
+        parsing=tensors["parsing"].to(device).long(),
+        errors=tensors["errors"].to(device).float(),
+        seconds=sum(seconds for _, seconds in parts),
+    )
+
+
+def error_map(perceptual: PerceptualNetwork, a: Tensor, b: Tensor) -> Tensor:
+    """Perceptual error at every pixel, [N, 1, H, W]: the layers' maps resized bilinearly and added, as LPIPS does (spatial)."""
+    maps = [F.interpolate(m, size=a.shape[-2:], mode="bilinear", align_corners=False) for m in perceptual.maps(a, b)]
+    return torch.stack(maps).sum(0)
+
+
+def stacked(network: nn.Module, images: Tensor) -> Tensor:
+    """The predicted maps of all spaces, [N, K, H, W]."""
+    return torch.cat(list(network(images).values()), dim=1)
+
+
+def start_from_mean(network: InvertibilityPredictor, errors: Tensor) -> None:
+    """Lets each head begin near the mean error of its space: below zero its ReLU would learn nothing."""
+    with torch.no_grad():
+        for head, mean in zip(network.heads.values(), errors.mean((0, 2, 3)), strict=True):
+            last = head.m[3]
+            last.weight.mul_(0.1)
+            last.bias.copy_(mean)
+
+
+def _invert_part(
+    inverters: Mapping[str, SAM],
+    perceptual: PerceptualNetwork,
+    path: Path,
+    *,
+    rng_key: tuple[int, int, int],
+    device: torch.device | str,
+) -> None:
+    started = time.monotonic()
+    batch = draw(step_rng(*rng_key), PART, device, occluded=0.5)
+    target = at_most(batch.images, 256)
+    errors = []
+    for inverter in inverters.values():
+        output = at_most(inverter.invert_single_space(batch.images), 256).clamp(-1, 1)
+        with torch.no_grad():
+            errors.append(error_map(perceptual, output, target))
+    tensors = {
+        "images": ((batch.images + 1) * 127.5).round().to(torch.uint8),
+        "parsing": batch.parsing.to(torch.uint8),
+        "errors": torch.cat(errors, dim=1),
+    }
+    if not torch.isfinite(tensors["errors"]).all():
+        raise FloatingPointError(f"inversion diverged in pictures {rng_key}: an error map is not finite")
+    data = {key: value.cpu().contiguous() for key, value in tensors.items()}
+    write_atomic(path, to_safetensors(data, {"seconds": str(time.monotonic() - started)}))
+
+
+def _read_part(path: Path) -> tuple[dict[str, Tensor], float]:
+    try:
+        with safe_open(path, "pt") as file:
+            tensors = {key: file.get_tensor(key) for key in ("images", "parsing", "errors")}
+            return tensors, float(file.metadata()["seconds"])
+    except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
+        raise InvbenchError(f"{path}: expected inverted pictures, found {error}; delete it to make it anew") from error
+
+
+def _digest(networks: Mapping[str, nn.Module], settings: Mapping[str, Any]) -> str:
+    """Name of the folder of targets: other networks or settings give others."""
+    found = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for role in sorted(networks):
+        for key, value in sorted(networks[role].state_dict().items()):
+            found.update(f"{role}.{key}".encode())
+            found.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()[:12]
+
+
+def _flipped(x: Tensor, rows: Tensor) -> Tensor:
+    return torch.where(rows.to(x.device).view(-1, 1, 1, 1), x.flip(-1), x)
