@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from methods.nets.equalised import EqualLinear
-from methods.nets.irse import IRSE50, stage_ends, stem, trunk
+from metrics.nets.irse import IRSE50, stage_ends, stem, trunk
 
 
 class StyleHead(nn.Module):

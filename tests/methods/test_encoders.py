@@ -11,11 +11,11 @@ from bench.clock import StageClock
 from methods.directions import Directions
 from methods.e4e import E4E
 from methods.nets.encoders import E4EEncoder, PSPEncoder, WEncoder
-from methods.nets.irse import IRSE50, stage_ends
 from methods.nets.latent_discriminator import LatentDiscriminator, LatentPool
 from methods.nets.stylegan2 import Generator
 from methods.nets.stylegan2_config import GeneratorConfig
 from methods.psp import PSP
+from metrics.nets.irse import IRSE50, stage_ends
 from tests import golden_vectors
 
 SMALL = {"num_ws": 10, "w_dim": 16, "size": 64, "stages": [[4, 1], [8, 1], [8, 2], [16, 1]], "heads": 12}
