@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from methods.directions import Directions
+from methods.nets.latent_stats import LatentStatistics
+from methods.train.directions import boundary, unit_of
+from methods.train.figures import r_squared
+from bench.api import Edit, InvbenchError
+
+
+def test_boundary_finds_the_axis_that_decides_the_score():
+    latents = np.random.default_rng(0).standard_normal((5000, 6))
+    axis = np.array([0.0, 0.6, 0.0, -0.8, 0.0, 0.0])
+    normal, accuracy = boundary(latents, latents @ axis, seed=0)
+    assert normal @ axis > 0.98 and np.linalg.norm(normal) == pytest.approx(1)
+    assert accuracy > 0.97
+
+
+def test_boundary_of_a_score_without_meaning_is_a_coin():
+    draws = np.random.default_rng(1)
+    _, accuracy = boundary(draws.standard_normal((20_000, 6)), draws.standard_normal(20_000), seed=0)
+    assert 0.35 < accuracy < 0.65
+
+
+def test_units_of_edits_are_shares_of_their_factors():
+    assert unit_of("age") == pytest.approx(5 / 65)
+    assert unit_of("yaw") == pytest.approx(5 / 80)
+    assert unit_of("smile") == pytest.approx(0.1)
+
+
+def test_directions_move_every_layer_and_name_what_they_know():
+    directions = Directions(["age", "yaw"], 4, 3)
+    directions.vectors[1] = torch.arange(12.0).view(4, 3)
+    moved = directions.move(torch.ones(2, 4, 3), Edit("yaw", -2.0))
+    torch.testing.assert_close(moved, 1 - 2 * torch.arange(12.0).view(1, 4, 3).expand(2, -1, -1))
+    with pytest.raises(InvbenchError, match="'smile'.*age, yaw"):
+        directions["smile"]
+
+
+def test_latent_statistics_of_a_known_gaussian():
+    draws = torch.Generator().manual_seed(0)
+    mixing = torch.tensor([[2.0, 0.0], [1.0, 1.0]])
+    v = torch.randn(200_000, 2, generator=draws) @ mixing + 1
+    stats = LatentStatistics.measure(torch.nn.functional.leaky_relu(v, 0.2))
+    torch.testing.assert_close(stats.prior_precision, torch.linalg.inv(mixing.T @ mixing), atol=0.01, rtol=0.02)
+
+
+def test_r_squared_is_1_for_the_truth_and_0_for_the_mean():
+    truth = np.array([[0.0, 1.0], [1.0, 3.0], [2.0, 8.0]])
+    predicted = np.stack([truth[:, 0], np.full(3, truth[:, 1].mean())], axis=1)
+    np.testing.assert_allclose(r_squared(truth, predicted), [1, 0], atol=1e-12)
