@@ -124,7 +124,7 @@ class Synthesis(nn.Module):
         own = self._by_layer(weights, n)
         maps = self._noise(noise, n, generator, noise_maps)
         x = weights.get("b4.const", self.get_parameter("b4.const")).expand(n, -1, -1, -1)
-        if x.device.type == "cpu":  # measured: 1.4 times as fast as channels first
+        if x.device.type == "cpu":  # measured: up-convolutions 1.3 to 1.8 times as fast as channels first
             x = x.contiguous(memory_format=torch.channels_last)
         kept: dict[str, Tensor] = {}
         rgb: Tensor | None = None

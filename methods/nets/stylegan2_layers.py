@@ -63,15 +63,18 @@ class StyledConv(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None, overrides: Mapping[str, Tensor]) -> Tensor:
         weight = overrides.get("weight", self.weight)
-        offset = overrides.get("bias", self.bias).reshape(-1, self.bias.shape[0], 1, 1)
-        if noise is not None:
-            offset = offset + noise * overrides.get("noise_strength", self.noise_strength).reshape(-1, 1, 1, 1)
+        bias = overrides.get("bias", self.bias).reshape(-1, self.bias.shape[0], 1, 1)
         style = self.affine(w, below("affine", overrides))
         # Scaling activations before and after an unmodulated convolution is exact, and keeps shared weights dense.
         y = modulated_conv(x * style[:, :, None, None], weight, up_kernel=self.kernel)
         # Leaky ReLU is positively homogeneous: its gain sqrt(2) is cheaper on the factors than on the feature.
         factor = SQRT2 * demodulation(weight, style)
-        return F.leaky_relu_(torch.addcmul(SQRT2 * offset, y, factor[:, :, None, None]), LEAKY_SLOPE)
+        y = torch.addcmul(SQRT2 * bias, y, factor[:, :, None, None])
+        if noise is not None:
+            strength = overrides.get("noise_strength", self.noise_strength).reshape(-1, 1, 1, 1)
+            # Expanded so that its gradient is summed over channels first: over images first is 20 times slower on CPU.
+            y.add_((SQRT2 * strength * noise).expand(y.shape[0], -1, -1, -1))
+        return F.leaky_relu_(y, LEAKY_SLOPE)
 
 
 class ToRGB(nn.Module):
