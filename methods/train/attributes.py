@@ -9,13 +9,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from datasets.procfaces import FACTORS, INDEX, render_split, split
-from methods.train.common import Recipe, Step, cosine, descend, step_generator, step_rng
+from methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, step_generator, step_rng
 from methods.train.renders import as_images, draw, softened
 from metrics.nets.attributes import Attributes
 
 RECIPES = {"attributes": {"minutes": 3.0, "seed": 31, "help": "binary attributes of a picture", "options": {}}}
 
-BATCH = 32
+BATCH = 16
 OCCLUDED = 0.2
 # attribute -> (factor, threshold in the factor's unit, above it?)
 ATTRIBUTES: dict[str, tuple[str, float, bool]] = {
@@ -49,13 +49,13 @@ class Training(Recipe):
             torch.manual_seed(seed)
             self.network = Attributes(**self.config).to(device)
         self.heads = nn.Identity()
-        self.optimisers = [torch.optim.AdamW(self.network.parameters(), lr=4e-3, weight_decay=1e-2)]
+        self.optimisers = muon_and_adam([self.network])
 
     def step(self, index: int, progress: float) -> Step:
         batch = draw(step_rng(self.seed, index), BATCH, self.device, occluded=OCCLUDED)
         images = softened(batch.images, step_generator(self.seed, index, device=self.device))
         loss = F.binary_cross_entropy_with_logits(self.network(images), self._labels(batch.u))
-        descend(loss, self.optimisers, cosine(progress), clip=1.0)
+        descend(loss, self.optimisers, cosine(progress))
         return Step(images=BATCH, losses={"entropy": float(loss.detach())})
 
     @torch.no_grad()

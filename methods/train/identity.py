@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor, nn
 
 from datasets.procfaces import FACTORS, sample_factors
-from methods.train.common import Recipe, Step, cosine, descend, step_generator, step_rng
+from methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, step_generator, step_rng
 from methods.train.renders import rendered, softened, some_extras
 from metrics.nets.identity import Identity
 
@@ -36,7 +36,7 @@ RECIPES = {
     },
 }
 
-PEOPLE, VIEWS = 12, 4  # a batch: identities and pictures of each
+PEOPLE, VIEWS = 8, 3  # a batch: identities and pictures of each
 TEMPERATURE = 0.1
 OCCLUDED = 0.25
 VALIDATION = 90_000
@@ -53,7 +53,7 @@ class Training(Recipe):
             torch.manual_seed(seed)
             self.network = Identity(**self.config).to(device)
         self.heads = nn.Identity()
-        self.optimisers = [torch.optim.AdamW(self.network.parameters(), lr=4e-3, weight_decay=1e-2)]
+        self.optimisers = muon_and_adam([self.network])
 
     def step(self, index: int, progress: float) -> Step:
         rng = step_rng(self.seed, index)
@@ -61,7 +61,7 @@ class Training(Recipe):
         batch = rendered(u, some_extras(rng, u, OCCLUDED), self.device)
         images = softened(batch.images, step_generator(self.seed, index, device=self.device), share=0.3)
         loss = contrastive(self.network(images), torch.arange(PEOPLE, device=self.device).repeat_interleave(VIEWS))
-        descend(loss, self.optimisers, cosine(progress), clip=1.0)
+        descend(loss, self.optimisers, cosine(progress))
         return Step(images=PEOPLE * VIEWS, losses={"contrastive": float(loss.detach())})
 
     @torch.no_grad()

@@ -10,13 +10,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from datasets.procfaces import PARSING_CLASSES, render_split, sample_factors
-from methods.train.common import Recipe, Step, cosine, descend, step_generator, step_rng
+from methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, step_generator, step_rng
 from methods.train.renders import as_images, draw, rendered, softened, some_extras
 from metrics.nets.parser import Parser
 
 RECIPES = {"parser": {"minutes": 5.0, "seed": 51, "help": "parsing map of a picture", "options": {}}}
 
-BATCH = 32
+BATCH = 16
 OCCLUDED = 0.5
 VALIDATION = 90_000
 
@@ -31,13 +31,13 @@ class Training(Recipe):
             torch.manual_seed(seed)
             self.network = Parser(**self.config).to(device)
         self.heads = nn.Identity()
-        self.optimisers = [torch.optim.AdamW(self.network.parameters(), lr=4e-3, weight_decay=1e-2)]
+        self.optimisers = muon_and_adam([self.network])
 
     def step(self, index: int, progress: float) -> Step:
         batch = draw(step_rng(self.seed, index), BATCH, self.device, occluded=OCCLUDED)
         images = softened(batch.images, step_generator(self.seed, index, device=self.device))
         loss = F.cross_entropy(self.network(images), batch.parsing)
-        descend(loss, self.optimisers, cosine(progress), clip=1.0)
+        descend(loss, self.optimisers, cosine(progress))
         return Step(images=BATCH, losses={"entropy": float(loss.detach())})
 
     @torch.no_grad()

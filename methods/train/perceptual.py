@@ -2,8 +2,11 @@
 
 First the features are trained on tasks that need every detail: all factors, the parsing map, and which distortions a picture
 suffered how badly. Then the features are frozen and their channel weights are learned from pairs of distorted copies whose
-order is known, by a ranking loss in the manner of LPIPS (Zhang et al. 2018): one copy suffers the same kinds of distortion as
-the other, all of them worse. No rate of exchange between unlike distortions is invented.
+order is known, by a ranking loss in the manner of LPIPS (Zhang et al. 2018). Two orders are used: one copy suffers the same
+kinds of distortion as the other, all of them worse; and at equal mean squared error, a change of colour or contrast is milder
+than blur, noise, pixels, a warp or a patch (the demonstration of Wang et al., IEEE TIP 2004, figure 2).
+
+While they are learned, the features are normalised over the batch; the normalisations are then folded into the kernels.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from datasets.procfaces import PARSING_CLASSES, K, sample_factors
-from methods.train.common import Recipe, Step, cosine, descend, step_generator, step_rng
+from methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, step_generator, step_rng
 from methods.train.renders import DISTORTIONS, Distortion, blurred, draw, rendered, some_extras
 from metrics.nets.perceptual import Perceptual, average
 
@@ -25,7 +28,7 @@ RECIPES = {
     "perceptual_metric": {"minutes": 6.0, "seed": 12, "help": "LPIPS-style network for the metric lpips_proc", "options": {}},
 }
 
-BATCH = 32
+BATCH = 16
 FEATURES_SHARE = 0.8  # of the budget; the rest goes into the channel weights
 TWO_FACES = 0.6  # mean distance of two random faces after calibration
 VALIDATION = 90_000  # first of the step numbers that validation draws from: training never comes there
@@ -40,26 +43,23 @@ class Training(Recipe):
             torch.manual_seed(seed)
             self.config: dict[str, Any] = {"widths": [16, 32, 48, 64], "depths": [1, 2, 2, 1]}
             self.network: Perceptual = Perceptual(**self.config).to(device)
-            self.heads = _Heads(self.config["widths"]).to(device)
-        for module in self.network.stages.modules():
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, nonlinearity="relu", generator=torch.Generator().manual_seed(seed))
+            self.heads = _Heads(self.network, self.config["widths"]).to(device)
         # each stage starts with the same total weight
         for weight in self.network.weights:
             nn.init.constant_(weight, 1.0 / len(self.network.weights))
-        trained = [*self.network.stages.parameters(), *self.heads.parameters()]
         self.optimisers = [
-            torch.optim.AdamW(trained, lr=3e-3, weight_decay=1e-3),
+            *muon_and_adam([self.network.stages, self.heads]),
             torch.optim.Adam(self.network.weights.parameters(), lr=5e-3),
         ]
 
     def step(self, index: int, progress: float) -> Step:
         if progress < FEATURES_SHARE:
             losses = self._features_losses(index)
-            descend(torch.stack(list(losses.values())).sum(), self.optimisers[:1], cosine(progress / FEATURES_SHARE), clip=1.0)
+            descend(torch.stack(list(losses.values())).sum(), self.optimisers[:2], cosine(progress / FEATURES_SHARE))
         else:
+            self.heads.fold(self.network)
             losses = {"rank": self._ranking_loss(index)}
-            descend(losses["rank"], self.optimisers[1:], cosine((progress - FEATURES_SHARE) / (1 - FEATURES_SHARE)))
+            descend(losses["rank"], self.optimisers[2:], cosine((progress - FEATURES_SHARE) / (1 - FEATURES_SHARE)))
             with torch.no_grad():
                 for weight in self.network.weights:
                     weight.clamp_(min=0.0)
@@ -71,7 +71,7 @@ class Training(Recipe):
         severity = random_severity(BATCH, generator)
         severity[: BATCH // 2] = 0.0
         images = Distortion.draw(batch.images, generator).apply(batch.images, severity)
-        factors, distortions, parsing = self.heads(self.network.features(images))
+        factors, distortions, parsing = self.heads(self.heads.normalised(self.network, images))
         # nearest neighbours, as labels cannot be averaged
         labels = F.interpolate(batch.parsing[:, None].float(), size=parsing.shape[-2:], mode="nearest")[:, 0].long()
         return {
@@ -93,6 +93,7 @@ class Training(Recipe):
     @torch.no_grad()
     def finish(self, network: nn.Module) -> None:
         assert isinstance(network, Perceptual)
+        self.heads.fold(network)
         distances = torch.cat([self._two_faces(network, VALIDATION + i) for i in range(8)])
         network.scale.mul_(TWO_FACES / distances.mean())
 
@@ -105,9 +106,9 @@ class Training(Recipe):
         """Share of held-out pairs ranked right; distances of known changes; the readings of the feature heads."""
         assert isinstance(network, Perceptual)
         right = []
-        for i in range(8):
+        for i in range(16):
             reference, mild, severe = ordered_pictures(self.seed, VALIDATION + 100 + i, BATCH, self.device)
-            right.append(network.distance(reference, severe) > network.distance(reference, mild))
+            right.append((network.distance(reference, severe) > network.distance(reference, mild)).double().view(2, -1))
         rng = step_rng(self.seed, VALIDATION + 200)
         u = sample_factors(rng, 128)
         plain, occluded = rendered(u, None, self.device), rendered(u, some_extras(rng, u, 1.0), self.device)
@@ -118,7 +119,8 @@ class Training(Recipe):
             severity[:, i] = 1.0
             changed[name] = drawn.apply(plain.images, severity)
         figures = {
-            "ranked_right": float(torch.cat(right).double().mean()),
+            "ranked_right_equal_error": float(torch.cat(right, 1)[0].mean()),
+            "ranked_right_worse_copy": float(torch.cat(right, 1)[1].mean()),
             "distance_two_faces": float(self._two_faces(network, VALIDATION + 201).double().mean()),
         }
         figures |= {f"distance_{k}": float(network.distance(plain.images, x).double().mean()) for k, x in changed.items()}
@@ -129,16 +131,41 @@ class Training(Recipe):
 
 
 class _Heads(nn.Module):
-    """The tasks of the features: factors, distortions' severities, parsing map."""
+    """The tasks of the features: factors, distortions' severities, parsing map; and the normalisations while they learn."""
 
-    def __init__(self, widths: list[int]) -> None:
+    def __init__(self, network: Perceptual, widths: list[int]) -> None:
         super().__init__()
+        self.norms = nn.ModuleList(nn.BatchNorm2d(layer.out_channels) for layer in convolutions(network))
+        self.register_buffer("folded", torch.tensor(False))
         hidden = 128
         self.shared = nn.Sequential(
             nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(16 * widths[-1], hidden), nn.ReLU(), nn.Linear(hidden, K)
         )
         self.severity = nn.Sequential(nn.Linear(sum(widths), 64), nn.ReLU(), nn.Linear(64, len(DISTORTIONS)))
         self.pixels = nn.ModuleList(nn.Conv2d(width, len(PARSING_CLASSES), 1) for width in widths)
+
+    def normalised(self, network: Perceptual, images: Tensor) -> list[Tensor]:
+        """As ``network.features``, with every convolution followed by its normalisation over the batch."""
+        norms = iter(self.norms)
+        maps = []
+        for stage in network.stages:
+            for layer in stage:
+                images = layer(images)
+                if isinstance(layer, nn.Conv2d):
+                    images = next(norms)(images)
+            maps.append(images)
+        return maps
+
+    @torch.no_grad()
+    def fold(self, network: Perceptual) -> None:
+        """Give the kernels of ``network`` what the normalisations have learned; once, however often it is called."""
+        if self.folded:
+            return
+        for layer, norm in zip(convolutions(network), self.norms, strict=True):
+            gain = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+            layer.bias.copy_((layer.bias - norm.running_mean) * gain + norm.bias)
+            layer.weight.mul_(gain.view(-1, 1, 1, 1))
+        self.folded.fill_(True)
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
         """The stages' maps -> factors [N, K], severities [N, D], parsing logits [N, C, h, w] at the first stage's size."""
@@ -147,6 +174,11 @@ class _Heads(nn.Module):
         parsing = torch.stack([F.interpolate(x, size=size, mode="bilinear", align_corners=False) for x in scores]).sum(0)
         pooled = torch.cat([x.mean((2, 3)) for x in features], 1)
         return self.shared(features[-1]), self.severity(pooled), parsing
+
+
+def convolutions(network: Perceptual) -> list[nn.Conv2d]:
+    """The convolutions in order."""
+    return [layer for layer in network.stages.modules() if isinstance(layer, nn.Conv2d)]
 
 
 def random_severity(n: int, generator: torch.Generator) -> Tensor:
@@ -159,24 +191,41 @@ def random_severity(n: int, generator: torch.Generator) -> Tensor:
 
 
 def ordered_pictures(seed: int, index: int, n: int, device: torch.device | str) -> tuple[Tensor, Tensor, Tensor]:
-    """(reference, mild, severe) images [n, 3, H, W]: ``severe`` is off in all that ``mild`` is off in, further.
+    """(reference, mild, severe) images [n, 3, H, W], n even.
 
-    The same kinds of distortion, drawn anew (another noise, another patch) at lower and higher severities; factors moved
+    First half: a change of colour and contrast against a structural distortion of the same mean squared error. Second half:
+    the same kinds of distortion, drawn anew (another noise, another patch) at lower and higher severities; factors moved
     further the same way; and in half of the cases out-of-domain extras that only the severe one bears.
     """
     rng, generator = step_rng(seed, index, 1), step_generator(seed, index, 1, device)
-    u = sample_factors(rng, n)
-    moved = (rng.random((n, K)) < 3.0 / K) * (rng.random((n, 1)) < 0.5)
-    towards = u + moved * (sample_factors(rng, n) - u)
-    share = rng.uniform(0.3, 0.9, (n, 1))
+    half = n // 2
+    plain = draw(rng, half, device).images
+    equal = equal_error(plain, generator)
+    u = sample_factors(rng, half)
+    moved = (rng.random((half, K)) < 3.0 / K) * (rng.random((half, 1)) < 0.5)
+    towards = u + moved * (sample_factors(rng, half) - u)
+    share = rng.uniform(0.3, 0.9, (half, 1))
     extras = some_extras(rng, u, 0.5)
     reference, mild, severe = (
         rendered(np.clip(factors, 0.0, 1.0), things, device).images
         for factors, things in ((u, None), (u + share * (towards - u), None), (towards, extras))
     )
-    severity = random_severity(n, generator)
+    severity = random_severity(half, generator)
     less = severity * torch.from_numpy(share).to(severity)
     mild, severe = (
         Distortion.draw(reference, generator).apply(images, strength) for images, strength in ((mild, less), (severe, severity))
     )
-    return reference, mild, severe
+    return torch.cat([plain, reference]), torch.cat([equal[0], mild]), torch.cat([equal[1], severe])
+
+
+def equal_error(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Images [n, 3, H, W] with colour and contrast changed, and structurally distorted, both as far off in mean square."""
+    n, shades = len(images), torch.tensor([name in ("colour", "contrast") for name in DISTORTIONS], device=images.device)
+    severity = torch.rand((n, len(DISTORTIONS)), generator=generator, device=images.device)
+    kind = torch.multinomial((~shades).float().expand(n, -1), 1, generator=generator)
+    structure = torch.zeros_like(severity).scatter_(1, kind, 0.3 + 0.7 * severity.gather(1, kind))
+    drawn = Distortion.draw(images, generator)
+    distorted = drawn.apply(images, structure)
+    change = drawn.apply(images, severity * shades) - images
+    ratio = (distorted - images).square().mean((1, 2, 3)).sqrt() / (change.square().mean((1, 2, 3)).sqrt() + 1e-4)
+    return images + ratio.view(n, 1, 1, 1) * change, distorted

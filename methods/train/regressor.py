@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from datasets.procfaces import EDITS, FACTORS, render_split, split
-from methods.train.common import Recipe, Step, cosine, descend, step_generator, step_rng
+from methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, step_generator, step_rng
 from methods.train.renders import as_images, draw, rendered, softened, some_extras
 from metrics.nets.regressor import Regressor
 
@@ -18,7 +18,7 @@ RECIPES = {
     "regressor": {"minutes": 6.0, "seed": 21, "help": "all factors of a picture; features for FID and KID", "options": {}},
 }
 
-BATCH = 32
+BATCH = 16
 OCCLUDED = 0.2  # methods are asked to reconstruct what the generator never saw, and the regressor reads those pictures, too
 VALIDATION = 90_000
 
@@ -40,13 +40,13 @@ class Training(Recipe):
             torch.manual_seed(seed)
             self.network = Regressor(**self.config).to(device)
         self.heads = nn.Identity()
-        self.optimisers = [torch.optim.AdamW(self.network.parameters(), lr=4e-3, weight_decay=1e-2)]
+        self.optimisers = muon_and_adam([self.network])
 
     def step(self, index: int, progress: float) -> Step:
         batch = draw(step_rng(self.seed, index), BATCH, self.device, occluded=OCCLUDED)
         images = softened(batch.images, step_generator(self.seed, index, device=self.device))
         loss = F.mse_loss(self.network(images), batch.u) * 12.0  # in units of the variance of u: 1 - R2
-        descend(loss, self.optimisers, cosine(progress), clip=1.0)
+        descend(loss, self.optimisers, cosine(progress))
         return Step(images=BATCH, losses={"unexplained": float(loss.detach())})
 
     @torch.no_grad()

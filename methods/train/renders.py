@@ -32,7 +32,7 @@ def rendered(u: np.ndarray, extras: Sequence[Extras | None] | None, device: torc
     return Batch(
         images=as_images(pictures.images, device),
         parsing=torch.from_numpy(pictures.parsing).to(device).long(),
-        u=torch.from_numpy(u).to(device).float(),
+        u=torch.tensor(u, dtype=torch.float32, device=device),
         ood=torch.from_numpy(pictures.ood_mask).to(device)[:, None],
     )
 
