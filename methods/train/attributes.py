@@ -49,7 +49,7 @@ class Training(Recipe):
             torch.manual_seed(seed)
             self.network = Attributes(**self.config).to(device)
         self.heads = nn.Identity()
-        self.optimisers = muon_and_adam([self.network])
+        self.optimisers = muon_and_adam(self.network.trunk, self.network.head)
 
     def step(self, index: int, progress: float) -> Step:
         batch = draw(step_rng(self.seed, index), BATCH, self.device, occluded=OCCLUDED)

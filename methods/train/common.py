@@ -136,16 +136,16 @@ def descend(loss: Tensor, optimisers: Iterable[torch.optim.Optimizer], scale: fl
 
 
 def muon_and_adam(
-    modules: Iterable[nn.Module], *, matrices: float = 0.03, rest: float = 4e-3
+    body: nn.Module, head: nn.Module | None = None, *, kernels: float = 0.03, rest: float = 4e-3
 ) -> list[torch.optim.Optimizer]:
-    """Optimisers of small convolutional networks: Muon for kernels and matrices, Adam for biases and normalisations.
+    """Optimisers of a small convolutional network: Muon for the kernels and matrices of ``body``, Adam for all else.
 
-    ``matrices`` and ``rest`` are peak rates. After 4,096 pictures the regressor explained 0.35 of the factors' variance so,
-    and 0.13 with AdamW at 4e-3.
+    ``kernels`` and ``rest`` are peak rates. Muon's steps suit layers that a normalisation follows; a ``head`` that gives
+    unnormalised outputs is shaken by them. After 4,096 pictures the regressor explained 0.35 of the factors' variance
+    with Muon, and 0.13 with AdamW at 4e-3 alone.
     """
-    parameters = [parameter for module in modules for parameter in module.parameters()]
-    kernels = [parameter for parameter in parameters if parameter.ndim > 1]
-    return [Muon(kernels, matrices), torch.optim.Adam([p for p in parameters if p.ndim <= 1], lr=rest)]
+    small = [parameter for parameter in body.parameters() if parameter.ndim <= 1] + list(head.parameters() if head else [])
+    return [Muon([p for p in body.parameters() if p.ndim > 1], kernels), torch.optim.Adam(small, lr=rest)]
 
 
 def fit(

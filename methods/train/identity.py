@@ -53,7 +53,7 @@ class Training(Recipe):
             torch.manual_seed(seed)
             self.network = Identity(**self.config).to(device)
         self.heads = nn.Identity()
-        self.optimisers = muon_and_adam([self.network])
+        self.optimisers = muon_and_adam(self.network)
 
     def step(self, index: int, progress: float) -> Step:
         rng = step_rng(self.seed, index)

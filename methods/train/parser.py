@@ -31,7 +31,8 @@ class Training(Recipe):
             torch.manual_seed(seed)
             self.network = Parser(**self.config).to(device)
         self.heads = nn.Identity()
-        self.optimisers = muon_and_adam([self.network])
+        body = nn.ModuleList(module for name, module in self.network.named_children() if name != "head")
+        self.optimisers = muon_and_adam(body, self.network.head)
 
     def step(self, index: int, progress: float) -> Step:
         batch = draw(step_rng(self.seed, index), BATCH, self.device, occluded=OCCLUDED)

@@ -48,7 +48,7 @@ class Training(Recipe):
         for weight in self.network.weights:
             nn.init.constant_(weight, 1.0 / len(self.network.weights))
         self.optimisers = [
-            *muon_and_adam([self.network.stages, self.heads]),
+            *muon_and_adam(self.network.stages, self.heads),
             torch.optim.Adam(self.network.weights.parameters(), lr=5e-3),
         ]
 
