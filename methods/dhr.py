@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from skimage.segmentation import slic
 from torch import Tensor
 
-from bench.api import Clock, Edit, Inversion, InvbenchError
+from bench.api import Clock, Edit, InvbenchError, Inversion
 from methods.batching import PerImageAdam
 from methods.losses import region_mean
 from methods.nets.stylegan2 import FeatureEdit
@@ -89,7 +89,8 @@ class DHR:
         self.perceptual = networks["perceptual_alex"]
         if feature_resolution >= self.generator.resolution:
             raise InvbenchError(
-                f"dhr.feature_resolution: expected less than the generator's {self.generator.resolution}, found {feature_resolution}"
+                f"dhr.feature_resolution: expected less than the generator's {self.generator.resolution}, "
+                f"found {feature_resolution}"
             )
         self.coarse_steps, self.coarse_lr = coarse_steps, coarse_lr
         self.segments, self.compactness, self.sigma = segments, compactness, sigma
@@ -105,7 +106,7 @@ class DHR:
             if name not in classes:
                 raise InvbenchError(f"dhr: {name!r} is no class of the parser ({', '.join(classes)})")
         self.outside = [classes.index(name) for name in outside]
-        thresholds = {name: threshold_parts for name in parts} | {name: threshold_face for name in face}
+        thresholds = dict.fromkeys(parts, threshold_parts) | dict.fromkeys(face, threshold_face)
         self.thresholds = np.array([thresholds.get(name, threshold_rest) for name in classes])
 
     def invert(self, images: Tensor, clock: Clock) -> Inversion:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.api import Clock, Edit, Inversion, InvbenchError
+from bench.api import Clock, Edit, InvbenchError, Inversion
 from methods.batching import PerImageAdam
 from methods.losses import at_most, gaussian_prior, mse, ramp
 from methods.nets.stylegan2 import FeatureEdit
@@ -30,7 +30,7 @@ SPEC = {
         },
         "threshold": {"default": 0.225, "unit": "LPIPS", "help": "highest predicted error at which a space may be used"},
         "fused": {
-            "default": ["skin", "l_brow", "r_brow", "l_eye", "r_eye", "l_ear", "r_ear", "nose", "mouth", "u_lip", "l_lip"],
+            "default": ["skin", "l_brow", "r_brow", "l_eye", "r_eye", "l_ear", "r_ear", "nose", "mouth", "u_lip", "l_lip", "neck"],  # noqa: E501
             "unit": "",
             "help": "parsing classes that are one segment",
         },
@@ -39,7 +39,7 @@ SPEC = {
         "lambda_mse": {"default": 1.0, "unit": "", "help": "weight of the pixel loss"},
         "lambda_lpips": {"default": 1.0, "unit": "", "help": "weight of the perceptual loss"},
         "lambda_prior": {"default": 1e-8, "unit": "", "help": "weight of the Gaussian prior on the latents"},
-        "lambda_delta": {"default": 1e-3, "unit": "", "help": "weight of the distance of the layers' latents from the first layer's"},
+        "lambda_delta": {"default": 1e-3, "unit": "", "help": "weight of the latents' distance from the first layer's"},
         "lambda_feature": {"default": 5.0, "unit": "", "help": "weight of the mean squared feature offset"},
         "squared_delta": {"default": False, "unit": "", "help": "square the latents' distance, as the paper prints it"},
         "soft_masks": {"default": True, "unit": "", "help": "masks resized softly, else binary"},
@@ -80,9 +80,10 @@ class SAM:
                     f"sam.spaces: {space} follows the {BLOCKS[space]}x{BLOCKS[space]} block, after which a generator of "
                     f"{self.generator.resolution}x{self.generator.resolution} has no layer left"
                 )
-        unknown = [name for name in fused if name not in networks["parser"].classes]
+        classes = networks["parser"].classes
+        unknown = [name for name in fused if name not in classes]
         if unknown:
-            raise InvbenchError(f"sam.fused: {unknown[0]!r} is no class of the parser ({', '.join(networks['parser'].classes)})")
+            raise InvbenchError(f"sam.fused: {unknown[0]!r} is no class of the parser ({', '.join(classes)})")
         self.spaces, self.threshold, self.fused = tuple(spaces), threshold, tuple(fused)
         self.steps, self.lr = steps, lr
         self.lambda_mse, self.lambda_lpips = lambda_mse, lambda_lpips
@@ -106,7 +107,8 @@ class SAM:
     def edit(self, inversion: Inversion, edit: Edit, clock: Clock) -> Tensor:
         """Section 3.4 of the paper: a segment of space F keeps the features that the unedited latents give up to there.
 
-        Where a mask is soft, an edit of strength 0 is not quite the inversion: the offset is weighed by the mask twice, as released.
+        Where a mask is soft, an edit of strength 0 is not quite the inversion: as released, the offset is weighed by the
+        mask twice.
         """
         masks = {space: inversion.state[f"mask.{space}"] for space in self.spaces}
         offsets = {space: inversion.state[space] for space in self.spaces}

@@ -109,7 +109,7 @@ def unit_of(name: str) -> float:
 
 
 def boundary(latents: np.ndarray, scores: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
-    """Unit normal [D] of the SVM between the extremes of ``scores`` [M], pointing to higher scores, and its held-out accuracy."""
+    """Unit normal [D] of the SVM between the extremes of ``scores`` [M], towards high scores, and its held-out accuracy."""
     order = np.argsort(scores, kind="stable")
     count = max(2, round(EXTREME * len(order)))
     chosen = np.concatenate([order[:count], order[-count:]])

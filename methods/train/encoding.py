@@ -4,6 +4,9 @@ Published (eladrich/pixel2style2pixel, omertov/encoder4editing, scripts/train.py
 weight 1, LPIPS 0.8, identity 0.1, on what the frozen generator draws *with random noise*; Ranger. Here LPIPS and identity
 are the networks of this domain, the pictures are fresh renders of the training distribution, and nothing is flipped: there
 is no end of new faces, and light and hair know left from right.
+
+In place of the published start, the weights of a face recognition network, stands a warm start: for the first share of the
+budget the encoder learns the latents W that belong to the factors of each render. It takes no pass through the generator.
 """
 
 from __future__ import annotations
@@ -15,12 +18,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from datasets.procfaces import render_split
+from datasets.procfaces import FACTORS, factors_from_z, render, render_split
 from methods.train.common import ZOO, step_generator, step_rng
 from methods.train.frozen import load_frozen
-from methods.train.renders import draw
+from methods.train.renders import as_images
 
 WEIGHTS = {"l2": 1.0, "lpips": 0.8, "id": 0.1}
+WARM_START = 0.3  # share of the budget
 VALIDATION_IMAGES = 200
 FACES, NOISE = 0, 1  # streams of randomness within one step
 
@@ -52,9 +56,19 @@ class Reconstruction:
         encoder.to(self.device).to(memory_format=torch.channels_last)  # 1.3 times as fast on a CPU
         return tuple(key for key in encoder.state_dict() if key.endswith(("running_mean", "running_var", "latent_avg")))
 
-    def pictures(self, index: int, batch: int) -> Tensor:
-        """Renders of the training distribution, [batch, 3, H, W] in [-1, 1]; a function of the seed and the step's number."""
-        return draw(step_rng(self.seed, index, FACES), batch, self.device).images
+    def pictures(self, index: int, batch: int) -> tuple[Tensor, Tensor]:
+        """Renders of the training distribution, [batch, 3, H, W] in [-1, 1], and the latents W [batch, D] of their factors.
+
+        A function of the seed and the step's number.
+        """
+        z = step_rng(self.seed, index, FACES).standard_normal((batch, len(FACTORS)))
+        with torch.no_grad():
+            latents = self.generator.mapping(torch.from_numpy(z).float().to(self.device))
+        return as_images(render(factors_from_z(z)).images, self.device), latents
+
+    def latent_error(self, latents: Tensor, w: Tensor) -> Tensor:
+        """Mean squared error of ``latents`` [N, L, D] against ``w`` [N, D] in every layer, in units of the variance of W."""
+        return (latents - w[:, None]).square().mean() / (w - self.generator.mean_latent).square().mean()
 
     def losses(self, latents: Tensor, target: Tensor, index: int) -> dict[str, Tensor]:
         """Unweighted batch means of the reconstruction losses of ``latents`` [N, L, D] against ``target`` [N, 3, H, W]."""
@@ -87,6 +101,11 @@ class Reconstruction:
 
     def _similarity(self, a: Tensor, b: Tensor) -> Tensor:
         return (self.identity(a) * self.identity(b)).sum(1)
+
+
+def after_warm_start(progress: float) -> float:
+    """Progress in the published part of the training; below 0 while the warm start lasts."""
+    return (progress - WARM_START) / (1 - WARM_START)
 
 
 def weighted(losses: dict[str, Tensor]) -> Tensor:

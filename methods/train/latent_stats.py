@@ -36,7 +36,7 @@ class Training(Recipe):
         network.load_state_dict(LatentStatistics.measure(self._draw(0)).state_dict())
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """How far another sample's mean is from this one, in units of the spread, and the prior's mean penalty over D (about 1)."""
+        """Of another sample: distance of its mean in units of the spread, and agreement of its prior with this one (near 1)."""
         assert isinstance(network, LatentStatistics)
         other = LatentStatistics.measure(self._draw(1))
         shift = (other.mean - network.mean).norm() / network.std

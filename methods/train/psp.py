@@ -1,7 +1,8 @@
 """Recipe of the pSp encoder: Richardson et al. 2021, section 3; losses and optimiser as published (methods.train.encoding).
 
-Departures, all for a budget of minutes where the authors train 500,000 steps from a pretrained face network: random initial
-weights, a higher learning rate that falls along a cosine (published: 1e-4, constant), batch 16 (8), reduced widths.
+Departures, all for a budget of minutes where the authors train 500,000 steps from a pretrained face network: the warm start
+of methods.train.encoding, a higher learning rate that falls along a cosine (published: 1e-4, constant), batch 16 (8), and
+reduced widths.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from torch import nn
 
 from methods.nets.encoders import PSPEncoder
 from methods.train.common import ZOO, Recipe, Step, cosine, descend
-from methods.train.encoding import Reconstruction, architecture, weighted
+from methods.train.encoding import Reconstruction, after_warm_start, architecture, weighted
 from methods.train.ranger import Ranger
 
 RECIPES = {"psp": {"minutes": 15, "seed": 0, "help": "pSp encoder into W+"}}
@@ -36,7 +37,11 @@ class Training(Recipe):
         self.optimisers = [Ranger(self.network.parameters(), lr)]
 
     def step(self, index: int, progress: float) -> Step:
-        target = self.reconstruction.pictures(index, self.batch)
+        target, w = self.reconstruction.pictures(index, self.batch)
+        if after_warm_start(progress) < 0:
+            loss = self.reconstruction.latent_error(self.network(target), w)
+            descend(loss, self.optimisers, cosine(progress))
+            return Step(self.batch, {"latents": loss.item()})
         losses = self.reconstruction.losses(self.network(target), target, index)
         descend(weighted(losses), self.optimisers, cosine(progress))
         return Step(self.batch, {name: value.item() for name, value in losses.items()})

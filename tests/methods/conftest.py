@@ -23,7 +23,8 @@ class Perceptual(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         draws = torch.Generator().manual_seed(5)
-        self.kernels = nn.ParameterList([torch.randn(6, 3, 3, 3, generator=draws) / 5, torch.randn(8, 6, 3, 3, generator=draws) / 7])
+        shapes = ((6, 3, 3, 3), (8, 6, 3, 3))
+        self.kernels = nn.ParameterList([torch.randn(shape, generator=draws) / 6 for shape in shapes])
 
     def maps(self, a, b):
         found = []
@@ -91,9 +92,8 @@ def clock() -> Clock:
 @pytest.fixture(scope="session")
 def networks():
     torch.manual_seed(0)
-    generator = Generator(
-        {"resolution": 32, "channels": {4: 8, 8: 8, 16: 8, 32: 8}, "z_dim": 6, "w_dim": 8, "n_mapping": 2, "mapping_lr_multiplier": 1.0}
-    )
+    mapping = {"z_dim": 6, "w_dim": 8, "n_mapping": 2, "mapping_lr_multiplier": 1.0}
+    generator = Generator({"resolution": 32, "channels": {4: 8, 8: 8, 16: 8, 32: 8}, **mapping})
     for name, value in generator.named_parameters():
         if name.endswith("noise_strength"):
             value.data.fill_(0.1)

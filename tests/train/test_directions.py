@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
+from bench.api import Edit, InvbenchError
 from methods.directions import Directions
 from methods.nets.latent_stats import LatentStatistics
 from methods.train.directions import boundary, unit_of
 from methods.train.figures import r_squared
-from bench.api import Edit, InvbenchError
 
 
 def test_boundary_finds_the_axis_that_decides_the_score():
