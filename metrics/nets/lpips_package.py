@@ -1,24 +1,115 @@
-"""The official LPIPS network (richzhang/PerceptualSimilarity, v0.1) as the metrics and losses ask for one."""
+"""The official LPIPS, v0.1, as metrics and losses ask for one (Zhang et al., CVPR 2018; richzhang/PerceptualSimilarity)."""
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+
+from bench.api import InvbenchError
+from metrics.nets.perceptual import average
+from metrics.nets.published import fitted, tensors
+
+SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of images in [-1, 1]
+SECOND_WIDTH = {192: "alex", 128: "vgg"}  # channels of the second layer, where there are five
+EPSILON = 1e-10
 
 
 class LpipsPackage(nn.Module):
     """LPIPS of the lpips package; ``net`` is "alex", "vgg" or "squeeze". Images [N, 3, H, W] in [-1, 1].
 
-    Built with random weights, so that nothing is ever downloaded: trunk and linear layers come from a state dict.
+    Built with random weights, so that nothing is ever downloaded: trunk and linear layers come from :func:`from_checkpoint`.
     """
 
     def __init__(self, *, net: str) -> None:
         super().__init__()
         import lpips
 
+        self.net = net
         self.model: Any = lpips.LPIPS(net=net, version="0.1", pretrained=False, pnet_rand=True, verbose=False)
+
+    def features(self, images: Tensor) -> list[Tensor]:
+        """Images [N, 3, H, W] in [-1, 1] -> ReLU maps [N, C, h, w] of the 5 (squeeze: 7) layers."""
+        return list(self.model.net(self.model.scaling_layer(images)))
+
+    def maps(self, a: Tensor, b: Tensor) -> list[Tensor]:
+        """The distance before it is averaged over space: one [N, 1, h, w] a layer. The sum of their means is the distance."""
+        return self.maps_between(self.features(a), self.features(b))
+
+    def maps_between(self, a: list[Tensor], b: list[Tensor]) -> list[Tensor]:
+        """As :meth:`maps`, from what :meth:`features` gave: a loop with a fixed target need not pass it again."""
+        return [linear((_unit(x) - _unit(y)).square()) for x, y, linear in zip(a, b, self.model.lins, strict=True)]
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """[N], 0 for identical images."""
-        return self.model(a, b).flatten()
+        return average(self.maps(a, b))
+
+    def forward(self, a: Tensor, b: Tensor) -> Tensor:
+        """As :meth:`distance`."""
+        return self.distance(a, b)
+
+
+def from_checkpoint(
+    checkpoint: Mapping[str, Any], *, source: str, trunk: Mapping[str, Any] | None = None, trunk_source: str = "trunk"
+) -> LpipsPackage:
+    """LPIPS from any of its public files; which of the three networks it is shows in the shapes.
+
+    checkpoint  a state dict of the lpips package, or of the ``criteria/lpips`` of the encoder papers, or the linear
+                weights alone (``alex.pth``, ``vgg.pth``, ``squeeze.pth``)
+    trunk       torchvision's state dict of AlexNet, VGG-16 or SqueezeNet 1.1; needed with linear weights alone
+
+    Raises InvbenchError, naming ``source`` or ``trunk_source``, where a file does not fit.
+    """
+    state = {re.sub(r"^lin\.(\d+)\.1\.", r"lin\1.model.1.", key): v for key, v in tensors(checkpoint, source=source).items()}
+    if "lin1.model.1.weight" not in state:
+        raise InvbenchError(f"{source}: expected LPIPS weights with 'lin1.model.1.weight', found {', '.join(list(state)[:5])}")
+    layers = {key: value for key, value in state.items() if re.match(r"lin\d", key)}
+    width = state["lin1.model.1.weight"].shape[1:2].numel()
+    net = "squeeze" if len(layers) == 7 else SECOND_WIDTH.get(width)
+    if net is None:
+        raise InvbenchError(
+            f"{source}: expected 7 linear layers, or 5 with {' or '.join(map(str, SECOND_WIDTH))} channels in the second, "
+            f"found {len(layers)} with {width}"
+        )
+    with torch.device("meta"):
+        expected = LpipsPackage(net=net).model.state_dict()
+    slices = {_layer(key): key for key in expected if key.startswith("net.")}
+    if any(key.startswith("net.") for key in state):
+        renamed = {slices.get(_layer(key), key) if key.startswith("net.") else key: value for key, value in state.items()}
+    elif trunk is not None:
+        parts = tensors(trunk, source=trunk_source)
+        features = {key: value for key, value in parts.items() if not key.startswith("classifier.")}
+        missing = [key for key in slices if f"features.{key}" not in features]
+        if missing:
+            raise InvbenchError(f"{trunk_source}: expected torchvision's features for {net}, missing features.{missing[0]}")
+        renamed = state | {slices.get(_layer(key), key): value for key, value in features.items()}
+    else:
+        raise InvbenchError(f"{source}: linear weights only, expected torchvision's trunk for {net} beside them, found none")
+    _take_constants(renamed)
+    for number, (key, value) in enumerate(layers.items()):
+        alias = key.replace("lin", "lins.", 1)
+        if not torch.equal(renamed.setdefault(alias, value), value):
+            raise InvbenchError(f"{source}: expected equal tensors under {key} and {alias}, found two (layer {number})")
+    return fitted(lambda: LpipsPackage(net=net), {f"model.{key}": value for key, value in renamed.items()}, source=source)
+
+
+def _layer(key: str) -> str:
+    """``0.weight`` from ``net.slice1.0.weight``, ``net.layers.0.weight`` or ``features.0.weight``."""
+    return re.sub(r"^(net\.slice\d+|net\.layers|features)\.", "", key)
+
+
+def _take_constants(state: dict[str, Tensor]) -> None:
+    """The input's shift and scale under the package's names; files without them mean the published constants."""
+    for theirs, ours, values in (("net.mean", "shift", SHIFT), ("net.std", "scale", SCALE)):
+        constant = state.pop(theirs, torch.tensor(values).view(1, 3, 1, 1))
+        state.setdefault(f"scaling_layer.{ours}", constant)
+
+
+def _unit(features: Tensor) -> Tensor:
+    """Features [N, C, h, w] scaled to unit length over C, as the package does; where all are zero the gradient is finite."""
+    squared = features.square().sum(1, keepdim=True)
+    some = squared > 0
+    return features / (torch.where(some, squared, 1.0).sqrt() * some + EPSILON)

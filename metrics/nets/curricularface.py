@@ -1,0 +1,31 @@
+"""CurricularFace IR-101 (Huang et al., CVPR 2020; HuangYG123/CurricularFace), the identity metric of the field.
+
+Published scores come from faces that a detector found and a similarity transform of five points laid into 112 px
+(`id_similarity` of eladrich/pixel2style2pixel); this is the network alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from metrics.nets.irse import IR101, FaceEmbedding
+from metrics.nets.published import fitted
+
+
+class CurricularFace(FaceEmbedding):
+    """Units without channel gates, and a last normalisation without weights."""
+
+    def __init__(self) -> None:
+        super().__init__(stages=IR101, gated=False, affine=False)
+
+    def forward(self, faces: Tensor) -> Tensor:
+        """Aligned faces [N, 3, 112, 112], RGB in [-1, 1] -> embeddings [N, 512] of length 1. ValueError on another shape."""
+        return self.embedding(faces)
+
+
+def from_checkpoint(checkpoint: Mapping[str, Any], *, source: str) -> CurricularFace:
+    """``CurricularFace_Backbone.pth``, a bare state dict -> the network. InvbenchError naming ``source`` if it does not fit."""
+    return fitted(CurricularFace, checkpoint, source=source)

@@ -1,0 +1,73 @@
+"""Published weights into a network: nothing missing, nothing left over, or one error that lists what does not fit."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from bench.api import InvbenchError
+
+Network = TypeVar("Network", bound=nn.Module)
+LISTED = 8  # keys of each kind that an error names; the rest is counted
+
+
+def fitted(build: Callable[[], Network], state: Any, *, source: str) -> Network:
+    """The network that ``build`` makes, with exactly the tensors of ``state`` (key -> tensor): float32, eval mode, frozen.
+
+    It is built without memory and takes the tensors as they are, so that random initial weights cost nothing. ``source``
+    names the file in the InvbenchError that lists missing, unexpected and wrongly shaped keys.
+    """
+    found = tensors(state, source=source)
+    with torch.device("meta"):
+        network = build()
+    check(found, {key: tuple(value.shape) for key, value in network.state_dict().items()}, source=source)
+    network.load_state_dict(dict(found), assign=True)
+    return network.float().eval().requires_grad_(False)
+
+
+def entry(checkpoint: Any, key: str, *, source: str) -> Any:
+    """``checkpoint[key]``. Raises InvbenchError where it is no dictionary or lacks the key."""
+    if not isinstance(checkpoint, Mapping):
+        raise InvbenchError(f"{source}: expected a dictionary with the key {key!r}, found {type(checkpoint).__name__}")
+    if key not in checkpoint:
+        keys = ", ".join(map(str, list(checkpoint)[:LISTED])) or "none"
+        raise InvbenchError(f"{source}: expected the key {key!r}, found the keys {keys}")
+    return checkpoint[key]
+
+
+def tensors(state: Any, *, source: str) -> dict[str, Tensor]:
+    """``state`` itself as a dictionary. Raises InvbenchError unless it maps names to tensors."""
+    if not isinstance(state, Mapping):
+        raise InvbenchError(f"{source}: expected a dictionary of tensors, found {type(state).__name__}")
+    for key, value in state.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise InvbenchError(f"{source}: expected a tensor under each name, found {type(value).__name__} under {key!r}")
+    return dict(state)
+
+
+def check(found: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], *, source: str) -> None:
+    """Raises InvbenchError unless ``found`` has the keys and shapes that are ``expected``."""
+    problems = [
+        *_listed("missing", [f"{key} {list(shape)}" for key, shape in expected.items() if key not in found]),
+        *_listed("unexpected", [f"{key} {list(value.shape)}" for key, value in found.items() if key not in expected]),
+        *_listed(
+            "wrong shape",
+            [
+                f"{key} (expected {list(shape)}, found {list(found[key].shape)})"
+                for key, shape in expected.items()
+                if key in found and tuple(found[key].shape) != shape
+            ],
+        ),
+    ]
+    if problems:
+        raise InvbenchError(f"{source}: tensors do not fit the network: {'; '.join(problems)}")
+
+
+def _listed(kind: str, items: list[str]) -> list[str]:
+    if not items:
+        return []
+    more = f" and {len(items) - LISTED} more" if len(items) > LISTED else ""
+    return [f"{len(items)} {kind}: {', '.join(items[:LISTED])}{more}"]
