@@ -13,10 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.api import InvbenchError
 from methods.nets.discriminator import Discriminator, DiscriminatorConfig
 from methods.nets.equalised import binomial_filter
 from methods.nets.stylegan2 import Generator, GeneratorConfig
 from methods.nets.stylegan2_config import powers_of_two
+from metrics.nets.published import check
 
 State = dict[str, Tensor]
 FILTER_SUFFIXES = (".resample_filter", ".kernel")
@@ -60,15 +62,18 @@ def convert_generator(
 ) -> ConvertedGenerator:
     """Convert a generator of either layout.
 
-    checkpoint  rosinality's dict {"g_ema": state, "latent_avg": [D] or [L,D]}, or a bare state dict of either layout
-                (with "latent_avg" beside the parameters, if there is one)
+    checkpoint  rosinality's dict {"g_ema": state, "latent_avg": [D] or [L,D]}, or NVlabs' {"G_ema": state, "init_kwargs":
+                ...} as `bench.checkpoints` reads it, or a bare state dict of either layout (with "latent_avg" beside the
+                parameters, if there is one); the moving average is taken, whatever else the file holds
     source      file name for messages
 
     Two things that old files lack are made, always the same, and noted: noise maps (normal, seed 0), and the mean
-    latent (mean over 10,000 z, seed 0). Raises ValueError that names every missing, unexpected or misshapen key.
+    latent (mean over 10,000 z, seed 0). Noted as well: a clamp of the activations, which the network here does not have.
+    Raises InvbenchError that names missing, unexpected and misshapen keys.
     """
     latent_avg = checkpoint.get("latent_avg")
-    found = dict(checkpoint.get("g_ema", checkpoint))
+    ema = next((checkpoint[key] for key in ("g_ema", "G_ema") if key in checkpoint), checkpoint)
+    found = dict(ema)
     found.pop("latent_avg", None)
     found = _without_filters(found, source)
     notes: list[str] = []
@@ -79,7 +84,7 @@ def convert_generator(
     try:
         config = GeneratorConfig.from_state(found, mapping_lr_multiplier=mapping_lr_multiplier)
     except ValueError as error:
-        raise ValueError(f"{source}: not a StyleGAN2 generator of a known layout ({error})") from error
+        raise InvbenchError(f"{source}: not a StyleGAN2 generator of a known layout ({error})") from error
     expected = _shapes(lambda: Generator(config))
     if not any(name.endswith(".noise_const") for name in found):
         draw = torch.Generator().manual_seed(0)
@@ -89,20 +94,23 @@ def convert_generator(
     without_mean = "mapping.w_avg" not in found
     if without_mean:
         found["mapping.w_avg"] = torch.zeros(config.w_dim)
-    _check(found, expected, source)
+    check(found, expected, source=source)
     if without_mean:
         network = Generator(config)
         network.load_state_dict(found)
         drawn = network.sample_w(MEAN_LATENT_SAMPLES, generator=torch.Generator().manual_seed(0))
         found["mapping.w_avg"] = drawn.double().mean(0).float()
         notes.append(f"mean latent: not in the file, estimated from {MEAN_LATENT_SAMPLES} samples with seed 0")
+    clamp = _clamp(checkpoint)
+    if clamp is not None:
+        notes.append(f"activations: trained with a clamp at {clamp} (conv_clamp), which is not applied")
     return ConvertedGenerator(config, {name: found[name] for name in expected}, tuple(notes))
 
 
 def convert_discriminator(checkpoint: Mapping[str, Any], *, source: str) -> tuple[DiscriminatorConfig, State]:
     """Convert a discriminator: rosinality's dict {"d": state} or a bare state dict of either layout.
 
-    Raises ValueError that names every missing, unexpected or misshapen key.
+    Raises InvbenchError that names missing, unexpected and misshapen keys.
     """
     found = _without_filters(dict(checkpoint.get("d", checkpoint)), source)
     if "convs.0.0.weight" in found:
@@ -111,9 +119,9 @@ def convert_discriminator(checkpoint: Mapping[str, Any], *, source: str) -> tupl
     try:
         config = DiscriminatorConfig.from_state(found)
     except ValueError as error:
-        raise ValueError(f"{source}: not a StyleGAN2 discriminator of a known layout ({error})") from error
+        raise InvbenchError(f"{source}: not a StyleGAN2 discriminator of a known layout ({error})") from error
     expected = _shapes(lambda: Discriminator(config))
-    _check(found, expected, source)
+    check(found, expected, source=source)
     return config, {name: found[name] for name in expected}
 
 
@@ -175,6 +183,12 @@ def _modulated(native: str, theirs: str) -> list[Rename]:
     ]
 
 
+def _clamp(checkpoint: Mapping[str, Any]) -> Any:
+    """conv_clamp of an NVlabs generator, None where there is none."""
+    kwargs = checkpoint.get("init_kwargs") or {}
+    return ((kwargs.get("G_ema") or {}).get("synthesis_kwargs") or {}).get("conv_clamp")
+
+
 def _resolution(state: Mapping[str, Tensor]) -> int:
     blocks = {name.split(".")[1] for name in state if name.startswith("to_rgbs.")}
     return 4 * 2 ** max(len(blocks), 1)
@@ -202,7 +216,7 @@ def _without_filters(state: Mapping[str, Tensor], source: str) -> State:
             continue
         kernel = value.detach().cpu().float()
         if tuple(kernel.shape) != (4, 4) or not torch.allclose(kernel / kernel.sum(), binomial_filter(), atol=1e-6):
-            raise ValueError(f"{source}: {name}: expected the filter of [1,3,3,1], found {kernel.tolist()}")
+            raise InvbenchError(f"{source}: {name}: expected the filter of [1,3,3,1], found {kernel.tolist()}")
     return kept
 
 
@@ -211,22 +225,10 @@ def _one_latent(latent_avg: Tensor, source: str) -> Tensor:
     rows = latent_avg.reshape(1, -1) if latent_avg.ndim < 2 else latent_avg
     if rows.ndim != 2 or not torch.allclose(rows, rows[:1].expand_as(rows)):
         found = tuple(latent_avg.shape)
-        raise ValueError(f"{source}: latent_avg: expected [D], or [L,D] with equal rows, found {found}")
+        raise InvbenchError(f"{source}: latent_avg: expected [D], or [L,D] with equal rows, found {found}")
     return rows[0]
 
 
 def _shapes(build: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
     with torch.device("meta"):
         return {name: tuple(value.shape) for name, value in build().state_dict().items()}
-
-
-def _check(found: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], source: str) -> None:
-    problems = [f"missing {name} {list(shape)}" for name, shape in expected.items() if name not in found]
-    problems += [f"unexpected {name} {list(value.shape)}" for name, value in found.items() if name not in expected]
-    problems += [
-        f"{name}: expected {list(expected[name])}, found {list(value.shape)}"
-        for name, value in found.items()
-        if name in expected and tuple(value.shape) != expected[name]
-    ]
-    if problems:
-        raise ValueError(f"{source}: {len(problems)} keys do not fit the network: " + "; ".join(problems))

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from bench.api import InvbenchError
 from methods.convert.stylegan2 import (
     ConvertedGenerator,
     convert_discriminator,
@@ -123,17 +124,17 @@ def test_a_file_that_does_not_fit_is_refused_with_every_key(network: Generator) 
     g_ema = dict(checkpoint["g_ema"])
     del g_ema["conv1.activate.bias"]
     g_ema |= {"extra": torch.zeros(2), "to_rgbs.0.bias": torch.zeros(1, 4, 1, 1)}
-    with pytest.raises(ValueError) as failure:
+    with pytest.raises(InvbenchError) as failure:
         convert_generator({"g_ema": g_ema, "latent_avg": torch.ones(SMALL.w_dim)}, source="bad.pt")
     message = str(failure.value)
-    for part in ("bad.pt", "synthesis.b8.torgb.bias: expected [3], found [4]", "unexpected extra [2]"):
+    for part in ("bad.pt", "synthesis.b8.torgb.bias (expected [3], found [4])", "1 unexpected: extra [2]"):
         assert part in message
     filtered = checkpoint["g_ema"] | {"convs.0.conv.blur.kernel": torch.ones(4, 4)}
-    with pytest.raises(ValueError, match=r"bad.pt: convs.0.conv.blur.kernel: expected the filter"):
+    with pytest.raises(InvbenchError, match=r"bad.pt: convs.0.conv.blur.kernel: expected the filter"):
         convert_generator({"g_ema": filtered}, source="bad.pt")
-    with pytest.raises(ValueError, match="not a StyleGAN2 generator"):
+    with pytest.raises(InvbenchError, match="not a StyleGAN2 generator"):
         convert_generator({"layer.weight": torch.ones(2)}, source="bad.pt")
-    with pytest.raises(ValueError, match="equal rows"):
+    with pytest.raises(InvbenchError, match="equal rows"):
         convert_generator(checkpoint | {"latent_avg": torch.eye(6, SMALL.w_dim)}, source="bad.pt")
 
 
@@ -155,7 +156,7 @@ def test_discriminator_layout_and_groups() -> None:
         network(images[:, :, :8])
     broken = network.state_dict()
     del broken["b4.out.bias"]
-    with pytest.raises(ValueError, match=r"d.pt: 1 keys.*missing b4.out.bias"):
+    with pytest.raises(InvbenchError, match=r"d.pt: .*1 missing: b4.out.bias"):
         convert_discriminator(broken, source="d.pt")
 
 

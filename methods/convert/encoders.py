@@ -1,0 +1,104 @@
+"""Read published encoders: the files of eladrich/pixel2style2pixel (pSp) and omertov/encoder4editing (e4e).
+
+Such a file is {"state_dict": {"encoder.*", "decoder.*"}, "latent_avg": tensor, "opts": dict}; files of a training hold its
+progress beside that. The encoder gives offsets from ``latent_avg``, which here becomes a buffer of the encoder.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.api import InvbenchError
+from methods.convert.stylegan2 import ConvertedGenerator, convert_generator
+from methods.nets.encoders import E4EEncoder, PSPEncoder, WEncoder
+from metrics.nets.published import entry, fitted, tensors
+
+TRAINING = ("global_step", "optimizer", "best_val_loss", "discriminator_state_dict", "discriminator_optimizer_state_dict")
+KNOWN = ("state_dict", "latent_avg", "opts", *TRAINING)
+
+
+@dataclass(frozen=True)
+class ConvertedEncoder:
+    """``encoder`` with its mean latent; ``decoder``: the generator that the file carries, None where it carries none."""
+
+    encoder: PSPEncoder | E4EEncoder | WEncoder
+    decoder: ConvertedGenerator | None
+    notes: tuple[str, ...]
+
+
+def convert_psp(checkpoint: Mapping[str, Any], *, source: str) -> ConvertedEncoder:
+    """pSp's encoder into W+, or into W where the file holds that one. InvbenchError naming ``source`` if it does not fit."""
+    return _convert(checkpoint, PSPEncoder, source=source)
+
+
+def convert_e4e(checkpoint: Mapping[str, Any], *, source: str) -> ConvertedEncoder:
+    """e4e's encoder. InvbenchError naming ``source`` where the file does not fit."""
+    return _convert(checkpoint, E4EEncoder, source=source)
+
+
+def _convert(checkpoint: Mapping[str, Any], cls: type[PSPEncoder], *, source: str) -> ConvertedEncoder:
+    state = tensors(entry(checkpoint, "state_dict", source=source), source=source)
+    found, parts = _part(state, "encoder."), _part(state, "decoder.")
+    left = [key for key in checkpoint if key not in KNOWN]
+    left += [key for key in state if not key.startswith(("encoder.", "decoder."))]
+    if left:
+        raise InvbenchError(f"{source}: expected encoder.*, decoder.* and {', '.join(KNOWN)}, found {', '.join(left[:8])}")
+    decoder, notes = None, []
+    heads = len({key.split(".")[1] for key in found if key.startswith("styles.")})
+    shape = (heads or 1, _width(found, source))
+    latent_avg = checkpoint.get("latent_avg")
+    if latent_avg is not None:
+        latent_avg = _rows(latent_avg, shape, source)
+    if parts:
+        mean = None if latent_avg is None else latent_avg.mean(0)
+        if latent_avg is not None and not torch.allclose(latent_avg, latent_avg[:1].expand_as(latent_avg)):
+            notes.append("decoder's mean latent: latent_avg differs between the vectors, their mean is taken")
+        decoder = convert_generator({"g_ema": parts, "latent_avg": mean}, source=source)
+        notes += [f"decoder's {note}" for note in decoder.notes]
+    if not _adds_mean(checkpoint):
+        latent_avg = torch.zeros(shape)
+    elif latent_avg is None:
+        if decoder is None:
+            raise InvbenchError(f"{source}: expected latent_avg, or a decoder to take it from, found neither")
+        latent_avg = decoder.state["mapping.w_avg"].expand(shape)
+        notes.append("latent_avg: not in the file, the decoder's mean latent is taken")
+    found["latent_avg"] = latent_avg.clone() if heads else latent_avg[0].clone()
+    built: PSPEncoder | WEncoder
+    if heads:
+        built = fitted(lambda: cls(heads, shape[1]), found, source=source)
+    else:
+        built = fitted(lambda: WEncoder(shape[1]), found, source=source)
+    return ConvertedEncoder(built, decoder, tuple(notes))
+
+
+def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
+
+
+def _width(found: Mapping[str, Tensor], source: str) -> int:
+    """D: what the last layer of a head, or of the encoder into W, gives."""
+    for key in ("styles.0.linear.weight", "linear.weight"):
+        if key in found and found[key].ndim == 2:
+            return found[key].shape[0]
+    keys = ", ".join(list(found)[:5]) or "nothing"
+    raise InvbenchError(f"{source}: expected an encoder with styles.* or with linear.weight, found {keys}")
+
+
+def _rows(latent_avg: Any, shape: tuple[int, int], source: str) -> Tensor:
+    """latent_avg as [L, D], from [D], [1, D] or [L, D]: all of them occur."""
+    fits = isinstance(latent_avg, Tensor) and tuple(latent_avg.shape) in {shape[1:], (1, shape[1]), shape}
+    if not fits:
+        found = tuple(latent_avg.shape) if isinstance(latent_avg, Tensor) else type(latent_avg).__name__
+        raise InvbenchError(f"{source}: latent_avg: expected [{shape[1]}], [1, {shape[1]}] or {list(shape)}, found {found}")
+    return latent_avg.float().expand(shape)
+
+
+def _adds_mean(checkpoint: Mapping[str, Any]) -> bool:
+    """Whether the encoder starts from the mean latent; files without the option are older than it and do."""
+    opts = checkpoint.get("opts") or {}
+    return bool((opts if isinstance(opts, Mapping) else vars(opts)).get("start_from_latent_avg", True))
