@@ -13,7 +13,7 @@ from methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, s
 from methods.train.renders import as_images, draw, softened
 from metrics.nets.attributes import Attributes
 
-RECIPES = {"attributes": {"minutes": 3.0, "seed": 31, "help": "binary attributes of a picture", "options": {}}}
+RECIPES = {"attributes": {"minutes": 4.0, "seed": 31, "help": "binary attributes of a picture", "options": {}}}
 
 BATCH = 16
 OCCLUDED = 0.2

@@ -23,13 +23,13 @@ from metrics.nets.identity import Identity
 
 RECIPES = {
     "identity": {
-        "minutes": 5.0,
+        "minutes": 4.0,
         "seed": 41,
         "help": "identity embedding for losses",
         "options": {"architecture": {"widths": [24, 48, 80, 96], "depth": 1, "grid": 4, "embedding": 64}},
     },
     "identity_metric": {
-        "minutes": 5.0,
+        "minutes": 4.0,
         "seed": 42,
         "help": "identity embedding for the metric id_proc",
         "options": {"architecture": {"widths": [20, 40, 64, 96, 128], "depth": 1, "grid": 2, "embedding": 96}},
