@@ -1,0 +1,138 @@
+"""The pictures of the page: input, inversion, difference, domain mask and edits of the first images of each dataset."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from bench.api import Edit
+from reports.plots import label
+from reports.query import Run
+
+AMPLIFIED = 4  # |input - inversion| is shown this many times as large, clipped at white
+
+
+@dataclass(frozen=True)
+class Strip:
+    """One method's pictures of one image; a source is None where there is no picture, ``reason`` says why if it failed."""
+
+    label: str
+    inversion: str | None
+    difference: str | None
+    mask: str | None
+    edits: dict[str, list[tuple[float, str | None]]]  # edit -> (strength, source), by strength
+    reason: str = ""
+
+
+@dataclass
+class Panel:
+    """One image of a dataset with the strips of all methods."""
+
+    dataset: str
+    image: str
+    source: str | None
+    strips: list[Strip] = field(default_factory=list)
+
+    @property
+    def masks(self) -> bool:
+        return any(strip.mask for strip in self.strips)
+
+
+class Pictures:
+    """Sources of ``<img>`` for files of the run: relative links from the page's folder, or data inlined into the page."""
+
+    def __init__(self, root: Path, page: Path, *, inline: bool) -> None:
+        self.root, self.page, self.inline = root.resolve(), page.resolve(), inline
+
+    def source(self, path: Path) -> str | None:
+        """A link to a picture, or its bytes. None where there is no such file, or it lies outside the run folder."""
+        path = path.resolve()
+        if not path.is_file() or not path.is_relative_to(self.root):
+            return None
+        if self.inline:
+            return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+        return quote(os.path.relpath(path, self.page).replace(os.sep, "/"))
+
+    def difference(self, original: Path, inversion: Path) -> str | None:
+        """The amplified absolute difference of two pictures of one size, written beside the page unless inlined."""
+        if not (original.is_file() and inversion.is_file()):
+            return None
+        a, b = (_read(path).astype(np.int16) for path in (original, inversion))
+        if a.shape != b.shape:
+            return None
+        buffer = io.BytesIO()
+        Image.fromarray(np.minimum(np.abs(a - b) * AMPLIFIED, 255).astype(np.uint8)).save(buffer, format="PNG")
+        if self.inline:
+            return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+        target = self.page / "difference" / inversion.resolve().relative_to(self.root / "images")
+        write(target, buffer.getvalue())
+        return self.source(target)
+
+
+def panels(run: Run, board: pd.DataFrame, pictures: Pictures, *, count: int) -> list[Panel]:
+    """The first ``count`` images of each dataset in the dataset's order, methods in the order of the leaderboard."""
+    failed = run.rows[run.rows["edit"].isna() & (run.rows["status"] != "ok")]
+    reasons = {(row.method, row.preset, row.dataset, row.image): str(row.reason) for row in failed.itertuples()}
+    found: dict[tuple[str, str], Panel] = {}
+    for row in board.to_dict("records"):
+        id = f"{row['method']}.{row['preset']}.{row['dataset']}"
+        cell = run.plan["cells"][id]
+        for image in sorted(cell["images"], key=lambda one: one["index"])[:count]:
+            key = (row["dataset"], image["name"])
+            if key not in found:
+                found[key] = Panel(*key, pictures.source(run.store.input(*key)))
+            reason = reasons.get((row["method"], row["preset"], *key), "")
+            found[key].strips.append(_strip(run, pictures, id, cell, row, image["name"], reason))
+    return list(found.values())
+
+
+def size(run: Run) -> int | None:
+    """Height in pixels of the run's pictures, from the first input; None where there is none."""
+    for cell in run.plan["cells"].values():
+        for image in cell["images"]:
+            path = run.store.input(cell["dataset"], image["name"])
+            if path.is_file():
+                return _read(path).shape[0]
+    return None
+
+
+def write(path: Path, data: bytes) -> None:
+    """Write a file of the report whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_bytes(data)
+    os.replace(temporary, path)
+
+
+def _strip(
+    run: Run, pictures: Pictures, id: str, cell: Mapping[str, Any], row: Mapping[str, Any], image: str, reason: str
+) -> Strip:
+    inversion = run.store.picture(id, image)
+    edits: dict[str, list[tuple[float, str | None]]] = {}
+    for edit in sorted(cell["edits"], key=lambda one: (one["name"], one["strength"])):
+        path = run.store.picture(id, image, Edit(edit["name"], float(edit["strength"])))
+        edits.setdefault(edit["name"], []).append((float(edit["strength"]), None if reason else pictures.source(path)))
+    if reason:
+        return Strip(label(run, row), None, None, None, edits, reason)
+    return Strip(
+        label(run, row),
+        pictures.source(inversion),
+        pictures.difference(run.store.input(row["dataset"], image), inversion),
+        pictures.source(run.store.mask(id, image)),
+        edits,
+    )
+
+
+def _read(path: Path) -> np.ndarray:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))

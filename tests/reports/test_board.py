@@ -1,0 +1,186 @@
+"""The page: its figures are those of the leaderboard, its links stay in the run, its names stay text."""
+
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench.api import InvbenchError
+from bench.store import Store
+from reports import board, query
+
+from .fake import make_run
+
+HOSTILE = "<img src=x onerror=alert(1)>"
+BREAKOUT = "</script><script>alert(2)</script>"
+
+
+class Page(HTMLParser):
+    """What the tests look at: tags with attributes, and the tables' rows with the exact values of their cells."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.rows: list[dict[str, str]] = []  # of the leaderboards and edit tables: head -> data-value
+        self._dataset, self._kind, self._sortable = "", "", False
+        self._heads: list[str] = []
+        self._column = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        self.tags.append((tag, found))
+        classes = (found.get("class") or "").split()
+        if "dataset" in classes:
+            self._dataset = str(found["data-dataset"])
+        elif tag == "table":
+            self._sortable, self._heads, self._kind = "sortable" in classes, [], classes[-1] if classes else ""
+        elif not self._sortable:
+            return
+        elif tag == "th" and found.get("scope") == "col":
+            self._heads.append(found.get("data-metric") or str(len(self._heads)))
+        elif tag == "tr" and "data-method" in found:
+            row = {"dataset": self._dataset, "method": str(found["data-method"]), "table": self._kind}
+            self.rows.append(row | {key: str(found[f"data-{key}"]) for key in ("edit", "strength") if f"data-{key}" in found})
+            self._column = 0
+        elif tag in {"th", "td"}:
+            self.rows[-1][self._heads[self._column]] = str(found.get("data-value"))
+            self._column += 1
+
+    def values(self, tag: str, name: str) -> list[str]:
+        return [str(found[name]) for one, found in self.tags if one == tag and name in found]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Store:
+    folder = tmp_path_factory.mktemp("run")
+    return make_run(folder, count=2, methods=("psp", "pti", "dhr"), failing=("psp", 1), strengths=(-1.0, 2.0))
+
+
+@pytest.fixture(scope="module")
+def text(run: Store) -> str:
+    return board.write(run.path).read_text(encoding="utf-8")
+
+
+def test_figures_of_the_page_are_those_of_the_leaderboard(run: Store, text: str) -> None:
+    page, compared = Page(text), 0
+    for table, frame, keys in (
+        ("board", query.leaderboard(run), ("dataset", "method")),
+        ("edits", query.edits(run), ("dataset", "method", "edit", "strength")),
+    ):
+        shown = {tuple(row[key] for key in keys): row for row in page.rows if row["table"] == table}
+        assert len(shown) == len(frame)
+        for record in frame.to_dict("records"):
+            row = shown[tuple(str(record[key]) for key in keys)]
+            for id, spec in query.Run.of(run).specs.items():
+                if id in row:
+                    assert spec.kind == "edit" or table == "board"
+                    assert float(row[id] or "nan") == pytest.approx(record[id], rel=0, abs=0, nan_ok=True)
+                    compared += row[id] != ""
+    assert compared > 60
+
+
+def test_metrics_counts_failures_and_provenance_are_on_the_page(run: Store, text: str) -> None:
+    page = Page(text)
+    assert {"mse", "psnr", "kid_proc", "age_change"} <= set(page.values("th", "data-metric"))
+    words = ("1 of 2", "1 failed", "inversion failed: output is not finite", "weights missing: no network", "0123456789abcdef")
+    for one in words:
+        assert one in text
+    assert "needs at least 100 images, found 2" in text and "ab" * 32 in text
+
+
+def test_nothing_outside_the_run_is_asked_for(run: Store, text: str) -> None:
+    page = Page(text)
+    links = page.values("img", "src") + page.values("script", "src") + page.values("link", "href")
+    assert len(links) > 20
+    for link in links:
+        assert not re.match(r"[a-zA-Z][a-zA-Z0-9+.-]*:|//|/", link)
+        target = (run.path / "report" / unquote(link)).resolve()
+        assert target.is_file() and target.is_relative_to(run.path.resolve())
+    assert all(link.startswith("#") for link in page.values("a", "href"))
+    assert "default-src 'none'" in next(found["content"] for tag, found in page.tags if found.get("http-equiv"))
+    styles = re.findall(r"<style>(.*?)</style>", text, re.S)
+    assert len(styles) == 1 and "url(" not in styles[0] and "@import" not in styles[0]
+
+
+def test_difference_is_four_times_the_distance_clipped_at_white(run: Store, text: str) -> None:
+    cell, name = "dhr.paper.procfaces-test", "0000"
+    a, b = (np.asarray(Image.open(path)).astype(int) for path in (run.input("procfaces-test", name), run.picture(cell, name)))
+    shown = np.asarray(Image.open(run.path / "report" / "difference" / cell / f"{name}.png"))
+    assert np.array_equal(shown, np.clip(4 * abs(a - b), 0, 255)) and shown.max() > 0
+
+
+def test_data_of_the_plots_are_the_figures(run: Store, text: str) -> None:
+    data = json.loads(re.search(r'id="board-data">(.*?)</script>', text, re.S).group(1))
+    frame = query.leaderboard(run)
+    assert len(data["quality"]) == len(frame)
+    for point, record in zip(data["quality"], frame.to_dict("records")):
+        assert (point["seconds"], point["values"]["psnr"]) == (record["seconds.invert"], record["psnr"])
+        assert point["values"]["fid_proc"] is None
+    line = next(one for one in data["edits"] if one["edit"] == "age" and one["method"] == "dhr.paper")
+    assert line["strengths"] == [-1.0, 2.0] and len(line["values"]["age_change"]) == 2 and "yaw_change" not in line["values"]
+    assert data["targets"]["age"] == {"unit": "years", "per_strength": 5.0}
+    assert list(data["metrics"])[:3] == ["mse", "psnr", "lpips_proc"]
+
+
+def test_hostile_names_stay_text(tmp_path: Path) -> None:
+    names = {"datasets": (f"d{HOSTILE}",), "prefix": BREAKOUT}
+    store = make_run(tmp_path, count=2, methods=("dhr",), failing=("dhr", 1), strengths=(1.0,), **names)
+    manifest = store.manifest
+    manifest["methods"]["dhr.paper"] |= {"title": BREAKOUT, "paper": HOSTILE, "options": {HOSTILE: f'"{HOSTILE}'}}
+    manifest["unavailable"] = {HOSTILE: BREAKOUT}
+    manifest["suite"] = {"id": HOSTILE, "title": BREAKOUT}
+    manifest["command"] = f"invbench {HOSTILE}"
+    store.write_json("manifest.json", manifest)
+    for inline in (False, True):
+        text = board.write(tmp_path, inline=inline).read_text(encoding="utf-8")
+        page = Page(text)
+        assert HOSTILE in page.values("div", "data-dataset")[0]  # it is there, as data
+        assert not page.values("img", "onerror") and "x" not in page.values("img", "src")
+        assert "alert(2)" not in "".join(re.findall(r"<script>(.*?)</script>", text, re.S))
+        assert len(page.values("img", "src")) >= 3
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert all(not set("<>") & set(path.name) for path in files)
+
+
+def test_a_picture_outside_the_run_is_not_linked(tmp_path: Path) -> None:
+    store = make_run(tmp_path / "run", count=1, methods=("dhr",), datasets=("procfaces-test",), failing=None, strengths=(1.0,))
+    secret = tmp_path / "secret.png"
+    Image.new("RGB", (64, 64)).save(secret)
+    picture = store.picture("dhr.paper.procfaces-test", "0000")
+    picture.unlink()
+    picture.symlink_to(secret)
+    text = board.write(store.path).read_text(encoding="utf-8")
+    assert "secret" not in text
+
+
+def test_inline_page_is_one_file(tmp_path: Path) -> None:
+    make_run(tmp_path, count=1, methods=("dhr",), datasets=("procfaces-test",), failing=None, strengths=(1.0,))
+    path = board.write(tmp_path, inline=True)
+    page = Page(path.read_text(encoding="utf-8"))
+    assert [one for one in path.parent.rglob("*") if one.is_file()] == [path]
+    assert not page.values("script", "src")
+    sources = page.values("img", "src")
+    assert len(sources) >= 4 and all(source.startswith("data:image/png;base64,") for source in sources)
+
+
+def test_an_unfinished_run_says_so(tmp_path: Path) -> None:
+    store = make_run(tmp_path, count=1, methods=("psp",), datasets=("procfaces-test",), failing=None, strengths=())
+    store.write_json("manifest.json", store.manifest | {"finished": None})
+    text = board.write(tmp_path, images=0).read_text(encoding="utf-8")
+    assert "This run is not finished" in text and "No edits were asked for." in text and "No pictures." in text
+
+
+def test_bad_arguments_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvbenchError, match="manifest.json"):
+        board.write(tmp_path)
+    assert not (tmp_path / "report" / "index.html").exists()
+    with pytest.raises(ValueError, match="images"):
+        board.write(tmp_path, images=-1)
