@@ -80,7 +80,7 @@ class SAM:
                     f"sam.spaces: {space} follows the {BLOCKS[space]}x{BLOCKS[space]} block, after which a generator of "
                     f"{self.generator.resolution}x{self.generator.resolution} has no layer left"
                 )
-        classes = networks["parser"].classes
+        classes = networks["parser"].classes if fused else ()  # inversions in a single space come without a parser
         unknown = [name for name in fused if name not in classes]
         if unknown:
             raise InvbenchError(f"sam.fused: {unknown[0]!r} is no class of the parser ({', '.join(classes)})")

@@ -11,7 +11,8 @@ this recipe's own seed; none is one of the test splits.
 
 Departures, for minutes on a CPU: random initial weights and a small network without dropout; a few hundred pictures (10,000);
 inversions of few steps (501), since a generator of 64x64 pixels is soon fitted; higher rates (1e-4), since the training is
-sixty times shorter; error maps of the domain's own perceptual network (LPIPS-VGG).
+sixty times shorter; error maps of the domain's own perceptual network (LPIPS-VGG), each space's divided by their standard
+deviation while the network learns, so that the small errors of the fine spaces count as much as the large ones of W+.
 """
 
 from __future__ import annotations
@@ -61,7 +62,7 @@ BASE = {
     "low_level": 16,
     "dropouts": [0.0, 0.0, 0.0],
 }
-RATE, PYRAMID_FACTOR = 0.02, 10  # published: 1e-4, 10
+RATE, PYRAMID_FACTOR = 0.004, 10  # published: 1e-4, 10
 BATCH = 16
 PART = 16  # pictures inverted at a time; a finished part is never computed again
 DRAWS, TRAINING, HELD_OUT = 0, 1, 2  # streams of randomness
@@ -109,7 +110,8 @@ class Training(Recipe):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = InvertibilityPredictor(**self.config)
-        start_from_mean(self.network, self.train.errors)
+        self.spread = self.train.errors.std((0, 2, 3))  # [K]
+        start_from_mean(self.network, self.train.errors.mean((0, 2, 3)) / self.spread)
         self.network.to(device, memory_format=torch.channels_last)
         self.float32 = tuple(key for key in self.network.state_dict() if key.endswith(("running_mean", "running_var")))
         self.heads = nn.Module()
@@ -127,9 +129,17 @@ class Training(Recipe):
         radius = torch.from_numpy(rng.random(len(rows)) * (rng.random(len(rows)) < 0.5)).float()  # in pixels
         images, errors = (_flipped(x[rows], flip) for x in (self.train.images, self.train.errors))
         predicted = stacked(self.network, blurred(images, (radius.square() / 4).to(images)))
-        losses = (predicted - errors).square().mean((0, 2, 3))
+        losses = (predicted - errors / self.spread.view(-1, 1, 1)).square().mean((0, 2, 3))
         descend(losses.sum(), self.optimisers, (1 - progress) ** 0.9)
         return Step(len(rows), {name: value.item() for name, value in zip(self.config["spaces"], losses, strict=True)})
+
+    @torch.no_grad()
+    def finish(self, network: nn.Module) -> None:
+        """From standard deviations to errors: the ReLU at the end lets a positive factor through."""
+        assert isinstance(network, InvertibilityPredictor)
+        for head, spread in zip(network.heads.values(), self.spread, strict=True):
+            head.m[3].weight.mul_(spread)
+            head.m[3].bias.mul_(spread)
 
     @torch.no_grad()
     def validate(self, network: nn.Module) -> dict[str, float]:
@@ -207,13 +217,12 @@ def stacked(network: nn.Module, images: Tensor) -> Tensor:
     return torch.cat(list(network(images).values()), dim=1)
 
 
-def start_from_mean(network: InvertibilityPredictor, errors: Tensor) -> None:
-    """Lets each head begin near the mean error of its space: below zero its ReLU would learn nothing."""
+def start_from_mean(network: InvertibilityPredictor, means: Tensor) -> None:
+    """Lets each head begin near the mean [K] of what it is to predict: below zero its ReLU would learn nothing."""
     with torch.no_grad():
-        for head, mean in zip(network.heads.values(), errors.mean((0, 2, 3)), strict=True):
-            last = head.m[3]
-            last.weight.mul_(0.1)
-            last.bias.copy_(mean)
+        for head, mean in zip(network.heads.values(), means, strict=True):
+            head.m[3].weight.mul_(0.5)
+            head.m[3].bias.fill_(mean.item())
 
 
 def _invert_part(
