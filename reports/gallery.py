@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from bench.api import Edit
+from bench.api import Edit, InvbenchError
 from reports.plots import label
 from reports.query import Run
 
@@ -56,16 +56,15 @@ class Pictures:
 
     def source(self, path: Path) -> str | None:
         """A link to a picture, or its bytes. None where there is no such file, or it lies outside the run folder."""
-        path = path.resolve()
-        if not path.is_file() or not path.is_relative_to(self.root):
+        if not self._inside(path):
             return None
         if self.inline:
-            return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
-        return quote(os.path.relpath(path, self.page).replace(os.sep, "/"))
+            return _data(path.read_bytes())
+        return quote(os.path.relpath(path.resolve(), self.page).replace(os.sep, "/"))
 
     def difference(self, original: Path, inversion: Path) -> str | None:
         """The amplified absolute difference of two pictures of one size, written beside the page unless inlined."""
-        if not (original.is_file() and inversion.is_file()):
+        if not (self._inside(original) and self._inside(inversion)):
             return None
         a, b = (_read(path).astype(np.int16) for path in (original, inversion))
         if a.shape != b.shape:
@@ -73,10 +72,13 @@ class Pictures:
         buffer = io.BytesIO()
         Image.fromarray(np.minimum(np.abs(a - b) * AMPLIFIED, 255).astype(np.uint8)).save(buffer, format="PNG")
         if self.inline:
-            return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-        target = self.page / "difference" / inversion.resolve().relative_to(self.root / "images")
+            return _data(buffer.getvalue())
+        target = self.page / "difference" / inversion.parent.name / inversion.name
         write(target, buffer.getvalue())
         return self.source(target)
+
+    def _inside(self, path: Path) -> bool:
+        return path.is_file() and path.resolve().is_relative_to(self.root)
 
 
 def panels(run: Run, board: pd.DataFrame, pictures: Pictures, *, count: int) -> list[Panel]:
@@ -133,6 +135,13 @@ def _strip(
     )
 
 
+def _data(png: bytes) -> str:
+    return "data:image/png;base64," + base64.b64encode(png).decode()
+
+
 def _read(path: Path) -> np.ndarray:
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
+    try:
+        with Image.open(path) as image:
+            return np.asarray(image.convert("RGB"))
+    except (OSError, SyntaxError) as error:
+        raise InvbenchError(f"{path}: expected a PNG picture of the run, found something unreadable: {error}") from error
