@@ -282,7 +282,7 @@ def save_network(
     """Export ``module`` in fp16 safetensors with metadata ``config`` (JSON), and ``record`` beside it as ``.json``.
 
     One metadata key only: safetensors writes several in random order, and equal weights must give equal bytes.
-    ``float32`` names tensors that keep their precision; integers and booleans stay as they are.
+    ``float32`` names tensors that keep their precision, as statistics of batch normalisation, integers and booleans do.
     Raises InvbenchError when a tensor is not finite in its exported precision, and ValueError for an unknown name.
     """
     state = module.state_dict()
@@ -290,7 +290,7 @@ def save_network(
         raise ValueError(f"float32: expected names of {sorted(state)}, found {sorted(unknown)}")
     tensors = {}
     for key, value in state.items():
-        small = value.half() if value.is_floating_point() and key not in float32 else value
+        small = value.half() if _is_half(key, value, float32) else value
         if value.is_floating_point() and not torch.isfinite(small).all():
             raise InvbenchError(f"{path}: tensor {key!r} is not finite as {small.dtype}; it cannot be exported")
         tensors[key] = small
@@ -344,8 +344,13 @@ def _parts(recipe: Recipe, average: nn.Module | None) -> list[tuple[str, nn.Modu
 def _round_to_half(network: nn.Module, float32: Sequence[str]) -> None:
     """Give the weights the values that they will have in the file, so that the figures are true of what is shipped."""
     for key, value in network.state_dict().items():
-        if value.is_floating_point() and key not in float32:
+        if _is_half(key, value, float32):
             value.copy_(value.half())
+
+
+def _is_half(key: str, value: Tensor, float32: Sequence[str]) -> bool:
+    """Whether a tensor is exported in fp16. Batch normalisation's statistics are not: nothing bounds them, and they are few."""
+    return value.is_floating_point() and key not in float32 and not key.endswith(("running_mean", "running_var"))
 
 
 def _own(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
