@@ -32,7 +32,7 @@ SPEC = {
         "locality_lambda": {"default": 0.1, "unit": "", "help": "weight of the locality regulariser"},
         "seed": {"default": 0, "unit": "", "help": "seeds the projection and the regulariser's samples"},
     },
-    "presets": {"paper": {"pivot_lr": 5e-3, "locality": True}, "released": {}},
+    "presets": {"released": {}, "paper": {"pivot_lr": 5e-3, "locality": True}},
     "summary": "Preset released: danielroich/PTI, whose projector peaks at 0.01 whatever is configured, and whose locality "
     "regulariser is off for single images.",
 }

@@ -44,7 +44,7 @@ SPEC = {
         "squared_delta": {"default": False, "unit": "", "help": "square the latents' distance, as the paper prints it"},
         "soft_masks": {"default": True, "unit": "", "help": "masks resized softly, else binary"},
     },
-    "presets": {"paper": {"squared_delta": True, "soft_masks": False}, "released": {}},
+    "presets": {"released": {}, "paper": {"squared_delta": True, "soft_masks": False}},
     "summary": "The optimisation variant. Noise is the stored one; the released code draws new noise at every forward pass, "
     "so that its results cannot be repeated.",
 }

@@ -29,7 +29,7 @@ RECIPES = {
 EXTREME = 0.02  # share of the latents at either end that the SVM sees
 TRAINED_ON = 0.7  # share of those; the rest measures its accuracy
 STRENGTHS = (-3.0, -2.0, -1.0, 1.0, 2.0, 3.0)
-PROBES = 200  # latents on which lengths and effects are measured
+PROBES = 100  # latents on which lengths and effects are measured
 
 
 class Training(Recipe):
@@ -81,7 +81,7 @@ class Training(Recipe):
     def _length(self, unit: Tensor, name: str, probes: Tensor) -> float:
         """Length at which the mean change over STRENGTHS is proportional to the strength with factor 1 (secant iteration)."""
         own, base, length = INDEX[EDITS[name][0]], self._read(probes), 1.0
-        for _ in range(6):
+        for _ in range(4):
             slopes = [
                 (self._read(probes + s * length * unit)[:, own] - base[:, own]).mean().item() / (s * unit_of(name))
                 for s in STRENGTHS
