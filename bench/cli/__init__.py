@@ -11,6 +11,7 @@ from bench.cli.doctor import doctor
 from bench.cli.listing import list_
 from bench.cli.reading import report, show
 from bench.cli.run import run
+from bench.cli.table import table
 
 SETUP_ERROR = 2
 
@@ -39,10 +40,11 @@ def main() -> None:
     invbench run --methods dhr,pti,sam      invert, edit, measure
     invbench show runs/latest-procfaces     the tables, in the terminal
     invbench report runs/latest-procfaces   the page, with pictures
+    invbench table paper:dhr-1              a published table, with a run beside it
     invbench list methods --long            what there is
     invbench doctor                         what is installed and what is missing
     """
 
 
-for verb in (run, list_, show, report, doctor):
+for verb in (run, list_, show, report, table, doctor):
     main.add_command(verb)

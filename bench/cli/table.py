@@ -1,0 +1,45 @@
+"""``invbench table``: a published table, with what a run measured beside it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+EPILOG = """\b
+Examples
+  invbench table paper:dhr-1                                     as printed, with what is known to be wrong in it
+  invbench table paper:dhr-1 runs/latest-procfaces               measured values and rank agreement beside it
+  invbench table paper:sam-1 runs/faces --format latex > sam.tex
+  invbench table list                                            the names of all tables
+"""
+
+
+@click.command(epilog=EPILOG, short_help="A published table beside a run.")
+@click.argument("name", metavar="NAME")
+@click.argument("run", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["terminal", "markdown", "latex", "csv", "json"]),
+    default="terminal",
+    show_default=True,
+)
+@click.option("--dataset", help="The run's dataset to take. [default: the published one, else the first of its domain]")
+@click.option("--preset", help="The run's preset to take. [default: paper where the run has it, else the first]")
+def table(name: str, run: Path | None, form: str, dataset: str | None, preset: str | None) -> None:
+    """Print the published table NAME, paper:SOURCE-NUMBER, and beside it what RUN measured.
+
+    A measured value that must not be compared with its published neighbour is marked, and the reason printed.
+    """
+    from bench.registry import find
+    from bench.store import Store
+    from reports import formats, paper_tables, published
+
+    if name == "list":
+        for id, one in published.tables().items():
+            click.echo(f"{id:<24}{one.title}")
+        return
+    printed = find("table", name, published.tables())
+    built = paper_tables.build(printed, Store(run) if run else None, dataset=dataset, preset=preset)
+    click.echo(formats.FORMATS[form](built), nl=False)

@@ -1,0 +1,151 @@
+"""The printed tables of the field, and how their numbers were computed; the data lies in ``reports/reported``."""
+
+from __future__ import annotations
+
+import csv
+import math
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from bench.api import InvbenchError
+
+FOLDER = Path(__file__).parent / "reported"
+FIELDS = ("domain", "method", "embedder", "variant", "versus", "metric", "edit", "edit_strength")  # what tells cells apart
+TYPOGRAPHY = frozenset({"bold", "underline", "bold_lost"})
+UNTRUSTED = frozenset({"suspected_misprint", "matches_other_source"})  # never compared in order
+
+
+@dataclass(frozen=True)
+class Number:
+    """One printed number: ``row`` and ``column`` of the printed table, the columns of results.csv, and its value.
+
+    text     as printed, without unit; empty where the table has a dash
+    value    the same as a number, NaN for a dash
+    """
+
+    row: int
+    fields: Mapping[str, str]
+    text: str
+    value: float
+    flags: frozenset[str]
+    note: str
+
+    def __getitem__(self, name: str) -> str:
+        return self.fields[name]
+
+
+@dataclass(frozen=True)
+class PrintedTable:
+    """A printed table: its numbers in printed order, and which fields its rows and its columns stand for."""
+
+    id: str  # "paper:dhr-1"
+    source: str
+    name: str  # "Table 1"
+    numbers: tuple[Number, ...]
+    row_fields: tuple[str, ...]
+    column_fields: tuple[str, ...]
+    common: Mapping[str, str]  # the fields that are the same everywhere
+
+    @property
+    def title(self) -> str:
+        return f"{self.name} of {protocols()['sources'][self.source]}"
+
+    def column(self, number: Number) -> tuple[str, ...]:
+        return tuple(number[field] for field in self.column_fields)
+
+    def columns(self) -> list[tuple[str, ...]]:
+        """Labels of the columns in printed order."""
+        return list(dict.fromkeys(self.column(number) for number in self.numbers))
+
+    def label(self, number: Number) -> tuple[str, ...]:
+        return tuple(number[field] for field in self.row_fields)
+
+
+@cache
+def tables() -> dict[str, PrintedTable]:
+    """All printed tables by id, ``paper:<source>-<number>``. Raises InvbenchError where the data cannot be read."""
+    found = {}
+    for (source, name), group in groupby(_read("results.csv"), key=lambda row: (row["source"], row["table"])):
+        numbered = re.fullmatch(r"Table (\d+)|Benchmark", name)
+        if numbered:  # the others are numbers in running text
+            table = _table(f"paper:{source}-{numbered[1] or 1}", source, name, list(group))
+            found[table.id] = table
+    return found
+
+
+@cache
+def protocols() -> dict[str, Any]:
+    """The content of ``protocols.toml``."""
+    with (FOLDER / "protocols.toml").open("rb") as file:
+        return tomllib.load(file)
+
+
+def rule(number: Number) -> Mapping[str, str]:
+    """How a number was computed: ``recipe``, and ``reason`` or ``note``; without a rule nothing is known of it."""
+    for one in protocols()["rule"]:
+        if all(number[key] == one[key] for key in ("source", "metric", "domain", "table") if key in one):
+            return one
+    return {"recipe": "", "reason": f"nothing of this harness measures {number['metric']}"}
+
+
+def notes(number: Number) -> list[str]:
+    """Footnotes of a printed number: its flags in words, then the sentences of its note."""
+    flags = sorted(flag.replace("_", " ") for flag in number.flags - TYPOGRAPHY)
+    sentences = re.split(r"(?<!Sec\.)(?<!Fig\.)(?<=\.) (?=[A-Z])", number.note) if number.note else []
+    return [*flags, *sentences]
+
+
+def places(numbers: Sequence[Number]) -> dict[int, int]:
+    """``id(number)`` -> 1 for the best and 2 for the second best printed among numbers that compete with each other.
+
+    Equal numbers share a place; suspected misprints and numbers without a better direction have none.
+    """
+    places: dict[int, int] = {}
+    for competing in _competing(numbers):
+        trusted = [one for one in competing if not math.isnan(one.value) and "suspected_misprint" not in one.flags]
+        values = sorted({one.value for one in trusted}, reverse=competing[0]["direction"] == "higher")
+        if len(values) > 1:
+            places |= {id(one): values.index(one.value) + 1 for one in trusted if one.value in values[:2]}
+    return places
+
+
+def _competing(numbers: Sequence[Number]) -> list[list[Number]]:
+    """Numbers of one metric, domain, edit and strength, of which one can be best."""
+    groups: dict[tuple[str, ...], list[Number]] = {}
+    for one in numbers:
+        if one["direction"] in ("lower", "higher"):
+            groups.setdefault(tuple(one[field] for field in ("metric", "domain", "edit", "edit_strength")), []).append(one)
+    return list(groups.values())
+
+
+def _table(id: str, source: str, name: str, rows: list[dict[str, str]]) -> PrintedTable:
+    numbers = tuple(_number(row) for row in rows)
+    by_row = [list(group) for _, group in groupby(numbers, key=lambda one: one.row)]
+    columns = [field for field in FIELDS if any(len({one[field] for one in row}) > 1 for row in by_row)]
+    rest = [field for field in FIELDS if field not in columns]
+    differing = [field for field in rest if len({one[field] for one in numbers}) > 1]
+    common = {field: numbers[0][field] for field in rest if field not in differing and numbers[0][field]}
+    return PrintedTable(id, source, name, numbers, tuple(differing), tuple(columns), common)
+
+
+def _number(row: dict[str, str]) -> Number:
+    try:
+        value = float(row["value"]) if row["value"] else math.nan
+        flags = frozenset(flag for flag in row["flags"].split(";") if flag)
+        return Number(int(row["row"]), row, row["value"], value, flags, row["note"])
+    except (KeyError, ValueError) as error:
+        raise InvbenchError(f"{FOLDER / 'results.csv'}: expected a published number, found {row}: {error}") from error
+
+
+def _read(name: str) -> list[dict[str, str]]:
+    try:
+        with (FOLDER / name).open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except OSError as error:
+        raise InvbenchError(f"{FOLDER / name}: expected the published numbers, found no such file") from error
