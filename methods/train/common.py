@@ -221,8 +221,8 @@ def update_average(average: nn.Module, network: nn.Module, *, decay: float, inde
     with torch.no_grad():
         for mean, value in zip(average.parameters(), network.parameters(), strict=True):
             mean.lerp_(value, 1.0 - decay)
-        for mean, value in zip(average.buffers(), network.buffers(), strict=True):
-            mean.copy_(value)
+        for buffer, latest in zip(average.buffers(), network.buffers(), strict=True):
+            buffer.copy_(latest)
 
 
 def save_checkpoint(
@@ -235,7 +235,8 @@ def save_checkpoint(
 ) -> None:
     """Write everything that a resumed training needs into one file, atomically: tensors, and the rest as JSON metadata."""
     tensors = {f"{part}.{key}": value for part, module in _parts(recipe, average) for key, value in module.state_dict().items()}
-    groups, scalars = [], {}
+    groups: list[Any] = []
+    scalars: dict[str, Any] = {}
     for number, optimiser in enumerate(recipe.optimisers):
         state = optimiser.state_dict()
         groups.append(state["param_groups"])

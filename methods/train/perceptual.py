@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from datasets.procfaces import PARSING_CLASSES, K, sample_factors
 from methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, step_generator, step_rng
@@ -37,12 +38,15 @@ VALIDATION = 90_000  # first of the step numbers that validation draws from: tra
 class Training(Recipe):
     """Features for the first part of the budget, channel weights for the rest."""
 
+    network: Perceptual
+    heads: _Heads
+
     def __init__(self, *, seed: int, device: torch.device | str) -> None:
         self.seed, self.device = seed, device
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self.config: dict[str, Any] = {"widths": [16, 32, 48, 64], "depths": [1, 2, 2, 1]}
-            self.network: Perceptual = Perceptual(**self.config).to(device)
+            self.network = Perceptual(**self.config).to(device)
             self.heads = _Heads(self.network, self.config["widths"]).to(device)
         # each stage starts with the same total weight
         for weight in self.network.weights:
@@ -136,6 +140,7 @@ class _Heads(nn.Module):
     def __init__(self, network: Perceptual, widths: list[int]) -> None:
         super().__init__()
         self.norms = nn.ModuleList(nn.BatchNorm2d(layer.out_channels) for layer in convolutions(network))
+        self.folded: Tensor
         self.register_buffer("folded", torch.tensor(False))
         hidden = 128
         self.shared = nn.Sequential(
@@ -149,7 +154,7 @@ class _Heads(nn.Module):
         norms = iter(self.norms)
         maps = []
         for stage in network.stages:
-            for layer in stage:
+            for layer in stage.children():
                 images = layer(images)
                 if isinstance(layer, nn.Conv2d):
                     images = next(norms)(images)
@@ -162,9 +167,9 @@ class _Heads(nn.Module):
         if self.folded:
             return
         for layer, norm in zip(convolutions(network), self.norms, strict=True):
-            gain = norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-            layer.bias.copy_((layer.bias - norm.running_mean) * gain + norm.bias)
-            layer.weight.mul_(gain.view(-1, 1, 1, 1))
+            assert isinstance(norm, nn.BatchNorm2d)
+            fused = fuse_conv_bn_eval(layer.eval(), norm.eval())
+            layer.load_state_dict(fused.state_dict())
         self.folded.fill_(True)
 
     def forward(self, features: list[Tensor]) -> tuple[Tensor, Tensor, Tensor]:

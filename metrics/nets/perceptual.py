@@ -18,6 +18,8 @@ class Perceptual(nn.Module):
     different faces lie about 0.6 apart, as in LPIPS.
     """
 
+    scale: Tensor
+
     def __init__(self, *, widths: Sequence[int] = (16, 32, 48, 64), depths: Sequence[int] = (1, 2, 2, 1)) -> None:
         super().__init__()
         self.stages = nn.ModuleList()

@@ -48,9 +48,9 @@ class Toy(common.Recipe):
         return {"mse": float((network(x) - 2 * x - 1).square().mean())}
 
 
-def train(recipe: common.Recipe, tmp_path: Path, images: int = 3200, **settings: bool) -> Path:
+def train(recipe: common.Recipe, tmp_path: Path, images: int = 3200, fresh: bool = False) -> Path:
     budget = common.Budget(minutes=1.0, images=images)
-    return common.fit(recipe, "toy", budget=budget, seed=3, folder=tmp_path / "run", zoo=tmp_path / "zoo", **settings)
+    return common.fit(recipe, "toy", budget=budget, seed=3, folder=tmp_path / "run", zoo=tmp_path / "zoo", fresh=fresh)
 
 
 def test_training_learns_and_exports(tmp_path: Path) -> None:
