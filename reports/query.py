@@ -144,7 +144,7 @@ def failures(source: Store | Run) -> pd.DataFrame:
 
 
 def unavailable(source: Store | Run) -> dict[str, str]:
-    """Metric -> why it has no value in this run: weights missing, too few images, errors on single images."""
+    """Metric -> why it has no value in this run: weights missing, too few images, errors on single images, nothing to cover."""
     run = Run.of(source)
     manifest = run.manifest
     reasons = {str(id): str(reason) for id, reason in manifest.get("unavailable", {}).items()}
@@ -153,6 +153,9 @@ def unavailable(source: Store | Run) -> dict[str, str]:
     for id, group in run.sets[run.sets["reason"].notna()].groupby("metric"):
         lines = [f"{row.dataset}: {row.reason}" for row in group.itertuples()]
         reasons[str(id)] = "; ".join(dict.fromkeys(lines))
+    for spec in run.specs_of("inversion", "edit"):
+        if spec.id not in reasons and (spec.id not in run.rows or run.rows[spec.id].isna().all()):
+            reasons[spec.id] = "covers no image of this run"
     return reasons
 
 

@@ -35,7 +35,9 @@
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", margin: { l: 60, r: 20, t: 10, b: 50 }, hovermode: "closest",
       font: { color: colour("--ink"), size: 12, family: "system-ui, Segoe UI, Helvetica, Arial, sans-serif" },
       showlegend: traces.length > 1 && traces.some((trace) => trace.showlegend !== false),
-      legend: { orientation: "h", y: -0.22 }, modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--rule"), activecolor: colour("--quiet") }, xaxis: { ...axis, ...xaxis }, yaxis: { ...axis, ...yaxis },
+      legend: { orientation: "h", y: -0.22 }, modebar: { bgcolor: "rgba(0,0,0,0)", color: colour("--rule"), activecolor: colour("--quiet") },
+      xaxis: { ...axis, ...xaxis, title: { text: xaxis.title, standoff: 8 } },
+      yaxis: { ...axis, ...yaxis, title: { text: yaxis.title, standoff: 12 } },
     };
     Plotly.react(target, traces, layout, { displaylogo: false, responsive: true, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]] });
   }
@@ -48,7 +50,7 @@
       text: [plain(one.label)], textposition: "top center", cliponaxis: false, marker: { ...style(one.method), size: 11 },
       hovertemplate: `${plain(one.label)}<br>%{y:.5g} ${plain(metric)}<br>%{x:.3g} s an image<br>${plain(one.n)}<extra></extra>`,
     }));
-    draw(byId("time-plot"), traces, { type: "log", title: { text: "seconds an image (log)" }, dtick: "D2" }, { title: { text: title(metric) } });
+    draw(byId("time-plot"), traces, { type: "log", title: "seconds an image (log)", dtick: "D2" }, { title: title(metric) });
   }
 
   function chooseTime() {
@@ -70,7 +72,7 @@
       const x = unique([0, ...lines.flatMap((one) => one.strengths)]).sort((a, b) => a - b);
       traces.push({ x, y: x.map((one) => one * target.per_strength), mode: "lines", name: "asked for", line: { dash: "dash", width: 1.5, color: getComputedStyle(document.documentElement).getPropertyValue("--quiet").trim() }, hoverinfo: "skip" });
     }
-    draw(byId(`edit-${side}-plot`), traces, { title: { text: `strength of ${plain(edit)}` } }, { title: { text: metric ? title(metric) : "" } });
+    draw(byId(`edit-${side}-plot`), traces, { title: `strength of ${plain(edit)}` }, { title: metric ? title(metric) : "" });
   }
 
   function chooseEdit() {

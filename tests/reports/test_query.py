@@ -100,7 +100,8 @@ def test_set_metrics_keep_their_n_and_their_reason(tmp_path: Path) -> None:
     frame = query.leaderboard(store)
     assert (only(frame, method="a")["fid_proc"], only(frame, method="a")["fid_proc.n"]) == (7.5, 120)
     assert math.isnan(only(frame, method="b")["fid_proc"])
-    assert query.unavailable(store) == {"lpips": "weights missing", "fid_proc": "d: needs at least 100 images, found 3"}
+    reasons = {"lpips": "weights missing", "fid_proc": "d: needs at least 100 images, found 3"}
+    assert query.unavailable(store) == reasons | {"age_change": "covers no image of this run"}
 
 
 def test_failures_are_grouped_by_reason(tmp_path: Path) -> None:
