@@ -65,7 +65,7 @@ class Pattern:
 
 @dataclass(frozen=True)
 class Extras:
-    """Out-of-domain things of one picture; absent ones are None. Positions are picture positions: an edit leaves them in place."""
+    """Out-of-domain things of one picture; absent ones are None. Positions are the picture's: an edit leaves them in place."""
 
     hat: Hat | None = None
     microphone: Microphone | None = None
@@ -83,7 +83,9 @@ def sample_extras(rng: np.random.Generator, u: np.ndarray) -> Extras:
     chosen = set(rng.choice(KINDS, size=int(rng.integers(1, 4)), replace=False))
     # every kind draws its numbers whether it is chosen or not, so that one choice never shifts another's parameters
     hat = Hat(
-        _q(head.skull_x + rng.uniform(-1, 1)), _q(rng.uniform(12, 17)), _q(head.half_width + v["hair_volume"] + rng.uniform(0, 1.5)),
+        _q(head.skull_x + rng.uniform(-1, 1)),
+        _q(rng.uniform(12, 17)),
+        _q(head.half_width + v["hair_volume"] + rng.uniform(0, 1.5)),
         _q(rng.uniform(14, 22)), _q(rng.uniform(-3, 3)), _colour(rng), _colour(rng),
     )  # fmt: skip
     tone = rng.uniform(0.45, 1.0)

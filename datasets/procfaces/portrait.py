@@ -54,7 +54,7 @@ def head_of(v: Values) -> Head:
 
 
 def draw_portrait(v: Values) -> tuple[Canvas, np.ndarray]:
-    """Draw N portraits. Returns the lit canvas (premultiplied) and the plain background, float32 [3,N,64,64] (broadcastable)."""
+    """Draw N portraits. Returns the lit canvas (premultiplied) and the plain background, float32 [3,N,64,64] (broadcasts)."""
     canvas = Canvas(len(v["age"]))
     head = head_of(v)
     skin = _skin(v)

@@ -40,7 +40,9 @@ class Canvas:
         self.coverage = np.zeros((n, SIZE, SIZE), np.float32)
         self.labels = np.zeros((n, SIZE, SIZE), np.uint8)
 
-    def paint(self, alpha: np.ndarray, colour: Colour, window: Window, *, label: int | None = None, solid: bool = False) -> None:
+    def paint(
+        self, alpha: np.ndarray, colour: Colour, window: Window, *, label: int | None = None, solid: bool = False
+    ) -> None:
         """Lay `colour` over the window with opacity alpha [N,h,w]. `solid` shapes hide the background; others lie on the
         solid ones only and never reach beyond them. Pixels that are at least half covered take the label.
         """

@@ -50,3 +50,10 @@ class InvertibilityHead(nn.Module):
 
     def forward(self, shared: Tensor) -> Tensor:
         return self.m(shared)
+
+    @property
+    def last(self) -> nn.ConvTranspose2d:
+        """The layer that gives the error, before the ReLU."""
+        layer = self.m[3]
+        assert isinstance(layer, nn.ConvTranspose2d)
+        return layer

@@ -23,7 +23,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +35,7 @@ from tqdm import tqdm
 from bench.api import InvbenchError
 from datasets.procfaces import PARSING_CLASSES
 from methods.losses import PerceptualNetwork, at_most
-from methods.nets.invertibility import InvertibilityPredictor
+from methods.nets.invertibility import InvertibilityHead, InvertibilityPredictor
 from methods.sam import BLOCKS, SAM, SPEC, join_classes, most_editable
 from methods.train.common import ROOT, ZOO, Recipe, Step, descend, step_rng, write_atomic
 from methods.train.frozen import load_frozen
@@ -66,6 +66,7 @@ RATE, PYRAMID_FACTOR = 0.004, 10  # published: 1e-4, 10
 BATCH = 16
 PART = 16  # pictures inverted at a time; a finished part is never computed again
 DRAWS, TRAINING, HELD_OUT = 0, 1, 2  # streams of randomness
+OPTIONS: dict[str, Any] = cast(Any, SPEC["options"])
 FUSED = [name for name in PARSING_CLASSES if name not in ("background", "hair", "neck", "cloth", "occluder")]
 
 
@@ -93,7 +94,7 @@ class Training(Recipe):
         pictures: int = 160,
         held_out: int = 32,
         steps: int = 25,
-        threshold: float = SPEC["options"]["threshold"]["default"],
+        threshold: float = OPTIONS["threshold"]["default"],
         folder: Path = ROOT / "runs" / "train" / "invertibility" / "targets",
         zoo: Path = ZOO,
     ) -> None:
@@ -112,7 +113,7 @@ class Training(Recipe):
             self.network = InvertibilityPredictor(**self.config)
         self.spread = self.train.errors.std((0, 2, 3))  # [K]
         start_from_mean(self.network, self.train.errors.mean((0, 2, 3)) / self.spread)
-        self.network.to(device, memory_format=torch.channels_last)
+        self.network.to(device).to(memory_format=torch.channels_last)
         self.float32 = tuple(key for key in self.network.state_dict() if key.endswith(("running_mean", "running_var")))
         self.heads = nn.Module()
         base = self.network.base
@@ -137,9 +138,9 @@ class Training(Recipe):
     def finish(self, network: nn.Module) -> None:
         """From standard deviations to errors: the ReLU at the end lets a positive factor through."""
         assert isinstance(network, InvertibilityPredictor)
-        for head, spread in zip(network.heads.values(), self.spread, strict=True):
-            head.m[3].weight.mul_(spread)
-            head.m[3].bias.mul_(spread)
+        for last, spread in zip(last_layers(network), self.spread, strict=True):
+            last.weight.mul_(spread)
+            _bias(last).mul_(spread)
 
     @torch.no_grad()
     def validate(self, network: nn.Module) -> dict[str, float]:
@@ -172,9 +173,9 @@ class Training(Recipe):
 
 def single_space_inverters(networks: Mapping[str, Any], steps: int) -> dict[str, SAM]:
     """SAM restricted to each space that exists in the generator, from the most to the least editable, W+ first."""
-    options = {name: option["default"] for name, option in SPEC["options"].items()} | {"steps": steps, "fused": []}
+    options = {name: option["default"] for name, option in OPTIONS.items()} | {"steps": steps, "fused": []}
     features = [space for space, side in BLOCKS.items() if side < networks["generator"].resolution]
-    choices = {"W+": []} | {space: [space] for space in features}
+    choices: dict[str, list[str]] = {"W+": []} | {space: [space] for space in features}
     return {space: SAM(networks, **options | {"spaces": choice}) for space, choice in choices.items()}
 
 
@@ -217,12 +218,22 @@ def stacked(network: nn.Module, images: Tensor) -> Tensor:
     return torch.cat(list(network(images).values()), dim=1)
 
 
+def last_layers(network: InvertibilityPredictor) -> list[nn.ConvTranspose2d]:
+    """The last layer of each space's head."""
+    return [cast(InvertibilityHead, head).last for head in network.heads.values()]
+
+
+def _bias(layer: nn.ConvTranspose2d) -> Tensor:
+    assert layer.bias is not None
+    return layer.bias
+
+
 def start_from_mean(network: InvertibilityPredictor, means: Tensor) -> None:
     """Lets each head begin near the mean [K] of what it is to predict: below zero its ReLU would learn nothing."""
     with torch.no_grad():
-        for head, mean in zip(network.heads.values(), means, strict=True):
-            head.m[3].weight.mul_(0.5)
-            head.m[3].bias.fill_(mean.item())
+        for last, mean in zip(last_layers(network), means, strict=True):
+            last.weight.mul_(0.5)
+            _bias(last).fill_(mean.item())
 
 
 def _invert_part(
