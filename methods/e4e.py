@@ -2,13 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-import torch
-from torch import Tensor
-
-from bench.api import Clock, Edit, Inversion
+from methods.psp import PSP
 
 SPEC = {
     "id": "e4e",
@@ -24,21 +18,5 @@ SPEC = {
 }
 
 
-class E4E:
-    def __init__(self, networks: Mapping[str, Any]):
-        self.generator = networks["generator"]
-        self.encoder = networks["encoder_e4e"]
-        self.directions = networks["directions"]
-
-    def invert(self, images: Tensor, clock: Clock) -> Inversion:
-        with clock.stage("encode"), torch.no_grad():
-            latents = self.encoder(images)
-        with clock.stage("synthesise"), torch.no_grad():
-            return Inversion(latents, self.generator.synthesis(latents))
-
-    def edit(self, inversion: Inversion, edit: Edit, clock: Clock) -> Tensor:
-        with clock.stage("edit"), torch.no_grad():
-            return self.generator.synthesis(self.directions.move(inversion.latents, edit))
-
-    def max_batch(self, memory: int) -> int:
-        return self.generator.max_batch(memory)
+class E4E(PSP):
+    role = "encoder_e4e"

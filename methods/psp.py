@@ -25,9 +25,11 @@ SPEC = {
 
 
 class PSP:
+    role = "encoder_psp"
+
     def __init__(self, networks: Mapping[str, Any]):
         self.generator = networks["generator"]
-        self.encoder = networks["encoder_psp"]
+        self.encoder = networks[self.role]
         self.directions = networks["directions"]
 
     def invert(self, images: Tensor, clock: Clock) -> Inversion:

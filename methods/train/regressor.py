@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from datasets.procfaces import EDITS, FACTORS, render_split, split
 from methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, step_generator, step_rng
+from methods.train.figures import r_squared
 from methods.train.renders import as_images, draw, rendered, softened, some_extras
 from metrics.nets.regressor import Regressor
 
@@ -62,11 +63,11 @@ class Training(Recipe):
         hidden = rendered(u, some_extras(rng, u, 1.0), self.device).images
         noisy = softened(plain, step_generator(self.seed, VALIDATION, device=self.device), share=1.0)
         readings = self._read(network, plain)
-        scores = r2(readings, u)
+        scores = r_squared(u, readings)
         figures = {"r2_mean": float(scores.mean()), "r2_least": float(scores.min())}
         figures |= {f"r2_{name}": float(score) for name, score in zip(network.names, scores, strict=True)}
         for label, images in (("occluded", hidden), ("degraded", noisy)):
-            degraded = r2(self._read(network, images), u)
+            degraded = r_squared(u, self._read(network, images))
             figures[f"r2_mean_{label}"] = float(degraded.mean())
             figures |= {f"r2_{name}_{label}": float(degraded[network.names.index(name)]) for name in EDITS}
         error = np.abs(readings - u).mean(0)
@@ -77,9 +78,3 @@ class Training(Recipe):
 
     def _read(self, network: Regressor, images: Tensor) -> np.ndarray:
         return torch.cat([network(part) for part in images.split(64)]).double().cpu().numpy()
-
-
-def r2(predicted: np.ndarray, true: np.ndarray) -> np.ndarray:
-    """Share of the variance explained, of each column, 1 - squared errors / squares about the mean: [N, K] twice -> [K]."""
-    residual = np.square(predicted - true).sum(0)
-    return 1.0 - residual / np.square(true - true.mean(0)).sum(0)

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from datasets.procfaces import FACTORS, sample_factors
-from methods.train import attributes, identity, parser, perceptual, regressor, renders
+from methods.train import attributes, identity, parser, perceptual, renders
 from methods.train.catalogue import recipes
 from methods.train.common import muon_and_adam
 from methods.train.muon import Muon
@@ -119,11 +119,9 @@ def test_verification_figures() -> None:
     assert figures["accuracy_x"] == pytest.approx(5 / 6)
 
 
-def test_iou_and_r2_by_hand() -> None:
+def test_iou_by_hand() -> None:
     found, truth = torch.tensor([[0, 1], [1, 2]]), torch.tensor([[0, 0], [1, 1]])
     assert np.allclose(parser.iou(found, truth, 4), [1 / 2, 1 / 3, np.nan, np.nan], equal_nan=True)
-    scores = regressor.r2(np.array([[0.0, 1.0], [1.0, 1.0]]), np.array([[0.0, 0.0], [1.0, 2.0]]))
-    assert np.allclose(scores, [1.0, 0.0])
 
 
 def test_attribute_labels_follow_the_documented_thresholds() -> None:
