@@ -16,11 +16,13 @@ def show(run: Path) -> None:
     print_tables(run)
 
 
-@click.command(epilog="Example: invbench report runs/latest-procfaces", short_help="The page, with pictures.")
+@click.command(epilog="Example: invbench report runs/latest-procfaces --inline", short_help="The page, with pictures.")
 @run_argument
-def report(run: Path) -> None:
+@click.option("--inline", is_flag=True, help="Put pictures and scripts into the page: one file that can be mailed.")
+@click.option("--images", type=click.IntRange(min=0), default=4, show_default=True, help="Pictures of each dataset shown.")
+def report(run: Path, inline: bool, images: int) -> None:
     """Write RUN/report/index.html, which opens without a server or a network, and print its path."""
-    click.echo(write_page(run))
+    click.echo(write_page(run, inline=inline, images=images))
 
 
 def print_tables(run: Path) -> None:
@@ -31,9 +33,9 @@ def print_tables(run: Path) -> None:
     click.echo(tables.terminal(Store(run)))
 
 
-def write_page(run: Path) -> Path:
+def write_page(run: Path, *, inline: bool = False, images: int = 4) -> Path:
     """Write the page of a run folder and return its path; raises InvbenchError when it is not one."""
     from bench.store import Store
     from reports import board
 
-    return board.write(Store(run))
+    return board.write(Store(run), inline=inline, images=images)
