@@ -27,11 +27,6 @@ def randn(generators: Sequence[torch.Generator], *shape: int, like: Tensor) -> T
     return torch.stack([torch.randn(shape, generator=g) for g in generators]).to(like)
 
 
-def select(tensors: Mapping[str, Tensor], rows: Tensor) -> dict[str, Tensor]:
-    """The chosen ``rows`` (bool or index [M]) of every tensor."""
-    return {name: value[rows] for name, value in tensors.items()}
-
-
 class PerImageAdam:
     """Adam(0.9, 0.999) over a dictionary of tensors [N, ...], from which finished images can be taken out.
 
