@@ -180,3 +180,37 @@ def test_rank_agreement_says_how_sure_the_order_is() -> None:
     assert math.isnan(stats.rank_agreement([1.0], clear[:, :1], rng).value)
     clear[0, 0] = math.nan
     assert stats.rank_agreement([1, 2, 3, 4], clear, rng, resamples=19).missing == 1
+
+
+def test_many_intervals_are_those_of_scipy_for_the_same_draws() -> None:
+    rng = np.random.default_rng(11)
+    columns = [rng.lognormal(0, 1, 30), rng.normal(size=30), rng.integers(0, 2, 30).astype(float)]
+    found = stats.mean_intervals(columns, np.random.default_rng(12), resamples=499)
+    for column, one in zip(columns, found):
+        expected = scipy_stats.bootstrap(
+            (column,), np.mean, n_resamples=499, method="BCa", rng=np.random.default_rng(12)
+        ).confidence_interval
+        assert (one.low, one.high) == pytest.approx((expected.low, expected.high), rel=1e-12)
+
+
+def test_columns_of_any_length_keep_their_place() -> None:
+    rng = np.random.default_rng(13)
+    columns = [rng.normal(size=n) + n for n in (5, 40, 5, 1, 40)] + [np.array([2.0, 2.0]), np.array([1.0, math.inf])]
+    columns[1][3] = math.nan
+    found = stats.mean_intervals(columns, rng, resamples=199)
+    assert [one.n for one in found] == [5, 39, 5, 1, 40, 2, 2] and found[1].missing == 1
+    assert [one.value for one in found] == pytest.approx([np.nanmean(column) for column in columns])
+    assert all(one.low < one.value < one.high for one in found[:3]) and (found[5].low, found[5].high) == (2.0, 2.0)
+    assert math.isnan(found[3].low) and math.isnan(found[6].low) and found[6].infinite == 1
+
+
+def test_many_families_are_ranked_as_each_alone() -> None:
+    rng = np.random.default_rng(14)
+    hard = rng.normal(size=(9, 1))  # nine images: all sign patterns are tried, so nothing depends on the draws
+    families = [dict(zip("abc", (hard + step * np.arange(3) + rng.normal(0, 0.1, (9, 3))).T)) for step in (0.0, 1.0, 0.05)]
+    families.append({"a": hard[:4, 0], "b": hard[:4, 0] + 1})
+    better = ["lower", "higher", "lower", "lower"]
+    found = stats.rankings(families, rng, better=better)
+    assert found == [stats.rank(one, rng, better=way) for one, way in zip(families, better)]
+    assert found[1].order == ("c", "b", "a") and found[3].n == 4
+    assert stats.rankings([], rng, better=[]) == []
