@@ -12,7 +12,7 @@ from typing import Any
 import psutil
 import torch
 
-from bench import aggregate, manifest, plan, shard
+from bench import aggregate, latency, manifest, plan, shard, truths
 from bench.api import Dataset, InvbenchError, Method, MissingWeights
 from bench.assets import Networks
 from bench.clock import Ledger
@@ -114,8 +114,9 @@ class _Run:
             ledger=self.ledger,
             on_stage=self.bar.stage,
         )
-        self.bar.begin(sum(len(cell.entries) for cell in cells))
+        self.bar.begin(sum(len(cell.entries) for cell in cells) + self.settings.latency * len(self.settings.methods))
         failed = sum(self._work(cell, tools) for cell in cells)
+        self._time_single_images(cells)
         with self.ledger.spent("metrics"):
             rows = aggregate.set_rows(self.store, self.scorer, device=self.device)
         with self.ledger.spent("writing"):
@@ -127,6 +128,10 @@ class _Run:
 
     def _cells(self, earlier: dict[str, Any]) -> list[Cell]:
         entries = {choice.id: self._entries(choice.id, choice.count) for choice in self.settings.datasets}
+        known = frozenset(image["sha256"] for cell in earlier.get("cells", {}).values() for image in cell["images"])
+        with self.ledger.spent("data"):
+            for id, images in entries.items():
+                truths.write(self.store, id, self.datasets[id], entries=images, edits=self.settings.edits, known=known)
         cells = []
         for method in self.settings.methods:
             built = self.methods[method.id, method.preset]
@@ -176,6 +181,27 @@ class _Run:
             self.bar.done(images, seconds=spent / images, failed=wrong)
             failed += wrong
         return failed
+
+    def _time_single_images(self, cells: Sequence[Cell]) -> None:
+        """The latency pass over the images of the first dataset, where the settings ask for it."""
+        if not self.settings.latency:
+            return
+        first = cells[0]
+        usable = tuple(entry for entry in first.entries if entry.sha256 is not None)
+        if not usable:
+            self.bar.say(f"latency: {first.dataset} has no image that can be used")
+            return
+        edit = self.settings.edits[0] if self.settings.edits else None
+        pictures = latency.Pictures(first.dataset, usable, self.settings.latency, edit)
+        dataset = self.datasets[first.dataset]
+        bench = latency.Bench(
+            self.settings.suite.id, self.store, dataset, self.device, self.ledger, self.bar.stage, self.bar.done
+        )
+        for cell in cells:
+            if cell.dataset == first.dataset:
+                self.bar.cell(f"latency {cell.method.id}.{cell.method.preset}")
+                method = self.methods[cell.method.id, cell.method.preset]
+                self.bar.say(latency.run(cell.method, method, cell.recipe, pictures, bench))
 
     def _finished(self, cell: Cell) -> tuple[set[str], int]:
         """Keys of the rows that stand. Failed ones are dropped to be tried again, outdated ones are set aside."""

@@ -31,6 +31,7 @@ def settings(
     edits: Sequence[str] = (),
     images: int | None = None,
     batch: int | None = None,
+    latency: int = 0,
     device: str = "auto",
     seed: int = 0,
     out: Path | None = None,
@@ -40,7 +41,8 @@ def settings(
 ) -> RunSettings:
     """The settings of a run; an empty list stands for the suite's default.
 
-    ``batch`` None = auto. ``seed`` becomes the option ``seed`` of every method that has one.
+    ``batch`` None = auto. ``latency``: images timed one at a time after the cells. ``seed`` becomes the option ``seed`` of
+    every method that has one.
     ``overrides`` are of the form ``method.option=value``.
     Raises InvbenchError with the nearest name for each name that does not exist, before anything is loaded.
     """
@@ -68,6 +70,7 @@ def settings(
             metrics_required=bool(metrics),
             edits=_edits(suite, edits or suite.default_edits),
             batch=batch,
+            latency=latency,
             device=device,
             seed=seed,
             out=out or Path("runs") / f"latest-{suite.id}",

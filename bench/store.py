@@ -7,7 +7,10 @@
     images/<cell>/<image>.png           reconstructions; <image>@<edit><strength>.png are edits
     masks/<cell>/<image>.png            domain masks as grey levels, where the method has them
     inputs/<dataset>/<image>.png        the originals
+    truths/<dataset>/<image>.png        the true edited pictures, named as the edits are, where the dataset knows them
+    truth_masks/<dataset>/<image>.png   the true domain masks as grey levels (white = in-domain), likewise
     sets.parquet                        values of the set metrics
+    latency/<method>-<key>.parquet      times of the latency pass, one row per picture, and one per picture and edit
 
 A part of rows is written after its pictures and its features, so wherever there is a row, all it was scored from is there.
 Reading never imports torch.
@@ -40,8 +43,17 @@ COUNTS = ("index", "batch")
 SCHEMA = pa.schema(
     [*((name, pa.string()) for name in TEXT), *((name, pa.int64()) for name in COUNTS), ("strength", pa.float64())]
 )
+_LATENCY_TEXT = ("key", "recipe", "suite", "method", "preset", "dataset", "image", "edit", "status", "reason", "machine")
+LATENCY = pa.schema(
+    [
+        *((name, pa.string()) for name in _LATENCY_TEXT),
+        *((name, pa.int64()) for name in ("index", "warmup")),
+        ("strength", pa.float64()),
+    ]
+)
 ORDER = "suite, dataset, method, preset, index, edit NULLS FIRST, strength"
-OWN = ("rows", "features", "images", "masks", "inputs", "superseded", "report", "sets.parquet", "manifest.json", "plan.json")
+PARTS = ("rows", "features", "images", "masks", "inputs", "truths", "truth_masks", "latency", "superseded", "report")
+OWN = (*PARTS, "sets.parquet", "manifest.json", "plan.json")
 _METRICS = b"invbench.metrics"
 
 
@@ -66,13 +78,14 @@ class Store:
         return self.query(f"SELECT * FROM rows ORDER BY {ORDER}")
 
     def query(self, sql: str) -> pd.DataFrame:
-        """The answer of DuckDB to a query over the views ``rows`` and ``sets``."""
+        """The answer of DuckDB to a query over the views ``rows`` and ``sets``, and ``latency`` where that was measured."""
         with duckdb.connect() as connection:
             parts = sorted((self.path / "rows").glob("*/*.parquet"))
             connection.register("no_rows", SCHEMA.empty_table())
-            files = ", ".join(f"'{str(part).replace(chr(39), chr(39) * 2)}'" for part in parts)
-            source = f"read_parquet([{files}], union_by_name=true)" if parts else "no_rows"
-            connection.execute(f"CREATE VIEW rows AS SELECT * FROM {source}")
+            connection.execute(f"CREATE VIEW rows AS SELECT * FROM {_parquet(parts) if parts else 'no_rows'}")
+            times = sorted((self.path / "latency").glob("*.parquet"))
+            if times:
+                connection.execute(f"CREATE VIEW latency AS SELECT * FROM {_parquet(times)}")
             sets = self.path / "sets.parquet"
             if sets.exists():
                 connection.register("sets", pq.read_table(sets))
@@ -101,6 +114,20 @@ class Store:
 
     def input(self, dataset: str, image: str) -> Path:
         return self.path / "inputs" / file_name(dataset) / f"{file_name(image)}.png"
+
+    def truth(self, dataset: str, image: str, edit: Edit) -> Path:
+        """Where the true edited picture of an image is, if the dataset knows it."""
+        tag = f"@{file_name(edit.name)}{edit.strength:+g}"
+        return self.path / "truths" / file_name(dataset) / f"{file_name(image)}{tag}.png"
+
+    def truth_mask(self, dataset: str, image: str) -> Path:
+        return self.path / "truth_masks" / file_name(dataset) / f"{file_name(image)}.png"
+
+    def latency(self) -> pd.DataFrame:
+        """Rows of the latency pass; without any where none was made. ``latency.*`` are seconds of a picture alone."""
+        if not any((self.path / "latency").glob("*.parquet")):
+            return pd.DataFrame(columns=LATENCY.names)
+        return self.query("SELECT * FROM latency ORDER BY method, preset, machine, index, edit NULLS FIRST")
 
     def parts(self, cell: str) -> list[Part]:
         """The parts of a cell in the order of their images."""
@@ -150,6 +177,14 @@ class Store:
         pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), buffer)
         write_atomic(self.path / "sets.parquet", buffer.getvalue())
 
+    def write_latency(self, name: str, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write one method's rows of the latency pass; ``key`` says what they depend on."""
+        times = sorted({column for row in rows for column in row} - set(LATENCY.names))
+        schema = pa.schema([*LATENCY, *((column, pa.float64()) for column in times)])
+        buffer = io.BytesIO()
+        pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), buffer)
+        write_atomic(self._latency_path(name, key), buffer.getvalue())
+
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Replace ``manifest.json`` or ``plan.json``."""
         write_atomic(self.path / name, (json.dumps(_plain(content), indent=1, sort_keys=True) + "\n").encode())
@@ -188,6 +223,9 @@ class Store:
     def _folder(self, kind: str, cell: str) -> Path:
         return self.path / kind / file_name(cell)
 
+    def _latency_path(self, name: str, key: str) -> Path:
+        return self.path / "latency" / f"{file_name(name)}-{key[:16]}.parquet"
+
     def _features_path(self, cell: str, part: str) -> Path:
         return self._folder("features", cell) / f"{part}.safetensors"
 
@@ -209,6 +247,11 @@ class Store:
             raise InvbenchError(f"{path}: expected a run folder with this file in it, found none") from None
         except (OSError, ValueError) as error:
             raise InvbenchError(f"{path}: expected JSON, found something else: {error}") from error
+
+
+def _parquet(paths: Sequence[Path]) -> str:
+    files = ", ".join(f"'{str(path).replace(chr(39), chr(39) * 2)}'" for path in paths)
+    return f"read_parquet([{files}], union_by_name=true)"
 
 
 def _plain(value: Any) -> Any:

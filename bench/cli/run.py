@@ -20,6 +20,7 @@ Examples
   invbench run --datasets full --out runs/full        the whole suite, in a folder of its own
   invbench run --datasets procfaces-test:20 --edits age,yaw:3
   invbench run --methods pti --set pti.steps=100      another value for one option
+  invbench run --methods e4e,pti --latency 20         and the time of an image that comes alone
   invbench run --methods mean --plugin docs/plugin_example.py
 
 \b
@@ -43,6 +44,7 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
 @click.option("--edits", type=Names(), default=(), help="NAME, NAME:STRENGTH, or 'none'. [default: of the suite]")
 @click.option("--images", type=click.IntRange(min=1), help="At most this many images of each dataset.")
 @click.option("--batch", default="auto", show_default=True, callback=_batch, help="Images at a time: 'auto' or a number.")
+@click.option("--latency", type=click.IntRange(min=0), default=0, metavar="N", help="Then time N images, one at a time.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
 @click.option("--seed", type=int, default=0, show_default=True, help="For all that is drawn at random.")
 @click.option("--preset", help="For methods named without one. [default: the first that a method declares]")
@@ -63,6 +65,7 @@ def run(
     edits: tuple[str, ...],
     images: int | None,
     batch: int | None,
+    latency: int,
     device: str,
     seed: int,
     preset: str | None,
@@ -92,6 +95,7 @@ def run(
         edits=edits,
         images=images,
         batch=batch,
+        latency=latency,
         device=device,
         seed=seed,
         out=out,

@@ -87,7 +87,7 @@ def test_kill_and_resume_gives_the_rows_of_an_undisturbed_run(tmp_path, processe
     sets = "SELECT * FROM sets ORDER BY ALL"
     pd.testing.assert_frame_equal(found.query(sets), expected.query(sets), check_exact=True)
     pictures = sorted(path.relative_to(whole) for path in whole.rglob("*.png"))
-    assert len(pictures) == 12 + 2 * 12 * 3 + 2 * 12  # inputs, reconstructions and edits, masks
+    assert len(pictures) == 12 + 12 * 2 + 2 * 12 * 3 + 2 * 12  # inputs, true edits, reconstructions and edits, masks
     for path in pictures:
         assert (out / path).read_bytes() == (whole / path).read_bytes()
     assert found.manifest["finished"]
