@@ -1,14 +1,14 @@
 """Networks of a suite: find the weights, verify them, load them without running code from the file.
 
-A network is ``Class(**config)`` with a state dict in a safetensors file: floating-point tensors of any precision (fp16 in
-the zoo), the configuration as JSON under the metadata key ``config``. Beside ``name.safetensors`` lies ``name.json``, the
-manifest of its training, whose ``sha256`` the file must have.
+Official files are found and converted by :mod:`bench.weights`. A network of the zoo is ``Class(**config)`` with a state dict
+in a safetensors file: floating-point tensors of any precision (fp16 in the zoo), the configuration as JSON under the metadata
+key ``config``. Beside ``name.safetensors`` lies its training's manifest ``name.json`` with the ``sha256`` of the file.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,8 @@ from bench.api import InvbenchError, MissingWeights
 from bench.config import NetworkConfig, Suite
 from bench.provenance import file_digest
 from bench.registry import load_class
+from bench.weights import build
+from bench.weights.shelf import Shelf
 
 OURS = ("methods", "metrics", "datasets")  # a suite may build networks of these packages and of installed plug-ins
 
@@ -30,17 +32,24 @@ class Networks(Mapping[str, nn.Module]):
     """Role -> network of a suite: loaded on first use, in eval mode, frozen, float32, on ``device``.
 
     ``networks[role]`` raises :class:`MissingWeights` where the suite has no such network or its file is not there, and
-    InvbenchError where the file is not what it should be.
+    InvbenchError where the file is not what it should be, or of another domain or resolution than the suite.
     """
 
-    def __init__(self, suite: Suite, device: torch.device | str = "cpu") -> None:
+    def __init__(self, suite: Suite, device: torch.device | str = "cpu", *, shelf: Shelf | None = None) -> None:
         self.suite = suite
         self.device = torch.device(device)
+        self._shelf = shelf
         self._loaded: dict[str, nn.Module] = {}
+        self._sources: dict[str, build.Source] = {}
 
     def __getitem__(self, role: str) -> nn.Module:
         if role not in self._loaded:
-            self._loaded[role] = load_network(self._config(role), self.device)
+            config = self._config(role)
+            twin = next((other for other in self._loaded if self.suite.networks[other] == config), None)
+            if config.cls is None and twin is not None:
+                self._loaded[role] = self._loaded[twin]  # frozen, so that two roles can share it
+            else:
+                self._loaded[role] = self._built(role, config).to(self.device)
         return self._loaded[role]
 
     def __contains__(self, role: object) -> bool:
@@ -53,8 +62,10 @@ class Networks(Mapping[str, nn.Module]):
         return len(self.suite.networks)
 
     def provenance(self, role: str) -> dict[str, Any]:
-        """Class, file name and sha256 of a role's weights, and configuration overrides: what a key must cover."""
+        """Class or loader, file and sha256 of a role's weights, and its configuration: what a key must cover."""
         config = self._config(role)
+        if config.cls is None:
+            return self.source(role).provenance
         file = None if config.weights is None else require(config.weights)
         return {
             "class": config.cls,
@@ -63,9 +74,36 @@ class Networks(Mapping[str, nn.Module]):
             "config": config.config,
         }
 
-    def cls(self, role: str) -> type:
-        """The class of a role's network."""
-        return network_class(self._config(role))
+    def code(self, role: str) -> list[Callable[..., Any]]:
+        """The class of a role's network, or the functions that make it from an official file."""
+        config = self._config(role)
+        return [network_class(config)] if config.cls is not None else self.source(role).functions
+
+    @property
+    def shelf(self) -> Shelf:
+        """The official weights on this machine, looked for on first use."""
+        if self._shelf is None:
+            self._shelf = Shelf()
+        return self._shelf
+
+    def source(self, role: str) -> build.Source:
+        """The official files of a role; MissingWeights where one is not there."""
+        if role not in self._sources:
+            config = self._config(role)
+            if config.loader is not None:
+                check_package(config.loader)
+            source = build.resolve(config, self.shelf)
+            suite = self.suite
+            build.check_suite(role, source, suite=suite.id, resolution=suite.resolution, domain=suite.domain)
+            self._sources[role] = source
+        return self._sources[role]
+
+    def _built(self, role: str, config: NetworkConfig) -> nn.Module:
+        if config.cls is not None:
+            return load_network(config)
+        network, _ = build.build(self.source(role))
+        build.check_network(role, network, suite=self.suite.id, resolution=self.suite.resolution)
+        return network
 
     def _config(self, role: str) -> NetworkConfig:
         if role not in self.suite.networks:
@@ -74,7 +112,7 @@ class Networks(Mapping[str, nn.Module]):
 
 
 def load_network(config: NetworkConfig, device: torch.device | str = "cpu") -> nn.Module:
-    """Build the network of a role and load its weights; floating-point tensors become float32.
+    """Build the network of a role from the zoo; floating-point tensors become float32.
 
     Raises MissingWeights when the file is absent, and InvbenchError (file, expected, found) for a truncated file, a wrong
     hash, a configuration that the class does not take, and missing, unexpected or wrongly shaped tensors.
@@ -96,10 +134,16 @@ def load_network(config: NetworkConfig, device: torch.device | str = "cpu") -> n
 
 def network_class(config: NetworkConfig) -> type:
     """The class of a network. Raises InvbenchError for one outside our packages and those of installed plug-ins."""
+    entry = config.cls or ""
+    check_package(entry)
+    return load_class(entry)
+
+
+def check_package(entry: str) -> None:
+    """Raises InvbenchError unless ``module:name`` lies in our packages or in those of installed plug-ins."""
     plugins = {point.value.partition(":")[0].partition(".")[0] for point in entry_points(group="invbench.methods")}
-    if config.cls.partition(":")[0].partition(".")[0] not in {*OURS, *plugins}:
-        raise InvbenchError(f"{config.cls}: expected a class in one of the packages {', '.join(sorted({*OURS, *plugins}))}")
-    return load_class(config.cls)
+    if entry.partition(":")[0].partition(".")[0] not in {*OURS, *plugins}:
+        raise InvbenchError(f"{entry}: expected a class in one of the packages {', '.join(sorted({*OURS, *plugins}))}")
 
 
 def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -12,13 +12,14 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from bench import network_pickles
 from bench.api import InvbenchError, MissingWeights
 
 HEAD = 4096  # bytes that tell what a file is
-ZIP, PICKLE = b"PK\x03\x04", b"\x80"
+ZIP, PICKLE, ARRAY = b"PK\x03\x04", b"\x80", b"\x93NUMPY"
 LEGACY_TORCH = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."  # the pickled magic number of torch before 1.6
 OTHERS = {
     b"version https://git-lfs": "a git-lfs pointer instead of the file that it stands for",
@@ -27,11 +28,12 @@ OTHERS = {
 }
 
 
-def load_checkpoint(path: Path) -> Mapping[str, Any]:
+def load_checkpoint(path: Path, *, mmap: bool = False) -> Mapping[str, Any]:
     """The dictionary in a checkpoint, tensors on the CPU.
 
-    A torch file gives what it holds. An NVIDIA pickle gives the state dict of each of its networks, ``{"G_ema": {...}, ...}``,
-    and what they were built with under ``"init_kwargs"``.
+    A torch file gives what it holds; a file of one tensor, or a NumPy array, gives ``{"tensor": ...}``. With ``mmap`` tensors
+    stay in the file until they are used, where its form allows it. An NVIDIA pickle gives the state dict of each of its
+    networks, ``{"G_ema": {...}, ...}``, and what they were built with under ``"init_kwargs"``.
 
     Raises MissingWeights where there is no file, and InvbenchError (file, expected, found) for a web page saved in its place,
     a truncated or foreign file, one that holds other things than tensors and plain values, and one without a dictionary.
@@ -40,7 +42,10 @@ def load_checkpoint(path: Path) -> Mapping[str, Any]:
         raise MissingWeights(f"weights missing: {path}")
     with open(path, "rb") as handle:
         head = handle.read(HEAD)
-    content = _reader(path, head)(path)
+    read = _reader(path, head)
+    content = _load_torch(path, mmap=mmap and head.startswith(ZIP)) if read is _load_torch else read(path)
+    if isinstance(content, torch.Tensor):
+        return {"tensor": content}
     if not isinstance(content, Mapping):
         raise InvbenchError(f"{path}: expected a dictionary of tensors, found {type(content).__name__}")
     return content
@@ -66,6 +71,8 @@ def _reader(path: Path, head: bytes) -> Callable[[Path], Any]:
         return _load_torch
     if head.startswith(PICKLE):
         return network_pickles.load
+    if head.startswith(ARRAY):
+        return _load_array
     raise InvbenchError(f"{expected} a file of {path.stat().st_size} bytes that begins with {head[:8]!r}")
 
 
@@ -85,11 +92,18 @@ def _check_archive(path: Path) -> None:
         )
 
 
-def _load_torch(path: Path) -> Any:
+def _load_array(path: Path) -> Any:
+    try:
+        return torch.from_numpy(np.load(path, allow_pickle=False))
+    except (ValueError, TypeError, OSError, EOFError) as error:
+        raise InvbenchError(f"{path}: expected a whole array of numbers, found another one: {error}") from None
+
+
+def _load_torch(path: Path, *, mmap: bool = False) -> Any:
     try:
         # Trainers store their command line beside the weights; a Namespace is a bag of attributes.
         with torch.serialization.safe_globals([argparse.Namespace]):
-            return torch.load(path, map_location="cpu", weights_only=True)
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except Exception as error:  # torch raises a different one for every way in which a file can be broken
         message = str(error)
         refused = re.search(r"GLOBAL ([\w.]+)|unrecognized function <?([\w. ]+)", message)

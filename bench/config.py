@@ -37,11 +37,47 @@ class Frozen(BaseModel):
 
 
 class NetworkConfig(Frozen):
-    """One role of a suite: the class ``module:Class``, its weights (None = a network without weights), its arguments."""
+    """One role of a suite. Exactly one of three forms (docs/weights.md):
 
-    cls: str = Field(alias="class", pattern=r"^[\w.]+:\w+$")
+    class   ``module:Class`` with ``weights`` of the zoo (None = a network without weights)
+    asset   an official file of ``assets.toml``, or several of which the first that is there is taken; ``part`` names what is
+            built from it where a file holds several networks
+    loader  ``module:function`` that makes one network of several ``assets`` (its name for it -> asset)
+    """
+
+    cls: str | None = Field(default=None, alias="class", pattern=r"^[\w.]+:\w+$")
     weights: Path | None = None
-    config: dict[str, Any] = {}  # overrides of the configuration stored beside the weights
+    asset: str | tuple[str, ...] | None = None
+    part: str | None = None
+    loader: str | None = Field(default=None, pattern=r"^[\w.]+:\w+$")
+    assets: dict[str, str] = {}
+    config: dict[str, Any] = {}  # class: overrides of the configuration stored beside the weights; else the loader's arguments
+
+    @model_validator(mode="after")
+    def _one_form(self) -> NetworkConfig:
+        forms = [name for name in ("class", "asset", "loader") if getattr(self, "cls" if name == "class" else name)]
+        if len(forms) != 1:
+            raise ValueError(f"expected one of the keys class, asset and loader, found {' and '.join(forms) or 'none'}")
+        for key, form in (("weights", "class"), ("part", "asset"), ("assets", "loader")):
+            if getattr(self, key) and forms != [form]:
+                raise ValueError(f"{key}: goes with {form}, found {forms[0]}")
+        return self
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """Of the form ``asset``: the assets that serve, best first; else empty."""
+        return (self.asset,) if isinstance(self.asset, str) else self.asset or ()
+
+    @property
+    def needed(self) -> tuple[str, ...]:
+        """Every asset that is named."""
+        return (*self.choices, *self.assets.values())
+
+    @property
+    def origin(self) -> str:
+        """What it is made from, in a word or two."""
+        part = f" ({self.part})" if self.part else ""
+        return self.cls or (f"{' or '.join(self.choices)}{part}" if self.choices else " + ".join(self.assets.values()))
 
 
 class EditConfig(Frozen):
@@ -58,6 +94,7 @@ class Suite(Frozen):
     id: str
     title: str
     resolution: int = Field(gt=0)  # pixels, height and width of the generator's output
+    domain: str | None = None  # of the pictures, as in assets.toml; official weights of another one are refused
     datasets: tuple[str, ...]
     collections: dict[str, tuple[str, ...]] = {}  # name -> items of the form "dataset" or "dataset:n"
     default: str  # the collection that a run takes when none is asked for

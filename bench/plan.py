@@ -124,7 +124,7 @@ def recipe(settings: RunSettings, method: MethodChoice, cls: type, networks: Net
             "preset": method.preset,
             "options": method.options,
             "seed": settings.seed,
-            "source": source_digest([cls, *(networks.cls(role) for role in roles)]),
+            "source": source_digest([cls, *(code for role in roles for code in networks.code(role))]),
             "networks": {role: networks.provenance(role) for role in roles},
             "edits": {name: edit.per_strength for name, edit in settings.suite.edits.items()},
         }

@@ -9,7 +9,7 @@ import inspect
 import json
 import platform
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -36,15 +36,15 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def source_digest(classes: Iterable[type]) -> str:
-    """One digest of the source files of the classes and of all that these import from TRACED.
+def source_digest(classes: Iterable[Callable[..., Any]]) -> str:
+    """One digest of the source files of the classes or functions and of all that these import from TRACED.
 
     The imports are read from the syntax tree, wherever in the file they stand, so nothing is run.
     """
     return digest({name: hashlib.sha256(source).hexdigest() for name, source in _reachable(classes).items()})
 
 
-def _reachable(classes: Iterable[type]) -> dict[str, bytes]:
+def _reachable(classes: Iterable[Callable[..., Any]]) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     waiting = [(one.__module__, Path(inspect.getfile(one))) for one in classes]
     while waiting:

@@ -14,7 +14,7 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import MISSING, dataclass, fields
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -90,18 +90,31 @@ def load(spec: Spec) -> type:
 
 def load_class(entry: str) -> type:
     """Import ``module:Class``, or ``/path/of/file.py:Class``. Raises InvbenchError when there is no such class."""
-    module_name, _, class_name = entry.rpartition(":")
-    if module_name.endswith(".py"):
-        module = _import_file(Path(module_name))
-    else:
-        try:
-            module = importlib.import_module(module_name)
-        except ModuleNotFoundError as error:
-            raise InvbenchError(f"{entry}: cannot import: {error}") from error
-    found = getattr(module, class_name, None)
+    found = _imported(entry)
     if not isinstance(found, type):
-        raise InvbenchError(f"{entry}: expected a class {class_name!r} in {module_name}, found {found!r}")
+        module, _, name = entry.rpartition(":")
+        raise InvbenchError(f"{entry}: expected a class {name!r} in {module}, found {found!r}")
     return found
+
+
+def load_callable(entry: str) -> Callable[..., Any]:
+    """Import ``module:name``, a function or a class. Raises InvbenchError when there is none of that name."""
+    found = _imported(entry)
+    if not callable(found):
+        module, _, name = entry.rpartition(":")
+        raise InvbenchError(f"{entry}: expected a function {name!r} in {module}, found {found!r}")
+    return found
+
+
+def _imported(entry: str) -> Any:
+    """What ``module:name`` stands for; None where the module has no such name."""
+    module_name, _, name = entry.rpartition(":")
+    if module_name.endswith(".py"):
+        return getattr(_import_file(Path(module_name)), name, None)
+    try:
+        return getattr(importlib.import_module(module_name), name, None)
+    except ModuleNotFoundError as error:
+        raise InvbenchError(f"{entry}: cannot import: {error}") from error
 
 
 def parse(declared: Any, *, path: Path, module: str) -> Spec:

@@ -51,7 +51,7 @@ class Scorer:
     def _add(self, spec: MetricSpec) -> None:
         cls = load(spec)
         metric = cls(self._networks)
-        classes = [cls, *(self._networks.cls(role) for role in spec.roles)]
+        classes: list[Any] = [cls, *(code for role in spec.roles for code in self._networks.code(role))]
         weights = {role: self._networks.provenance(role) for role in spec.roles}
         self.recipes[spec.id] = digest({"spec": asdict(spec), "source": source_digest(classes), "networks": weights})
         self.specs[spec.id] = spec

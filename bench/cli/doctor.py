@@ -17,7 +17,8 @@ from bench.cli.common import config_option, find_suite, plugin_option, suite_opt
 from bench.registry import discover, find, load, load_class
 
 if TYPE_CHECKING:
-    from bench.config import NetworkConfig
+    from bench.assets import Networks
+    from bench.config import NetworkConfig, Suite
 
 PACKAGES = ("torch", "torchvision", "numpy", "lpips", "piq", "torch-fidelity", "facenet-pytorch", "scikit-image", "duckdb")
 
@@ -60,8 +61,9 @@ def doctor(suite: str, config: Path | None, plugins: tuple[Path, ...]) -> None:
 
     click.echo(f"\nNetworks of {suite}")
     missing = {}
+    networks = _networks(chosen)
     for role, network in chosen.networks.items():
-        found, problem = _network(network)
+        found, problem = _zoo(network) if network.cls else _official(networks, role)
         problems += _line(role, found, problem)
         if problem:
             missing[role] = problem
@@ -75,6 +77,11 @@ def doctor(suite: str, config: Path | None, plugins: tuple[Path, ...]) -> None:
                 click.echo(f"  --    {name}: the suite has no network {', '.join(lacking)}")
             else:
                 problems += _line(name, "ready", f"needs {', '.join(broken)}" if broken else None)
+    strange = _strange_files(networks)
+    if strange:
+        click.echo("\nFiles among the weights that are no asset yet")
+        for line in strange:
+            click.echo(f"  --    {line}")
     click.get_current_context().exit(1 if problems else 0)
 
 
@@ -95,14 +102,44 @@ def _devices() -> str:
     return "\n".join(lines)
 
 
-def _network(network: NetworkConfig) -> tuple[str, str | None]:
-    """What is known of a network's class and weights, and what is wrong with them."""
+def _networks(suite: Suite) -> Networks | None:
+    """The suite's networks; None where torch cannot be imported, which is told under devices, or where none is official."""
+    if all(network.cls for network in suite.networks.values()):
+        return None
     try:
-        load_class(network.cls)
+        from bench.assets import Networks
+    except ImportError:
+        return None
+    return Networks(suite)
+
+
+def _official(networks: Networks | None, role: str) -> tuple[str, str | None]:
+    """The official files of a role, without opening them, and what is wrong with them."""
+    if networks is None:
+        return "", "torch cannot be imported"
+    try:
+        source = networks.source(role)
+    except InvbenchError as error:
+        return "", str(error)
+    files = ", ".join(f"{file.path.name}, {file.size / 1e6:.2f} MB ({asset.id})" for asset, file in source.files.values())
+    return files, None
+
+
+def _strange_files(networks: Networks | None) -> list[str]:
+    """Files of the folders that are looked through, of which it is not known what they are."""
+    matches = [] if networks is None else networks.shelf.matches()
+    return [f"{match.found.path}: {match.problem}" for match in matches if match.id is None]
+
+
+def _zoo(network: NetworkConfig) -> tuple[str, str | None]:
+    """What is known of a network's class and weights, and what is wrong with them."""
+    entry = network.cls or ""
+    try:
+        load_class(entry)
     except InvbenchError as error:
         return "", str(error)
     if network.weights is None:
-        return network.cls, None
+        return entry, None
     if not network.weights.is_file():
         return "", f"weights missing: {network.weights}"
     size = f"{network.weights.stat().st_size / 1e6:.2f} MB"

@@ -82,7 +82,7 @@ def _suite(suite: Suite) -> list[str]:
         f"edit {name}: strength 1 = {edit.per_strength:+g} {edit.unit}, strengths {_join(f'{s:g}' for s in edit.strengths)}"
         for name, edit in suite.edits.items()
     ]
-    networks = [f"network {role}: {network.cls}" for role, network in suite.networks.items()]
+    networks = [f"network {role}: {network.origin}" for role, network in suite.networks.items()]
     size = f"{suite.resolution} x {suite.resolution} pixels"
     return [size, f"datasets: {_join(suite.datasets)}", *collections, *edits, *networks]
 

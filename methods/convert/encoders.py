@@ -11,11 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bench.api import InvbenchError
 from methods.convert.stylegan2 import ConvertedGenerator, convert_generator
 from methods.nets.encoders import E4EEncoder, PSPEncoder, WEncoder
+from methods.nets.stylegan2 import Generator
 from metrics.nets.published import entry, fitted, tensors
 
 TRAINING = ("global_step", "optimizer", "best_val_loss", "discriminator_state_dict", "discriminator_optimizer_state_dict")
@@ -39,6 +40,26 @@ def convert_psp(checkpoint: Mapping[str, Any], *, source: str) -> ConvertedEncod
 def convert_e4e(checkpoint: Mapping[str, Any], *, source: str) -> ConvertedEncoder:
     """e4e's encoder. InvbenchError naming ``source`` where the file does not fit."""
     return _convert(checkpoint, E4EEncoder, source=source)
+
+
+def e4e(checkpoint: Mapping[str, Any], *, source: str) -> tuple[nn.Module, tuple[str, ...]]:
+    """e4e's encoder, and notes."""
+    converted = convert_e4e(checkpoint, source=source)
+    return converted.encoder, converted.notes
+
+
+def psp(checkpoint: Mapping[str, Any], *, source: str) -> tuple[nn.Module, tuple[str, ...]]:
+    """pSp's encoder, and notes."""
+    converted = convert_psp(checkpoint, source=source)
+    return converted.encoder, converted.notes
+
+
+def decoder(checkpoint: Mapping[str, Any], *, source: str) -> tuple[Generator, tuple[str, ...]]:
+    """The generator that a file of an encoder carries, and notes. InvbenchError where it carries none."""
+    converted = convert_e4e(checkpoint, source=source)
+    if converted.decoder is None:
+        raise InvbenchError(f"{source}: expected a decoder beside the encoder, found none")
+    return converted.decoder.network(), converted.notes
 
 
 def _convert(checkpoint: Mapping[str, Any], cls: type[PSPEncoder], *, source: str) -> ConvertedEncoder:

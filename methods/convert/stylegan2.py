@@ -56,6 +56,12 @@ class ConvertedGenerator:
     state: State
     notes: tuple[str, ...]
 
+    def network(self) -> Generator:
+        """The generator with these tensors: float32, eval mode, frozen."""
+        network = Generator(self.config)
+        network.load_state_dict(self.state, assign=True)  # the tensors of the file, not copies of them
+        return network.float().eval().requires_grad_(False)
+
 
 def convert_generator(
     checkpoint: Mapping[str, Any], *, source: str, mapping_lr_multiplier: float = 0.01
@@ -105,6 +111,12 @@ def convert_generator(
     if clamp is not None:
         notes.append(f"activations: trained with a clamp at {clamp} (conv_clamp), which is not applied")
     return ConvertedGenerator(config, {name: found[name] for name in expected}, tuple(notes))
+
+
+def generator(checkpoint: Mapping[str, Any], *, source: str) -> tuple[Generator, tuple[str, ...]]:
+    """The generator of a file of either layout, and notes: see :func:`convert_generator`."""
+    converted = convert_generator(checkpoint, source=source)
+    return converted.network(), converted.notes
 
 
 def convert_discriminator(checkpoint: Mapping[str, Any], *, source: str) -> tuple[DiscriminatorConfig, State]:

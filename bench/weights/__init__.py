@@ -1,0 +1,2 @@
+"""Official weights: what there is (catalogue), what a file is (layouts), where it lies (shelf), how it comes (fetch), and what
+becomes of it (build)."""

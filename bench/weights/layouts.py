@@ -1,0 +1,282 @@
+"""What a file is, told from the names and shapes of its tensors, and which networks can be built from it.
+
+A layout is a form in which a network is published. Recognising one looks at a few marks only; that nothing is missing and
+nothing left over is checked when the network is built.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+Shapes = Mapping[str, tuple[int, ...]]
+
+HINTS = ("domain", "task")  # facts that a training's options tell; what the user says goes before them
+DEEPEST = 3  # of dictionaries in dictionaries
+DOMAINS = {
+    r"ffhq|celeb|face": "faces",
+    r"cars?(?![a-z])": "cars",
+    r"church": "church",
+    r"horse": "horse",
+    r"cats?(?![a-z])": "cat",
+    r"wild": "wild",
+}
+
+
+@dataclass(frozen=True)
+class Derived:
+    """A part that is measured from another one, once, and kept under ``INVBENCH_HOME``."""
+
+    of: str  # the part that it is measured from
+    measure: str  # "module:function", called with that network
+    cls: str  # "module:Class" of what it gives; built from its stored configuration
+
+
+@dataclass(frozen=True)
+class Layout:
+    """One form of file.
+
+    marks   "key" or "key/key in it" -> shape, None standing for any length; what every file of this layout has
+    parts   what can be built from it: part -> loader "module:function", or :class:`Derived`; the first is the default
+    facts   what distinguishes files of the layout: number of style vectors, resolution, domain, ...
+    """
+
+    title: str
+    marks: Mapping[str, tuple[int | None, ...]]
+    parts: Mapping[str, str | Derived] = field(default_factory=dict)
+    facts: Callable[[Shapes, Mapping[str, Any]], dict[str, Any]] = lambda shapes, content: {}
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A file's layout, and what is known of it beside that."""
+
+    layout: str
+    facts: dict[str, Any]
+
+
+def recognise(content: Mapping[str, Any]) -> Recognised | None:
+    """The layout of a checkpoint as :func:`bench.checkpoints.load_checkpoint` reads it; None if it is none of ours.
+
+    Layouts are tried in order, so one that needs more marks stands before one that needs fewer of them.
+    """
+    shapes = dict(_shapes(content))
+    for name, layout in LAYOUTS.items():
+        if all(_fits(shapes.get(key), expected) for key, expected in layout.marks.items()):
+            return Recognised(name, layout.facts(shapes, content))
+    return None
+
+
+def part_of(layout: str, part: str | None) -> tuple[str, str | Derived] | None:
+    """The part of that name (None: the first) with its loader; None if the layout has no such part."""
+    parts = LAYOUTS[layout].parts
+    name = next(iter(parts), "") if part is None else part
+    return (name, parts[name]) if name in parts else None
+
+
+def _shapes(content: Mapping[str, Any], prefix: str = "", depth: int = 1) -> Iterator[tuple[str, tuple[int, ...]]]:
+    for key, value in content.items():
+        if hasattr(value, "shape"):
+            yield f"{prefix}{key}", tuple(value.shape)
+        elif isinstance(value, Mapping) and depth < DEEPEST:
+            yield from _shapes(value, f"{prefix}{key}/", depth + 1)
+
+
+def _fits(found: tuple[int, ...] | None, expected: tuple[int | None, ...]) -> bool:
+    return (
+        found is not None
+        and len(found) == len(expected)
+        and all(want in (None, length) for want, length in zip(expected, found, strict=True))
+    )
+
+
+def _numbers(pattern: str, shapes: Shapes) -> set[int]:
+    return {int(match[1]) for match in map(re.compile(pattern).fullmatch, shapes) if match}
+
+
+def _nvlabs(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
+    found = max(_numbers(r"(?:G_ema/)?synthesis\.b(\d+)\.conv1\.weight", shapes), default=0)
+    return {"resolution": found} | _trained_on(content.get("training_set"))
+
+
+def _tensorflow(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
+    return {"resolution": max(_numbers(r"Gs/synthesis/(\d+)x\1/Conv1/weight", shapes), default=0)}
+
+
+def _rosinality(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
+    return {"resolution": 4 * 2 ** len(_numbers(r"(?:g_ema/)?to_rgbs\.(\d+)\.bias", shapes))}
+
+
+def _encoder(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
+    heads = len(_numbers(r"state_dict/encoder\.styles\.(\d+)\.linear\.weight", shapes))
+    opts = content.get("opts") or {}
+    opts = opts if isinstance(opts, Mapping) else vars(opts)
+    kind = {"GradualStyleEncoder": "psp", "Encoder4Editing": "e4e"}.get(str(opts.get("encoder_type")))
+    if kind is None and ("stylegan_size" in opts or "discriminator_state_dict" in content):
+        kind = "e4e"  # option and part that only its trainer writes
+    if kind is None and "output_size" in opts:
+        kind = "psp"
+    facts: dict[str, Any] = {"num_ws": heads, "resolution": 2 ** (heads // 2 + 1), "in_channels": _channels(shapes)}
+    if kind:
+        facts["encoder"] = kind
+    trained = opts.get("dataset_type")
+    if isinstance(trained, str) and not trained.endswith("encode"):
+        facts["task"] = trained
+    return facts | _trained_on(trained)
+
+
+def _channels(shapes: Shapes) -> int:
+    return shapes["state_dict/encoder.input_layer.0.weight"][1]
+
+
+def _trained_on(name: Any) -> dict[str, Any]:
+    """The domain of a data set's name; a name that says nothing known is taken as a domain of its own."""
+    if not isinstance(name, str) or not name:
+        return {}
+    words = re.split(r"[/\\]", name)[-1].lower()
+    return {"domain": next((domain for word, domain in DOMAINS.items() if re.search(word, words)), words)}
+
+
+def _lpips(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
+    second = next(shape[1] for key, shape in shapes.items() if re.fullmatch(r"lin1\.model\.1\.weight|lin\.1\.1\.weight", key))
+    return {"net": {192: "alex", 128: "vgg"}.get(second, "squeeze"), "whole": any(key.startswith("net.") for key in shapes)}
+
+
+def _squeeze(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
+    return {"net": "squeeze", "whole": any(key.startswith("net.") for key in shapes)}
+
+
+def _invertibility(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
+    return {"spaces": sorted(key for key in content if key != "sd_base")}
+
+
+def _moco(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
+    epochs = content.get("epoch")
+    return {"epochs": epochs} if isinstance(epochs, int) else {}
+
+
+def _classes(key: str) -> Callable[[Shapes, Mapping[str, Any]], dict[str, Any]]:
+    return lambda shapes, content: {"classes": shapes[key][0]} if key in shapes else {}
+
+
+def _direction(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
+    shape = shapes["tensor"]
+    return {"num_ws": shape[-2]} if len(shape) > 1 and shape[-2] > 1 else {}
+
+
+STATISTICS = Derived("generator", "methods.convert.latent_stats:measure", "methods.nets.latent_stats:LatentStatistics")
+GENERATOR: dict[str, str | Derived] = {"generator": "methods.convert.stylegan2:generator", "latent_stats": STATISTICS}
+DECODER: dict[str, str | Derived] = {"generator": "methods.convert.encoders:decoder", "latent_stats": STATISTICS}
+
+LAYOUTS = {
+    "stylegan2_nvlabs": Layout(
+        "StyleGAN2, network pickle of stylegan2-ada-pytorch",
+        {"G_ema/synthesis.b4.const": (None, 4, 4), "G_ema/mapping.fc0.weight": (None, None)},
+        GENERATOR,
+        _nvlabs,
+    ),
+    "stylegan2_tf": Layout(
+        "StyleGAN2, network pickle of the original TensorFlow code",
+        {"Gs/synthesis/4x4/Const/const": (1, None, 4, 4), "Gs/mapping/Dense0/weight": (None, None)},
+        GENERATOR,
+        _tensorflow,
+    ),
+    "stylegan2_rosinality": Layout(
+        "StyleGAN2, checkpoint of rosinality/stylegan2-pytorch",
+        {"g_ema/input.input": (1, None, 4, 4), "g_ema/style.1.weight": (None, None)},
+        GENERATOR,
+        _rosinality,
+    ),
+    "encoder_w": Layout(
+        "pSp's encoder into W with its decoder",
+        {"state_dict/encoder.body.23.res_layer.3.weight": (512, 512, 3, 3), "state_dict/encoder.linear.weight": (None, None)},
+        {"psp": "methods.convert.encoders:psp", **DECODER},
+    ),
+    "encoder": Layout(
+        "pSp or e4e: encoder with its decoder",
+        {
+            "state_dict/encoder.input_layer.0.weight": (64, None, 3, 3),
+            "state_dict/encoder.body.23.res_layer.3.weight": (512, 512, 3, 3),
+            "state_dict/encoder.latlayer1.weight": (512, 256, 1, 1),
+            "state_dict/encoder.styles.0.linear.weight": (512, 512),
+        },
+        {"e4e": "methods.convert.encoders:e4e", "psp": "methods.convert.encoders:psp", **DECODER},
+        _encoder,
+    ),
+    "arcface_irse50": Layout(
+        "ArcFace IR-SE50",
+        {"body.23.res_layer.5.fc1.weight": (32, 512, 1, 1), "output_layer.4.weight": (512,)},
+        {"network": "metrics.nets.arcface:from_checkpoint"},
+    ),
+    "curricularface_ir101": Layout(
+        "CurricularFace IR-101",
+        {"body.48.res_layer.3.weight": (512, 512, 3, 3), "output_layer.3.weight": (512, 25088)},
+        {"network": "metrics.nets.curricularface:from_checkpoint"},
+    ),
+    "bisenet": Layout(
+        "BiSeNet face parsing, 19 classes",
+        {"cp.arm32.conv_atten.weight": (128, 128, 1, 1), "conv_out.conv_out.weight": (19, 256, 1, 1)},
+        {"network": "metrics.nets.bisenet:from_checkpoint"},
+    ),
+    "invertibility": Layout(
+        "SAM's invertibility predictor",
+        {"sd_base/backbone.conv1.weight": (64, 3, 7, 7), "W+/m.0.weight": (8, 4, 3, 3)},
+        {"network": "methods.convert.invertibility:convert_invertibility"},
+        _invertibility,
+    ),
+    "dex": Layout(
+        "DEX age classifier, VGG-16 over 101 ages",
+        {"state_dict/fc8-101.weight": (101, 4096)},
+        {"network": "metrics.nets.dex:from_checkpoint"},
+    ),
+    "lpips_squeeze": Layout(
+        "LPIPS v0.1, squeeze: linear layers, or all",
+        {"lin6.model.1.weight": (1, 512, 1, 1)},
+        {"network": "metrics.nets.lpips_package:from_checkpoint"},
+        _squeeze,
+    ),
+    "lpips": Layout(
+        "LPIPS v0.1, alex or vgg: linear layers, or all",
+        {"lin1.model.1.weight": (1, None, 1, 1), "lin4.model.1.weight": (1, None, 1, 1)},
+        {"network": "metrics.nets.lpips_package:from_checkpoint"},
+        _lpips,
+    ),
+    "lpips_lists": Layout(
+        "LPIPS v0.1 as the encoder papers store it",
+        {"lin.1.1.weight": (1, None, 1, 1), "lin.4.1.weight": (1, None, 1, 1)},
+        {"network": "metrics.nets.lpips_package:from_checkpoint"},
+        _lpips,
+    ),
+    "alexnet": Layout("torchvision's AlexNet", {"features.0.weight": (64, 3, 11, 11), "classifier.6.weight": (1000, 4096)}),
+    "vgg16": Layout("torchvision's VGG-16", {"features.28.weight": (512, 512, 3, 3), "classifier.0.weight": (4096, 25088)}),
+    "squeezenet1_1": Layout(
+        "torchvision's SqueezeNet 1.1", {"features.0.weight": (64, 3, 3, 3), "features.12.squeeze.weight": (64, 512, 1, 1)}
+    ),
+    "inception_fid": Layout(
+        "Inception-v3 of 2015 for FID, as torch-fidelity and pytorch-fid store it",
+        {"Mixed_7c.branch_pool.conv.weight": (192, 2048, 1, 1), "fc.weight": (1008, 2048)},
+        {"network": "metrics.nets.inception:from_checkpoint"},
+    ),
+    "facenet": Layout(
+        "InceptionResnetV1 of facenet-pytorch",
+        {"conv2d_1a.conv.weight": (32, 3, 3, 3), "last_linear.weight": (512, 1792)},
+        {"network": "metrics.nets.facenet:from_checkpoint"},
+        _classes("logits.weight"),
+    ),
+    "moco": Layout(
+        "MoCo v2, ResNet-50",
+        {"state_dict/module.encoder_q.conv1.weight": (64, 3, 7, 7), "state_dict/module.encoder_q.fc.2.weight": (128, 2048)},
+        {"network": "metrics.nets.moco:from_checkpoint"},
+        _moco,
+    ),
+    "hopenet": Layout(
+        "Hopenet, ResNet-50",
+        {"fc_yaw.weight": (66, 2048), "fc_pitch.weight": (66, 2048), "fc_roll.weight": (66, 2048)},
+        {"network": "metrics.nets.hopenet:from_checkpoint"},
+    ),
+    "ganspace": Layout("Principal components of W (GANSpace)", {"comp": (None, 1, None), "mean": (1, None), "std": (None,)}),
+    "direction": Layout("One edit direction in W", {"tensor": (1, None)}, {}, _direction),
+    "direction_wplus": Layout("One edit direction in W+", {"tensor": (1, None, None)}, {}, _direction),
+}
