@@ -9,6 +9,7 @@ import click
 
 from bench.api import InvbenchError
 from bench.cli.doctor import doctor
+from bench.cli.gate import baseline, gate
 from bench.cli.listing import list_
 from bench.cli.reading import report, show
 from bench.cli.run import run
@@ -42,6 +43,7 @@ def main() -> None:
     invbench show runs/latest-procfaces     the tables, in the terminal
     invbench report runs/latest-procfaces   the page, with pictures
     invbench table paper:dhr-1              a published table, with a run beside it
+    invbench gate runs/new --baseline old   fail where a run is worse than another
     invbench list methods --long            what there is
     invbench doctor                         what is installed and what is missing
     """
@@ -50,5 +52,5 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 
-for verb in (run, list_, show, report, table, doctor):
+for verb in (run, list_, show, report, table, gate, baseline, doctor):
     main.add_command(verb)
