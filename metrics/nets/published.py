@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bench.api import InvbenchError
 
 Network = TypeVar("Network", bound=nn.Module)
+MEAN, COUNTER = "running_mean", "num_batches_tracked"  # of a normalisation
 LISTED = 8  # keys of each kind that an error names; the rest is counted
 
 
@@ -46,6 +47,15 @@ def tensors(state: Any, *, source: str) -> dict[str, Tensor]:
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise InvbenchError(f"{source}: expected a tensor under each name, found {type(value).__name__} under {key!r}")
     return dict(state)
+
+
+def with_counters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """``state`` with a zero for each normalisation's count of steps, where it has none: torch before 0.4.1 did not count."""
+    found = dict(state)
+    if not any(key.endswith(COUNTER) for key in found):
+        names = [key.removesuffix(MEAN) for key in found if key.endswith(MEAN)]
+        found |= {f"{name}{COUNTER}": torch.zeros((), dtype=torch.int64) for name in names}
+    return found
 
 
 def check(found: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], *, source: str) -> None:
