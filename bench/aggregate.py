@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from bench.api import SetMetric
-from bench.images import dequantise, read_png
+from bench.images import read_png
 from bench.provenance import digest
 from bench.scoring import Scorer
 from bench.store import Store
@@ -16,10 +16,11 @@ from bench.store import Store
 CHUNK = 64  # pictures at a time when features of the originals are computed
 
 
-def set_rows(store: Store, scorer: Scorer, *, device: Any) -> list[dict[str, Any]]:
+def set_rows(store: Store, scorer: Scorer) -> list[dict[str, Any]]:
     """One row for each cell of the run folder and each set metric: value (or None and the reason), and n.
 
-    A metric compares the originals with the reconstructions of the same images, those that did not fail.
+    A metric compares the originals with the reconstructions of the same images: those that did not fail, and that its
+    protocol covers on both sides.
     """
     if not scorer.sets:
         return []
@@ -30,14 +31,18 @@ def set_rows(store: Store, scorer: Scorer, *, device: Any) -> list[dict[str, Any
         head = {"suite": plan["suite"], "method": cell["method"], "preset": cell["preset"], "dataset": cell["dataset"]}
         order = {image["name"]: image["sha256"] for image in cell["images"]}
         for name, metric in scorer.sets.items():
-            known = measured.get(metric.feature, {})
+            known = measured.get(scorer.feature(name), {})
             images = [image for image in order if image in known]
             reason, value = _refused(metric, len(images)), None
             if not reason:
-                hashes = [order[image] for image in images]
-                reference = _reference(store, cell["dataset"], images, hashes, scorer, metric, device)
+                reference = _reference(store, cell["dataset"], images, [order[image] for image in images], scorer, name)
+                outputs = np.stack([known[image] for image in images])
+                both = np.isfinite(reference).all(axis=1) & np.isfinite(outputs).all(axis=1)
+                images = [image for image, covered in zip(images, both) if covered]
+                reason = _refused(metric, len(images))
+            if not reason:
                 try:
-                    value = float(metric.compute(reference, np.stack([known[image] for image in images])))
+                    value = float(metric.compute(reference[both], outputs[both]))
                 except Exception as error:  # a number that cannot be had is a reason in the table, not the end of a run
                     reason = f"{type(error).__name__}: {error}"
             rows.append({**head, "metric": name, "value": value, "n": len(images), "reason": reason or None})
@@ -61,17 +66,19 @@ def _measured(store: Store, cell: str, scorer: Scorer) -> dict[str, dict[str, np
 
 
 def _reference(
-    store: Store, dataset: str, images: Sequence[str], hashes: Sequence[str], scorer: Scorer, metric: SetMetric, device: Any
+    store: Store, dataset: str, images: Sequence[str], hashes: Sequence[str], scorer: Scorer, id: str
 ) -> np.ndarray:
     """Features [n, F] of the originals, computed once for a list of images and kept beside those of the methods."""
-    recipe = scorer.feature_recipes[metric.feature]
-    cell, part = f"inputs.{dataset}", f"{metric.feature}-{digest([recipe, list(images), list(hashes)])[:12]}"
+    feature = scorer.feature(id)
+    recipe = scorer.feature_recipes[feature]
+    cell, part = f"inputs.{dataset}", f"{feature}-{digest([recipe, list(images), list(hashes)])[:12]}"
     features, _, _ = store.features(cell, part)
-    if metric.feature not in features:
+    if feature not in features:
         chunks = []
         for first in range(0, len(images), CHUNK):
-            pictures = [read_png(store.input(dataset, image)) for image in images[first : first + CHUNK]]
-            chunks.append(np.asarray(metric.features(dequantise(np.stack(pictures), device)), dtype=np.float32))
-        features = {metric.feature: np.concatenate(chunks)}
-        store.write_features(cell, part, features=features, images=images, recipes={metric.feature: recipe})
-    return features[metric.feature]
+            pictures = np.stack([read_png(store.input(dataset, image)) for image in images[first : first + CHUNK]])
+            prepared = scorer.prepare(scorer.specs[id].protocol, pictures, original=True)
+            chunks.append(np.asarray(scorer.sets[id].features(prepared), dtype=np.float32))
+        features = {feature: np.concatenate(chunks)}
+        store.write_features(cell, part, features=features, images=images, recipes={feature: recipe})
+    return features[feature]

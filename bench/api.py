@@ -12,14 +12,16 @@ Conventions used everywhere
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
     from torch import Tensor
+
+Value = TypeVar("Value")
 
 STAGES = ("encode", "optimise", "segment", "refine", "synthesise", "edit")
 """Stage names shared by all methods; a clock refuses any other name."""
@@ -59,10 +61,25 @@ class MethodSpec:
 
 
 @dataclass(frozen=True)
-class MetricSpec:
-    """What is known of a metric without importing it; read from the literal ``SPECS`` of its module."""
+class ProtocolSpec:
+    """How pictures are brought into the form that a metric sees; read from the literal ``PROTOCOLS`` of a module."""
 
     id: str
+    title: str
+    entry: str  # "module:Class"
+    recipe: str  # every step from the uint8 picture to the tensor
+    source: str  # the paper or the repository that computes its numbers so
+    roles: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class MetricSpec:
+    """A metric under one protocol, known without importing it; read from the literal ``SPECS`` of its module.
+
+    A declaration has ``id`` "mse" and ``protocols`` ["native", "psp256"] (left out: native); it becomes one spec for each.
+    """
+
+    id: str  # "mse@psp256"
     title: str
     entry: str  # "module:Class"
     kind: str  # "inversion": per image | "edit": per image and edit | "set": over a set of images
@@ -73,6 +90,14 @@ class MetricSpec:
     needs: tuple[str, ...] = ()  # of the dataset or method: "factors", "ood_mask", "parsing", "truth", "domain_mask"
     edits: tuple[str, ...] = ()  # an edit metric that speaks of these edits only; empty = all
     summary: str = ""
+    reference: str = ""  # the implementation whose values it has
+    name: str = field(init=False)  # "mse"
+    protocol: str = field(init=False)  # "psp256"; "native" for an id that names none
+
+    def __post_init__(self) -> None:
+        name, _, protocol = self.id.partition("@")
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "protocol", protocol or "native")
 
 
 @dataclass(frozen=True)
@@ -178,17 +203,31 @@ class Method(Protocol):
         """The largest batch that fits into ``memory`` bytes; the runner takes it for ``--batch auto``."""
 
 
+@runtime_checkable
+class Preparation(Protocol):
+    """A metric protocol at work, built as ``Class(networks)`` with the roles of its spec."""
+
+    def __call__(self, pictures: np.ndarray, *, original: bool = False) -> Tensor:
+        """uint8 [N, H, W, 3] -> float32 [N, 3, h, w] in [-1, 1]; NaN all over an image that it does not cover.
+
+        ``original`` is True for pictures of the dataset (targets and true edits) and False for pictures by a method: some
+        published scripts resize the two in different ways.
+        """
+
+
 @dataclass(frozen=True)
 class Scored:
-    """What metrics see of one batch: everything comes from uint8 pictures, so that anybody can recompute it from files.
+    """What metrics see of one batch, as their protocol prepared it. Everything comes from uint8 pictures, so that anybody
+    can recompute it from files.
 
-    target     [N, 3, H, W] in [-1, 1], the original
-    output     [N, 3, H, W] in [-1, 1], the picture to judge (a reconstruction or an edit), after quantisation
+    target     [N, 3, h, w] in [-1, 1], the original
+    output     [N, 3, h, w] in [-1, 1], the picture to judge (a reconstruction or an edit), after quantisation
     samples    the N samples of the dataset
     edit       None when ``output`` is a reconstruction
-    inverted   [N, 3, H, W]: the quantised reconstruction when ``output`` is an edit, else None
-    truth      [N, 3, H, W]: the true edited picture where the dataset knows it, else None
+    inverted   [N, 3, h, w]: the quantised reconstruction when ``output`` is an edit, else None
+    truth      [N, 3, h, w]: the true edited picture where the dataset knows it, else None
     state      the inversion's state
+    memo       what :meth:`once` has computed; the harness hands it on from edit to edit of a batch
     """
 
     target: Tensor
@@ -198,6 +237,25 @@ class Scored:
     inverted: Tensor | None = None
     truth: Tensor | None = None
     state: Mapping[str, Tensor] = field(default_factory=dict)
+    memo: MutableMapping[tuple[str, int], tuple[Tensor, Any]] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, key: str, which: str, compute: Callable[[Tensor], Value]) -> Value:
+        """``compute(self.<which>)``, computed once for all metrics that ask under the same ``key``.
+
+        key      names the computation with its network: "embedding:identity_metric", "features:lpips_alex", ...
+        which    "target", "output", "inverted" or "truth"; ValueError where the batch has no such pictures
+        """
+        pictures: Tensor | None = {
+            "target": self.target, "output": self.output, "inverted": self.inverted, "truth": self.truth
+        }[which]  # fmt: skip
+        if pictures is None:
+            raise ValueError(f"scored.{which}: expected pictures [N, 3, h, w], found None")
+        # Kept with the pictures themselves: a reconstruction is first the output and then what its edits start from.
+        known = self.memo.get((key, id(pictures)))
+        if known is None:
+            known = (pictures, compute(pictures))
+            self.memo[key, id(pictures)] = known
+        return known[1]
 
 
 class Metric(Protocol):

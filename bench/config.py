@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from bench.api import DatasetSpec, Edit, InvbenchError, MethodSpec, MetricSpec
+from bench.api import DatasetSpec, Edit, InvbenchError, MethodSpec, MetricSpec, ProtocolSpec
 from bench.names import PROJECT, unknown
 
 CONFIG_FILE = PROJECT / "bench.toml"
@@ -149,6 +149,7 @@ class RunSettings(Frozen):
     methods: tuple[MethodChoice, ...] = Field(min_length=1)
     datasets: tuple[DatasetChoice, ...] = Field(min_length=1)
     metrics: tuple[MetricSpec, ...]
+    protocols: dict[str, ProtocolSpec]  # all that are registered, by id
     metrics_required: bool = False  # True: asked for by name, so one that lacks its weights is an error
     edits: tuple[Edit, ...] = ()
     batch: int | None = Field(default=None, gt=0)  # images; None = auto

@@ -30,7 +30,7 @@ def build(
     finished   None while the run goes on; a run that was killed leaves it so
     """
     roles = {role for method in settings.methods for role in method.spec.roles}
-    roles |= {role for spec in scorer.specs.values() for role in spec.roles}
+    roles |= scorer.roles
     methods = {
         f"{choice.id}.{choice.preset}": {
             **{name: getattr(choice.spec, name) for name in ("title", "family", "paper", "venue", "roles")},
@@ -50,6 +50,7 @@ def build(
         "methods": {**earlier.get("methods", {}), **methods},
         "weights": {**earlier.get("weights", {}), **{role: networks.provenance(role) for role in sorted(roles)}},
         "metrics": {id: asdict(spec) | {"recipe": scorer.recipes[id]} for id, spec in scorer.specs.items()},
+        "protocols": {id: asdict(spec) for id, spec in scorer.protocols.items()},
         "unavailable": scorer.unavailable,
         "metric_failures": scorer.failures,
         "edits": {name: edit.model_dump() for name, edit in settings.suite.edits.items()},

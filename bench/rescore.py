@@ -1,4 +1,7 @@
-"""Metrics that were added or changed since rows were written: computed from the saved pictures, without the method."""
+"""Metrics that were added or changed since rows were written: computed from the saved pictures, without the method.
+
+Values and features under names of the time before ids had a protocol are dropped from the rows that are brought up to date.
+"""
 
 from __future__ import annotations
 
@@ -8,11 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench.api import Edit
-from bench.images import dequantise, read_png
+from bench.images import read_png
+from bench.judge import Judge
 from bench.plan import Cell, Entry
-from bench.scoring import scored_from_pictures
 from bench.shard import Row, Tools, true_pictures
-from bench.store import Part
+from bench.store import SCHEMA, Part
 
 
 def rescore(cell: Cell, tools: Tools) -> int:
@@ -30,55 +33,79 @@ def rescore(cell: Cell, tools: Tools) -> int:
             continue
         groups: dict[Edit | None, list[Row]] = defaultdict(list)
         for row in rows:
+            for name in [name for name in row if _is_old(name)]:
+                del row[name]
             groups[Edit(row["edit"], row["strength"]) if "edit" in row else None].append(row)
+        judges: dict[tuple[str, ...], Judge] = {}  # one for all edits of the same images
         for edit, group in groups.items():
-            _rescore_group(cell, edit, group, [entries[row["image"]] for row in group], stale, tools)
+            _rescore_group(cell, edit, group, [entries[row["image"]] for row in group], stale, judges, tools)
         changed += len(rows)
-        _refresh_features(cell, part, [row for row in rows if "edit" not in row], tools)
+        _refresh_features(cell, part, [entries[row["image"]] for row in rows if "edit" not in row], judges, tools)
+        kept = {id: recipe for id, recipe in part.metrics.items() if not _is_old(id)}
         with tools.ledger.spent("writing"):
-            tools.store.write_part(cell.id, Part(part.name, part.rows, part.metrics | tools.scorer.recipes))
+            tools.store.write_part(cell.id, Part(part.name, part.rows, kept | tools.scorer.recipes))
     return changed
 
 
+def _is_old(name: str) -> bool:
+    """Whether a column or a feature has the name of a metric without its protocol."""
+    return "@" not in name and "." not in name and name not in SCHEMA.names
+
+
 def _rescore_group(
-    cell: Cell, edit: Edit | None, rows: Sequence[Row], entries: Sequence[Entry], stale: Sequence[str], tools: Tools
+    cell: Cell,
+    edit: Edit | None,
+    rows: Sequence[Row],
+    entries: Sequence[Entry],
+    stale: Sequence[str],
+    judges: dict[tuple[str, ...], Judge],
+    tools: Tools,
 ) -> None:
     wanted = [id for id in tools.scorer.wanted(edit) if id in stale]
     if not wanted:
         return
-    dataset = tools.datasets[cell.dataset]
-    names = [entry.name for entry in entries]
-    with tools.ledger.spent("data"):
-        samples = [dataset.read(entry.index) for entry in entries]
-        output = np.stack([read_png(tools.store.picture(cell.id, name, edit)) for name in names])
-        inverted, masks = None, None
-        if edit is not None:
+    judge = _judge(cell, entries, judges, tools)
+    if edit is None:
+        with tools.ledger.spent("metrics"):
+            found = judge.inversion(only=wanted)
+    else:
+        with tools.ledger.spent("data"):
+            output = np.stack([read_png(tools.store.picture(cell.id, entry.name, edit)) for entry in entries])
+        with tools.ledger.spent("metrics"):
+            truth = true_pictures(tools.datasets[cell.dataset], entries, edit) if tools.scorer.wants_truth(edit) else None
+            found = judge.edit(edit, output, truth=truth, only=wanted)
+    for id, values in found.items():
+        for row, value in zip(rows, values, strict=True):
+            row[id] = float(value)
+
+
+def _judge(cell: Cell, entries: Sequence[Entry], judges: dict[tuple[str, ...], Judge], tools: Tools) -> Judge:
+    names = tuple(entry.name for entry in entries)
+    if names not in judges:
+        masks = None
+        with tools.ledger.spent("data"):
+            samples = [tools.datasets[cell.dataset].read(entry.index) for entry in entries]
             inverted = np.stack([read_png(tools.store.picture(cell.id, name)) for name in names])
-        elif all(tools.store.mask(cell.id, name).exists() for name in names):
-            masks = np.stack([read_png(tools.store.mask(cell.id, name)) for name in names])
-    with tools.ledger.spent("metrics"):
-        truth = true_pictures(dataset, entries, edit) if edit is not None and tools.scorer.wants_truth(edit) else None
-        scored = scored_from_pictures(
-            samples, output, device=tools.device, edit=edit, inverted=inverted, truth=truth, masks=masks
-        )
-        for id, values in tools.scorer.score(scored, only=wanted).items():
-            for row, value in zip(rows, values, strict=True):
-                row[id] = float(value)
+            if all(tools.store.mask(cell.id, name).exists() for name in names):
+                masks = np.stack([read_png(tools.store.mask(cell.id, name)) for name in names])
+        judges[names] = Judge(tools.scorer, samples, inverted, masks=masks)
+    return judges[names]
 
 
-def _refresh_features(cell: Cell, part: Part, rows: Sequence[Row], tools: Tools) -> None:
+def _refresh_features(
+    cell: Cell, part: Part, entries: Sequence[Entry], judges: dict[tuple[str, ...], Judge], tools: Tools
+) -> None:
     recipes = tools.scorer.feature_recipes
     features, names, known = tools.store.features(cell.id, part.name)
     missing = [name for name, recipe in recipes.items() if known.get(name) != recipe]
-    if not missing or not rows:
+    if not missing or not entries:
         return
-    images = [row["image"] for row in rows]
-    pictures = np.stack([read_png(tools.store.picture(cell.id, name)) for name in images])
+    images = [entry.name for entry in entries]
+    same = names == images  # otherwise what is there speaks of other images of a part that was cut down
+    judge = _judge(cell, entries, judges, tools)
     with tools.ledger.spent("metrics"):
-        found = tools.scorer.features(dequantise(pictures, tools.device), only=missing)
-    if names == images:  # otherwise what is there speaks of other images of a part that was cut down
-        found = {name: value for name, value in features.items() if name not in found} | found
-    else:
-        found = tools.scorer.features(dequantise(pictures, tools.device))
+        found = judge.features(only=missing if same else None)
+    if same:
+        found = {name: value for name, value in features.items() if name not in found and not _is_old(name)} | found
     kept = {name: recipes.get(name, known.get(name, "")) for name in found}
     tools.store.write_features(cell.id, part.name, features=found, images=images, recipes=kept)

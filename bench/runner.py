@@ -44,7 +44,7 @@ def run(settings: RunSettings, *, progress: bool = True) -> int:
     with ledger.spent("loading"):
         networks = Networks(settings.suite, device)
         methods = _methods(settings, networks)
-        scorer = Scorer(settings.metrics, networks, required=settings.metrics_required)
+        scorer = Scorer(settings.metrics, networks, protocols=settings.protocols, required=settings.metrics_required)
         datasets = {choice.id: _dataset(choice.spec) for choice in settings.datasets}
     store = _open(settings)
     try:
@@ -118,7 +118,7 @@ class _Run:
         failed = sum(self._work(cell, tools) for cell in cells)
         self._time_single_images(cells)
         with self.ledger.spent("metrics"):
-            rows = aggregate.set_rows(self.store, self.scorer, device=self.device)
+            rows = aggregate.set_rows(self.store, self.scorer)
         with self.ledger.spent("writing"):
             self.store.write_sets(rows)
             self._write_manifest(finished=_now())

@@ -1,4 +1,4 @@
-"""Metrics over batches: which can be computed, on which images, with which recipe."""
+"""The metrics of a run: which can be computed, under which protocol, on which images, with which recipe."""
 
 from __future__ import annotations
 
@@ -10,11 +10,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.api import Edit, InvbenchError, Metric, MetricSpec, MissingWeights, Sample, Scored, SetMetric
+from bench.api import Edit, InvbenchError, Metric, MetricSpec, MissingWeights, Preparation, ProtocolSpec, Scored, SetMetric
 from bench.assets import Networks
-from bench.images import dequantise
 from bench.provenance import digest, source_digest
-from bench.registry import load
+from bench.registry import find, load
 
 SAMPLE_NEEDS = ("factors", "ood_mask", "parsing")
 NEEDS = (*SAMPLE_NEEDS, "truth", "domain_mask")
@@ -24,41 +23,61 @@ class Scorer:
     """The metrics of a run.
 
     specs        of the metrics that can be computed, by id
-    recipes      digest of each metric's sources and weights, by id: a value is only as old as its recipe
+    protocols    of these metrics, by id
+    recipes      digest of each metric's sources and weights, protocol included, by id: a value is only as old as its recipe
     unavailable  reason by id, for metrics that lack their weights
     failures     by id: how many values could not be computed since the metric raised, and the last reason
     """
 
-    def __init__(self, specs: Sequence[MetricSpec], networks: Networks, *, required: bool = False) -> None:
+    def __init__(
+        self,
+        specs: Sequence[MetricSpec],
+        networks: Networks,
+        *,
+        protocols: Mapping[str, ProtocolSpec],
+        required: bool = False,
+    ) -> None:
         self.specs: dict[str, MetricSpec] = {}
+        self.protocols: dict[str, ProtocolSpec] = {}
         self.recipes: dict[str, str] = {}
         self.unavailable: dict[str, str] = {}
         self.failures: dict[str, dict[str, Any]] = {}
         self.sets: dict[str, SetMetric] = {}
         self._metrics: dict[str, Metric] = {}
+        self._preparations: dict[str, Preparation] = {}  # by the protocol's entry: two ids may share one
         self._networks = networks
         for spec in specs:
             for need in spec.needs:
                 if need not in NEEDS:
                     raise InvbenchError(f"metric {spec.id}: needs: expected some of {', '.join(NEEDS)}, found {need!r}")
             try:
-                self._add(spec)
+                self._add(spec, find("protocol", spec.protocol, protocols))
             except MissingWeights as error:
                 if required:
                     raise InvbenchError(f"metric {spec.id}: {error}") from error
                 self.unavailable[spec.id] = str(error)
 
-    def _add(self, spec: MetricSpec) -> None:
-        cls = load(spec)
+    def _add(self, spec: MetricSpec, protocol: ProtocolSpec) -> None:
+        preparing, cls = load(protocol), load(spec)
+        if protocol.entry not in self._preparations:
+            self._preparations[protocol.entry] = preparing(self._networks)
         metric = cls(self._networks)
-        classes: list[Any] = [cls, *(code for role in spec.roles for code in self._networks.code(role))]
-        weights = {role: self._networks.provenance(role) for role in spec.roles}
-        self.recipes[spec.id] = digest({"spec": asdict(spec), "source": source_digest(classes), "networks": weights})
-        self.specs[spec.id] = spec
+        roles = dict.fromkeys([*protocol.roles, *spec.roles])
+        sources = source_digest([cls, preparing, *(code for role in roles for code in self._networks.code(role))])
+        weights = {role: self._networks.provenance(role) for role in roles}
+        content = {"spec": asdict(spec), "protocol": asdict(protocol), "source": sources, "networks": weights}
+        self.recipes[spec.id] = digest(content)
+        self.specs[spec.id], self.protocols[protocol.id] = spec, protocol
         if spec.kind == "set":
             self.sets[spec.id] = metric
         else:
             self._metrics[spec.id] = metric
+
+    @property
+    def roles(self) -> set[str]:
+        """The networks that metrics and protocols use."""
+        used = [spec.roles for spec in self.specs.values()] + [spec.roles for spec in self.protocols.values()]
+        return {role for roles in used for role in roles}
 
     def wanted(self, edit: Edit | None) -> list[str]:
         """Ids of the per-image metrics of a reconstruction (``None``) or of an edit."""
@@ -72,75 +91,43 @@ class Scorer:
         """Whether some metric compares this edit with the true edited picture."""
         return any("truth" in self.specs[id].needs for id in self.wanted(edit))
 
-    def score(self, scored: Scored, *, only: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        """float64 [N] by metric id; NaN where a metric does not cover an image, or failed on it."""
+    def prepare(self, protocol: str, pictures: np.ndarray, *, original: bool) -> Tensor:
+        """uint8 [N, H, W, 3] -> what the metrics of a protocol see; ``original`` as in :class:`bench.api.Preparation`."""
+        return self._preparations[self.protocols[protocol].entry](pictures, original=original)
+
+    def evaluate(self, id: str, scored: Scored) -> np.ndarray:
+        """float64 [N] of one metric; NaN where it does not cover an image, or failed on it."""
         count = len(scored.samples)
-        values = {}
-        for id in self.wanted(scored.edit):
-            if only is not None and id not in only:
-                continue
-            values[id] = np.full(count, np.nan)
-            covered = [index for index in range(count) if _covers(self.specs[id], scored, index)]
-            if not covered:
-                continue
-            part = scored if len(covered) == count else _subset(scored, covered)
-            try:
-                found = np.asarray(self._metrics[id](part), dtype=np.float64)
-                if found.shape != (len(covered),):
-                    raise ValueError(f"expected {len(covered)} values, found shape {found.shape}")
-                values[id][covered] = found
-            except Exception as error:
-                self._note(id, len(covered), error)
+        values = np.full(count, np.nan)
+        covered = [index for index in range(count) if _covers(self.specs[id], scored, index)]
+        if not covered:
+            return values
+        part = scored if len(covered) == count else _subset(scored, covered)
+        try:
+            found = np.asarray(self._metrics[id](part), dtype=np.float64)
+            if found.shape != (len(covered),):
+                raise ValueError(f"expected {len(covered)} values, found shape {found.shape}")
+            values[covered] = found
+        except Exception as error:
+            self.note(id, len(covered), error)
         return values
+
+    def feature(self, id: str) -> str:
+        """The name under which the features of a set metric are stored: two protocols never share features."""
+        return f"{self.sets[id].feature}@{self.specs[id].protocol}"
 
     @property
     def feature_recipes(self) -> dict[str, str]:
         """Feature name -> recipe digest of the metric that makes it (the first that names it)."""
         found: dict[str, str] = {}
-        for id, metric in self.sets.items():
-            found.setdefault(metric.feature, self.recipes[id])
+        for id in self.sets:
+            found.setdefault(self.feature(id), self.recipes[id])
         return found
 
-    def features(self, images: Tensor, *, only: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        """float32 [N, F] by feature name."""
-        found: dict[str, np.ndarray] = {}
-        for metric in self.sets.values():
-            if metric.feature not in found and (only is None or metric.feature in only):
-                found[metric.feature] = np.asarray(metric.features(images), dtype=np.float32)
-        return found
-
-    def _note(self, id: str, count: int, error: Exception) -> None:
+    def note(self, id: str, count: int, error: Exception) -> None:
+        """Remember that a metric could not be computed on ``count`` images."""
         known = self.failures.get(id, {"count": 0})
         self.failures[id] = {"count": known["count"] + count, "reason": f"{type(error).__name__}: {error}"}
-
-
-def scored_from_pictures(
-    samples: Sequence[Sample],
-    output: np.ndarray,
-    *,
-    device: torch.device,
-    edit: Edit | None = None,
-    inverted: np.ndarray | None = None,
-    truth: np.ndarray | None = None,
-    masks: np.ndarray | None = None,
-) -> Scored:
-    """What metrics see, from uint8 pictures [N, H, W, 3] and grey domain masks [N, h, w] exactly as they are stored."""
-
-    def images(pictures: np.ndarray | None) -> Tensor | None:
-        return None if pictures is None else dequantise(pictures, device)
-
-    state: Mapping[str, Tensor] = {}
-    if masks is not None:
-        state = {"domain_mask": torch.from_numpy(masks[:, None]).to(device).float() / 255}
-    return Scored(
-        target=dequantise(np.stack([sample.picture for sample in samples]), device),
-        output=dequantise(output, device),
-        samples=samples,
-        edit=edit,
-        inverted=images(inverted),
-        truth=images(truth),
-        state=state,
-    )
 
 
 def _covers(spec: MetricSpec, scored: Scored, index: int) -> bool:
@@ -166,4 +153,5 @@ def _subset(scored: Scored, indices: Sequence[int]) -> Scored:
         inverted=pick(scored.inverted),
         truth=pick(scored.truth),
         state={key: value[index] for key, value in scored.state.items()},
+        memo={},
     )

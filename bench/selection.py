@@ -2,6 +2,7 @@
 
     methods    pti   pti:released            every value = defaults <- preset <- suite's section <- --set
     datasets   procfaces-test   procfaces-test:8   quick (a collection of the suite)
+    metrics    mse@psp256   mse (its protocol native, or its only one)   none
     edits      age (all strengths of the suite)   age:3   age:-1.5   none
 """
 
@@ -18,7 +19,7 @@ from pydantic import ValidationError
 from bench.api import Edit, InvbenchError, MethodSpec, MetricSpec
 from bench.config import DatasetChoice, MethodChoice, RunSettings, Suite
 from bench.names import unknown
-from bench.registry import Registry, find
+from bench.registry import Registry, find, find_metric
 
 
 def settings(
@@ -60,13 +61,13 @@ def settings(
             changes[name] = {"seed": seed, **changes.get(name, {})}
     chosen = [_method(suite, name, registry.methods, preset=preset, changes=changes) for name in names]
     labels = [f"{choice.id}:{choice.preset}" for choice in chosen]
-    metric_names = _unique(metrics or suite.metrics or registry.metrics)
     try:
         return RunSettings(
             suite=suite,
             methods=tuple(choice for i, choice in enumerate(chosen) if labels[i] not in labels[:i]),
             datasets=_datasets(suite, datasets or [suite.default], registry, images=images),
-            metrics=_metrics(metric_names, registry.metrics),
+            metrics=_metrics(metrics or suite.metrics or registry.metrics, registry.metrics),
+            protocols=dict(registry.protocols),
             metrics_required=bool(metrics),
             edits=_edits(suite, edits or suite.default_edits),
             batch=batch,
@@ -144,7 +145,7 @@ def _datasets(suite: Suite, items: Iterable[str], registry: Registry, *, images:
 
 
 def _metrics(names: Iterable[str], known: Mapping[str, MetricSpec]) -> tuple[MetricSpec, ...]:
-    return tuple(find("metric", name, known) for name in names if name != "none")
+    return tuple(_unique(find_metric(name, known) for name in names if name != "none"))
 
 
 def _edits(suite: Suite, items: Iterable[str]) -> tuple[Edit, ...]:

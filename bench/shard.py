@@ -20,8 +20,9 @@ from bench.clock import Ledger, StageClock
 from bench.files import write_all
 from bench.images import dequantise, encode_png, quantise
 from bench.inversions import select
+from bench.judge import Judge
 from bench.plan import Cell, Entry, Shard
-from bench.scoring import Scorer, scored_from_pictures
+from bench.scoring import Scorer
 from bench.store import Part, Store
 
 Value = TypeVar("Value")
@@ -62,6 +63,23 @@ class _Batch:
     samples: list[Sample]
     rows: list[Row] = field(default_factory=list)
     features: list[tuple[list[str], dict[str, np.ndarray]]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Inverted:
+    """Images that were inverted together, as their edits need them."""
+
+    entries: list[Entry]
+    samples: list[Sample]
+    inversion: Inversion
+    pictures: np.ndarray
+    judge: Judge
+
+    def judge_of(self, indices: list[int], scorer: Scorer) -> Judge:
+        """What all edits share, or a judge of some of the images where these had to be edited alone."""
+        if len(indices) == len(self.entries):
+            return self.judge
+        return Judge(scorer, [self.samples[index] for index in indices], self.pictures[indices])
 
 
 def run(shard: Shard, tools: Tools) -> Part:
@@ -154,11 +172,11 @@ def _finish_inversion(batch: _Batch, attempt: Attempt[Inversion], tools: Tools) 
     pictures = quantise(inversion.images)
     masks = quantise(inversion.state["domain_mask"] * 2 - 1)[..., 0] if "domain_mask" in inversion.state else None
     wanted = [index for index, entry in enumerate(entries) if cell.key(entry) in batch.keys]
+    judge = Judge(tools.scorer, samples, pictures, masks=masks)
     if wanted:
-        scored = scored_from_pictures(samples, pictures, device=tools.device, masks=masks)
         with tools.ledger.spent("metrics"):
-            values = tools.scorer.score(scored)
-            features = tools.scorer.features(scored.output)
+            values = judge.inversion()
+            features = judge.features()
         batch.features.append(([entry.name for entry in entries], features))
         files = {tools.store.picture(cell.id, entries[index].name): encode_png(pictures[index]) for index in wanted}
         if masks is not None:
@@ -166,24 +184,17 @@ def _finish_inversion(batch: _Batch, attempt: Attempt[Inversion], tools: Tools) 
         with tools.ledger.spent("writing"):
             write_all(files)
         batch.rows += _rows(tools, cell, entries, None, attempt.clock, values)
+    inverted = _Inverted(entries, samples, inversion, pictures, judge)
     for edit in cell.edits:
         if any(cell.key(entry, edit) in batch.keys for entry in entries):
-            _finish_edit(batch, entries, samples, edit, inversion, pictures, tools)
+            _finish_edit(batch, inverted, edit, tools)
 
 
-def _finish_edit(
-    batch: _Batch,
-    entries: Sequence[Entry],
-    samples: Sequence[Sample],
-    edit: Edit,
-    inversion: Inversion,
-    inverted: np.ndarray,
-    tools: Tools,
-) -> None:
-    cell, method = batch.cell, tools.methods[batch.cell.id]
+def _finish_edit(batch: _Batch, inverted: _Inverted, edit: Edit, tools: Tools) -> None:
+    cell, method, entries = batch.cell, tools.methods[batch.cell.id], inverted.entries
 
     def call(chosen: list[int], clock: StageClock) -> Tensor:
-        part = inversion if len(chosen) == len(entries) else select(inversion, chosen)
+        part = inverted.inversion if len(chosen) == len(entries) else select(inverted.inversion, chosen)
         return _edit(method, part, edit, clock)
 
     for attempt in isolate(call, len(entries), tools):
@@ -194,15 +205,7 @@ def _finish_edit(
         pictures = quantise(attempt.value)
         with tools.ledger.spent("metrics"):  # the true picture is made for the metrics only
             truth = true_pictures(tools.datasets[cell.dataset], own, edit) if tools.scorer.wants_truth(edit) else None
-            scored = scored_from_pictures(
-                [samples[index] for index in attempt.indices],
-                pictures,
-                device=tools.device,
-                edit=edit,
-                inverted=inverted[attempt.indices],
-                truth=truth,
-            )
-            values = tools.scorer.score(scored)
+            values = inverted.judge_of(attempt.indices, tools.scorer).edit(edit, pictures, truth=truth)
         with tools.ledger.spent("writing"):
             write_all(
                 {tools.store.picture(cell.id, entry.name, edit): encode_png(pictures[i]) for i, entry in enumerate(own)}

@@ -11,31 +11,29 @@ from torch import Tensor
 
 from bench.api import MissingWeights, Scored
 
+ROUNDING = 1e-4  # of a level: ten times what float32 loses
 
-def network(networks: Mapping[str, Any], role: str, metric: str) -> Any:
-    """The network that plays ``role``; raises MissingWeights, naming the metric and the role, where there is none."""
+
+def network(networks: Mapping[str, Any], role: str, metric: str, *, kind: str = "metric") -> Any:
+    """The network that plays ``role``; raises MissingWeights, naming metric (or protocol) and role, where there is none."""
     try:
         return networks[role]
     except KeyError:
         have = ", ".join(sorted(networks)) or "none"
         raise MissingWeights(
-            f"weights missing: metric {metric!r} needs a network in the role {role!r}, found the roles: {have}"
+            f"weights missing: {kind} {metric!r} needs a network in the role {role!r}, found the roles: {have}"
         ) from None
 
 
 def levels(images: Tensor) -> Tensor:
-    """Images in [-1, 1] that came from uint8 pictures -> their values 0...255 as float64, without rounding errors.
+    """Images in [-1, 1] -> their values on the scale 0...255 as float64; those of uint8 pictures without rounding errors.
 
-    float32 holds x / 127.5 - 1 only to 1e-7; going back to whole numbers makes a score the same as from the file.
+    float32 holds x / 127.5 - 1 only to 1e-7; going back to whole numbers makes a score the same as from the file. What
+    is no whole number to begin with (a protocol that resizes without quantising) stays as it is.
     """
-    return ((images.double() + 1) * 127.5).round()
-
-
-def inverted(scored: Scored) -> Tensor:
-    """The reconstruction that an edit started from; ValueError when ``scored`` is not an edit."""
-    if scored.inverted is None:
-        raise ValueError("scored.inverted: an edit metric needs the reconstruction [N, 3, H, W], found None")
-    return scored.inverted
+    values = (images.double() + 1) * 127.5
+    whole = values.round()
+    return torch.where((values - whole).abs() < ROUNDING, whole, values)
 
 
 def float64(values: Tensor) -> np.ndarray:

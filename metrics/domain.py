@@ -23,6 +23,7 @@ SPECS = [
         "range": "[0, 1]",
         "needs": ["ood_mask", "domain_mask"],
         "summary": "Area that the method takes for out-of-domain, against the exact mask; where the picture has any.",
+        "reference": "none: the true masks are known only here",
     },
 ]
 

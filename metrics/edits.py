@@ -11,7 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from bench.api import InvbenchError, Scored
-from metrics.common import cosine, float64, inverted, levels, network, not_covered
+from metrics.common import cosine, float64, levels, network, not_covered
+from metrics.perceptual import perceptual_distance
 from metrics.pixel import mean_squared_error, peak_signal_to_noise
 
 SPECS = [
@@ -26,6 +27,7 @@ SPECS = [
         "roles": ["regressor"],
         "edits": ["age"],
         "summary": "By the suite's regressor on both pictures; to be read against the strength that was asked for.",
+        "reference": "none: HyperInverter, Table 2, has the figure for other networks without code",
     },
     {
         "id": "yaw_change",
@@ -38,6 +40,7 @@ SPECS = [
         "roles": ["regressor"],
         "edits": ["yaw"],
         "summary": "By the suite's regressor on both pictures; to be read against the strength that was asked for.",
+        "reference": "none: HyperInverter, Table 2, has the figure for other networks without code",
     },
     {
         "id": "id_kept",
@@ -49,6 +52,7 @@ SPECS = [
         "range": "[-1, 1]",
         "roles": ["identity_metric"],
         "summary": "Cosine of the identity embeddings of the edited picture and of the reconstruction it started from.",
+        "reference": "none: a network of this project",
     },
     {
         "id": "background_kept",
@@ -61,6 +65,7 @@ SPECS = [
         "roles": ["perceptual_metric"],
         "needs": ["truth"],
         "summary": "Outside the pixels that the true edit changes, and 2 more around them; 0 = nothing else changed.",
+        "reference": "none: the true edits are known only here",
     },
     {
         "id": "truth_mse",
@@ -71,7 +76,8 @@ SPECS = [
         "unit": "squared intensity, black to white = 2",
         "range": "[0, 4]",
         "needs": ["truth"],
-        "summary": "On [-1, 1], mean over channels and pixels, native size.",
+        "summary": "On [-1, 1], mean over channels and pixels.",
+        "reference": "none: the true edits are known only here",
     },
     {
         "id": "truth_psnr",
@@ -83,6 +89,7 @@ SPECS = [
         "range": "[0, inf]",
         "needs": ["truth"],
         "summary": "10 log10(4 / MSE) for each picture; inf where they are identical.",
+        "reference": "skimage.metrics.peak_signal_noise_ratio(data_range=255)",
     },
     {
         "id": "truth_lpips_proc",
@@ -95,6 +102,7 @@ SPECS = [
         "roles": ["perceptual_metric"],
         "needs": ["truth"],
         "summary": "LPIPS-style distance by a network trained on procfaces, another one than the losses use.",
+        "reference": "none: a network of this project",
     },
 ]
 
@@ -126,8 +134,8 @@ class AgeChange:
 
     @torch.inference_mode()
     def __call__(self, scored: Scored) -> np.ndarray:
-        before, after = (float64(self.network(x)[:, self.index]) for x in (inverted(scored), scored.output))
-        return (after - before) * self.span
+        before, after = (scored.once("factors:regressor", which, self.network) for which in ("inverted", "output"))
+        return (float64(after[:, self.index]) - float64(before[:, self.index])) * self.span
 
 
 class YawChange(AgeChange):
@@ -148,7 +156,8 @@ class IdKept:
 
     @torch.inference_mode()
     def __call__(self, scored: Scored) -> np.ndarray:
-        return cosine(self.network(scored.output), self.network(inverted(scored)))
+        embeddings = [scored.once("embedding:identity_metric", which, self.network) for which in ("output", "inverted")]
+        return cosine(*embeddings)
 
 
 class BackgroundKept:
@@ -161,7 +170,7 @@ class BackgroundKept:
     The true edited picture scores 0 but for changes of up to 2 levels. The original is the judge, so errors
     of the inversion count. NaN (not covered) without a truth, or where the region is the whole picture.
 
-    The network in the role has ``maps(a, b)``: one [N, 1, h, w] a layer, whose spatial means sum to the distance.
+    The network in the role is one for :class:`metrics.perceptual.LpipsProc`.
     """
 
     def __init__(self, networks: Mapping[str, Any]) -> None:
@@ -175,7 +184,8 @@ class BackgroundKept:
         background = (~edited).double()
         judged = torch.where(edited, scored.target, scored.output)
         total = torch.zeros(edited.shape[0], dtype=torch.float64, device=edited.device)
-        for layer in self.network.maps(judged, scored.target):
+        original = scored.once("features:perceptual_metric", "target", self.network.features)
+        for layer in self.network.maps_between(self.network.features(judged), original):
             weight = F.adaptive_avg_pool2d(background, layer.shape[-2:])
             total += (weight * layer.double()).sum((1, 2, 3)) / weight.sum((1, 2, 3))
         return float64(total)
@@ -219,4 +229,4 @@ class TruthLpipsProc:
     def __call__(self, scored: Scored) -> np.ndarray:
         if scored.truth is None:
             return not_covered(scored)
-        return float64(self.network.distance(scored.output, scored.truth))
+        return perceptual_distance(scored, self.network, "perceptual_metric", "output", "truth")

@@ -22,6 +22,7 @@ SPECS = [
         "range": "[-1, 1]",
         "roles": ["identity_metric"],
         "summary": "Cosine of identity embeddings, by a network of another architecture than the losses use.",
+        "reference": "none: a network of this project",
     },
     {
         "id": "id_curricular",
@@ -32,7 +33,9 @@ SPECS = [
         "unit": "cosine",
         "range": "[-1, 1]",
         "roles": ["identity_curricular"],
+        "protocols": ["mtcnn112"],
         "summary": "Cosine of CurricularFace embeddings of aligned faces; not covered where no face is found.",
+        "reference": "scripts/calc_id_loss_parallel.py of eladrich/pixel2style2pixel",
     },
 ]
 
@@ -41,7 +44,7 @@ class IdProc:
     """Cosine similarity of the identity embeddings of output and original. [N, 3, H, W] -> float64 [N] in [-1, 1].
 
     The network in the role maps images in [-1, 1] to embeddings [N, E]. NaN (not covered) where an embedding is not
-    finite, which is how a network with a face detector says that it found no face.
+    finite.
     """
 
     metric = "id_proc"
@@ -52,11 +55,12 @@ class IdProc:
 
     @torch.inference_mode()
     def __call__(self, scored: Scored) -> np.ndarray:
-        return cosine(self.network(scored.output), self.network(scored.target))
+        embeddings = [scored.once(f"embedding:{self.role}", which, self.network) for which in ("output", "target")]
+        return cosine(*embeddings)
 
 
 class IdCurricular(IdProc):
-    """As :class:`IdProc`, by CurricularFace; its network detects and aligns the faces itself."""
+    """As :class:`IdProc`, by CurricularFace on faces that the protocol has found and aligned, [N, 3, 112, 112]."""
 
     metric = "id_curricular"
     role = "identity_curricular"

@@ -10,6 +10,7 @@ import torch
 
 from bench.api import Scored
 from metrics.common import float64, network
+from metrics.nets.perceptual import average
 
 SPECS = [
     {
@@ -22,6 +23,7 @@ SPECS = [
         "range": "[0, inf)",
         "roles": ["perceptual_metric"],
         "summary": "LPIPS-style distance by a network trained on procfaces, another one than the losses use.",
+        "reference": "none: a network of this project",
     },
     {
         "id": "lpips_alex",
@@ -32,7 +34,9 @@ SPECS = [
         "unit": "",
         "range": "[0, inf)",
         "roles": ["lpips_alex"],
-        "summary": "The lpips package with its official weights, native size.",
+        "protocols": ["native", "psp256", "e4e_cars", "ganinverter256"],
+        "summary": "The lpips package with its official weights; sum over layers of spatial means.",
+        "reference": "lpips.LPIPS(net='alex', version='0.1') of richzhang/PerceptualSimilarity",
     },
     {
         "id": "lpips_vgg",
@@ -43,7 +47,9 @@ SPECS = [
         "unit": "",
         "range": "[0, inf)",
         "roles": ["lpips_vgg"],
-        "summary": "The lpips package with its official weights, native size.",
+        "protocols": ["native", "psp256", "e4e_cars"],
+        "summary": "The lpips package with its official weights; sum over layers of spatial means.",
+        "reference": "lpips.LPIPS(net='vgg', version='0.1') of richzhang/PerceptualSimilarity",
     },
 ]
 
@@ -51,8 +57,9 @@ SPECS = [
 class LpipsProc:
     """Perceptual distance of output and original. [N, 3, H, W] -> float64 [N]; 0 for identical pictures.
 
-    The network in the role has ``distance(a, b) -> [N]`` on images in [-1, 1] (Zhang et al., CVPR 2018: squared
-    differences of unit-normalised features, weighted by channel, averaged over space, summed over layers).
+    The network in the role has ``features(images)``, for images in [-1, 1], and ``maps_between(features, features)``: one
+    [N, 1, h, w] a layer (Zhang et al., CVPR 2018: squared differences of unit-normalised features, weighted by channel,
+    averaged over space, summed over layers).
     """
 
     metric = "lpips_proc"
@@ -63,7 +70,13 @@ class LpipsProc:
 
     @torch.inference_mode()
     def __call__(self, scored: Scored) -> np.ndarray:
-        return float64(self.network.distance(scored.output, scored.target))
+        return perceptual_distance(scored, self.network, self.role, "output", "target")
+
+
+def perceptual_distance(scored: Scored, net: Any, role: str, a: str, b: str) -> np.ndarray:
+    """float64 [N]: distance of two pictures of the batch ("output", "truth", ...) by the network in ``role``."""
+    features = [scored.once(f"features:{role}", which, net.features) for which in (a, b)]
+    return float64(average(net.maps_between(*features)))
 
 
 class LpipsAlex(LpipsProc):

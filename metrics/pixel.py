@@ -1,7 +1,4 @@
-"""Pixel metrics between a picture and its original: MSE, PSNR and MS-SSIM.
-
-All are computed in float64 from the whole uint8 pictures at their own size, without resizing.
-"""
+"""Pixel metrics between a picture and its original: MSE, PSNR and MS-SSIM, in float64."""
 
 from __future__ import annotations
 
@@ -25,7 +22,9 @@ SPECS = [
         "better": "lower",
         "unit": "squared intensity, black to white = 2",
         "range": "[0, 4]",
-        "summary": "Mean squared error over channels and pixels, native size; 4 times the value on [0, 1].",
+        "protocols": ["native", "psp256", "e4e_cars", "ganinverter256"],
+        "summary": "Mean squared error over channels and pixels; 4 times the value on [0, 1].",
+        "reference": "torch.nn.MSELoss for each image, as in scripts/calc_losses_on_images.py of eladrich/pixel2style2pixel",
     },
     {
         "id": "psnr",
@@ -35,7 +34,9 @@ SPECS = [
         "better": "higher",
         "unit": "dB",
         "range": "[0, inf]",
+        "protocols": ["native", "psp256", "hyperinverter1024", "hyperinverter256"],
         "summary": "10 log10(4 / MSE) for each image, MSE on [-1, 1]; inf where the pictures are identical.",
+        "reference": "skimage.metrics.peak_signal_noise_ratio(data_range=255)",
     },
     {
         "id": "ms_ssim",
@@ -45,7 +46,9 @@ SPECS = [
         "better": "higher",
         "unit": "",
         "range": "[0, 1]",
+        "protocols": ["native", "hyperinverter1024", "hyperinverter256"],
         "summary": "piq on [0, 1]; as many of the five scales as the picture holds, weights adjusted.",
+        "reference": "piq.multi_scale_ssim(data_range=1.0)",
     },
 ]
 
@@ -56,14 +59,14 @@ KERNEL = 11
 
 
 def mean_squared_error(a: Tensor, b: Tensor) -> Tensor:
-    """Quantised images [N, 3, H, W] in [-1, 1] -> float64 [N], mean over C, H, W. ValueError when shapes differ."""
+    """Images [N, 3, H, W] in [-1, 1] -> float64 [N], mean over C, H, W. ValueError when shapes differ."""
     if a.shape != b.shape:
         raise ValueError(f"images to compare: expected equal shapes, found {tuple(a.shape)} and {tuple(b.shape)}")
     return ((levels(a) - levels(b)) / 127.5).square().mean(dim=(1, 2, 3))
 
 
 def peak_signal_to_noise(a: Tensor, b: Tensor) -> Tensor:
-    """Quantised images [N, 3, H, W] in [-1, 1] -> float64 [N] in dB; inf where they are identical."""
+    """Images [N, 3, H, W] in [-1, 1] -> float64 [N] in dB; inf where they are identical."""
     return 10 * torch.log10(4 / mean_squared_error(a, b))
 
 

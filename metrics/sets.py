@@ -26,6 +26,7 @@ SPECS = [
         "range": "[0, inf)",
         "roles": ["regressor"],
         "summary": "Frechet distance of features; needs 100 images and more images than features; compare at equal n.",
+        "reference": "torch_fidelity.metric_fid",
     },
     {
         "id": "kid_proc",
@@ -37,9 +38,11 @@ SPECS = [
         "range": "(-inf, inf)",
         "roles": ["regressor"],
         "summary": "Kernel distance (cubic polynomial) of features; needs 50 images.",
+        "reference": "torch_fidelity.metric_kid",
     },
     {
-        "id": "fid_inception",
+        "id": "fid",
+        "protocols": ["inception_uint8"],
         "class": "FidInception",
         "title": "FID (Inception-v3, 2048 features)",
         "kind": "set",
@@ -48,9 +51,11 @@ SPECS = [
         "range": "[0, inf)",
         "roles": ["inception"],
         "summary": "Frechet distance of Inception features; needs more than 2048 images; compare at equal n.",
+        "reference": "torch_fidelity.metric_fid",
     },
     {
-        "id": "kid_inception",
+        "id": "kid",
+        "protocols": ["inception_uint8"],
         "class": "KidInception",
         "title": "KID (Inception-v3, 2048 features)",
         "kind": "set",
@@ -59,6 +64,7 @@ SPECS = [
         "range": "(-inf, inf)",
         "roles": ["inception"],
         "summary": "Kernel distance (cubic polynomial) of Inception features; needs 50 images.",
+        "reference": "torch_fidelity.metric_kid",
     },
 ]
 
@@ -135,14 +141,14 @@ class KidProc:
 class FidInception(FidProc):
     """As :class:`FidProc`, on the 2048 pool features of Inception-v3."""
 
-    metric = "fid_inception"
+    metric = "fid"
     role = feature = "inception"
 
 
 class KidInception(KidProc):
     """As :class:`KidProc`, on the 2048 pool features of Inception-v3."""
 
-    metric = "kid_inception"
+    metric = "kid"
     role = feature = "inception"
 
 

@@ -78,13 +78,13 @@ def _dataset(run: Run, name: str, rows: pd.DataFrame, edits: pd.DataFrame) -> di
     edit_specs = [spec for spec in run.specs_of("edit") if spec.id in edited and edited[spec.id].notna().any()]
     return {
         "name": name,
-        "columns": [_column(spec) for spec in specs],
+        "columns": [_column(run, spec) for spec in specs],
         "rows": [
             {**_method(run, row), "cells": cells, **costs}
             for row, cells, costs in zip(rows.to_dict("records"), _cells(rows, specs), _costs(rows))
         ],
         "device": "memory.device_peak" in rows and (rows["memory.device_peak"] > 0).any(),
-        "edit_columns": [_column(spec) for spec in edit_specs],
+        "edit_columns": [_column(run, spec) for spec in edit_specs],
         "edit_rows": [
             {**_method(run, row), "edit": row["edit"], "strength": row["strength"], "cells": cells}
             | {"target": "" if math.isnan(row["target"]) else f"{row['target']:+g} {row['unit']}"}
@@ -93,9 +93,11 @@ def _dataset(run: Run, name: str, rows: pd.DataFrame, edits: pd.DataFrame) -> di
     }
 
 
-def _column(spec: MetricSpec) -> dict[str, str]:
+def _column(run: Run, spec: MetricSpec) -> dict[str, str]:
     better = {"lower": "lower is better", "higher": "higher is better", "none": ""}[spec.better]
-    facts = [spec.title, spec.summary, spec.unit and f"unit: {spec.unit}", spec.range and f"range: {spec.range}", better]
+    recipe = run.manifest.get("protocols", {}).get(spec.protocol, {}).get("recipe")
+    facts = [spec.title, spec.summary, recipe and f"recipe: {recipe}", spec.unit and f"unit: {spec.unit}"]
+    facts += [spec.range and f"range: {spec.range}", better]
     tip = "\n".join(fact for fact in facts if fact)
     return {"id": spec.id, "arrow": tables.ARROWS[spec.better], "tip": tip, "better": better}
 

@@ -203,8 +203,8 @@ def _metric(run: Run, number: Number) -> str | None:
         return family if family in run.rows else None
     kinds = ("edit",) if number["edit"] else ("inversion", "set")
     ids = [spec.id for spec in run.specs_of(*kinds) if spec.kind == "set" or spec.id in run.rows]
-    near = [id for id in ids if id.split("@")[0] == family or id.startswith(f"{family}_")]
-    same = [id for id in near if recipe and id.split("@")[0] == recipe.split("@")[0]]
+    near = [id for id in ids if run.specs[id].name == family or run.specs[id].name.startswith(f"{family}_")]
+    same = [id for id in near if recipe and run.specs[id].name == recipe.split("@")[0]]
     return next(iter([id for id in near if id == recipe] + same + near), None)
 
 

@@ -53,7 +53,7 @@ class Run:
         A metric that an earlier run in the folder computed, and the manifest of the last one no longer describes, is
         kept under its bare id and without a direction.
         """
-        names = [field.name for field in fields(MetricSpec)]
+        names = [field.name for field in fields(MetricSpec) if field.init]
         known = {
             id: MetricSpec(**{name: raw[name] for name in names if name in raw})
             for id, raw in self.manifest.get("metrics", {}).items()
@@ -202,8 +202,7 @@ def _means(rows: pd.DataFrame, keys: list[str], metrics: Iterable[str]) -> pd.Da
 
 
 def _rank(spec: MetricSpec) -> tuple[int, int, str]:
-    family = spec.id.split("@")[0]
-    near = [position for position, name in enumerate(_FIRST) if family == name or family.startswith(f"{name}_")]
+    near = [position for position, name in enumerate(_FIRST) if spec.name == name or spec.name.startswith(f"{name}_")]
     return _KINDS.index(spec.kind), near[0] if near else len(_FIRST), spec.id
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.api import InvbenchError
+from bench.api import InvbenchError, MetricSpec
 from bench.cli.common import config_option, find_suite, plugin_option, suite_option
 from bench.registry import discover, find, load, load_class
 
@@ -71,8 +71,9 @@ def doctor(suite: str, config: Path | None, plugins: tuple[Path, ...]) -> None:
     for kind, specs in (("Methods", registry.methods), ("Metrics", registry.metrics)):
         click.echo(f"\n{kind} in {suite}")
         for name, spec in specs.items():
-            lacking = [role for role in spec.roles if role not in chosen.networks]
-            broken = [role for role in spec.roles if role in missing]
+            roles = spec.roles + (registry.protocols[spec.protocol].roles if isinstance(spec, MetricSpec) else ())
+            lacking = [role for role in roles if role not in chosen.networks]
+            broken = [role for role in roles if role in missing]
             if lacking:  # a suite need not serve every method and metric
                 click.echo(f"  --    {name}: the suite has no network {', '.join(lacking)}")
             else:

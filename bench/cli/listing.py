@@ -9,23 +9,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.api import DatasetSpec, MethodSpec, MetricSpec
+from bench.api import MethodSpec, MetricSpec, ProtocolSpec
 from bench.cli.common import config_option, plugin_option
-from bench.registry import discover
+from bench.registry import Registry, discover
 
 if TYPE_CHECKING:
     from bench.config import Suite
+    from bench.declarations import Spec
 
 EPILOG = """\b
 Examples
   invbench list methods
   invbench list methods --long      with presets, options, defaults and units
+  invbench list metrics --long      with recipe, range, unit, direction and reference implementation
+  invbench list protocols           the recipes by which pictures are prepared; an id is METRIC@PROTOCOL
   invbench list suites --long       with datasets, collections, edits and networks
 """
 
 
-@click.command("list", epilog=EPILOG, short_help="Methods, metrics, datasets or suites.")
-@click.argument("kind", type=click.Choice(["methods", "metrics", "datasets", "suites"]))
+@click.command("list", epilog=EPILOG, short_help="Methods, metrics, protocols, datasets or suites.")
+@click.argument("kind", type=click.Choice(["methods", "metrics", "protocols", "datasets", "suites"]))
 @click.option("--long", "detailed", is_flag=True, help="All that is known of each.")
 @config_option
 @plugin_option
@@ -37,8 +40,8 @@ def list_(kind: str, detailed: bool, config: Path | None, plugins: tuple[Path, .
         _print([(name, suite.title, _suite(suite)) for name, suite in load(config).items()], detailed)
         return
     registry = discover(plugins)
-    found: Mapping[str, MethodSpec | MetricSpec | DatasetSpec] = getattr(registry, kind)
-    _print([(name, spec.title, _details(spec)) for name, spec in found.items()], detailed)
+    found: Mapping[str, Spec] = getattr(registry, kind)
+    _print([(name, spec.title, _details(spec, registry)) for name, spec in found.items()], detailed)
 
 
 def _print(rows: list[tuple[str, str, list[str]]], detailed: bool) -> None:
@@ -51,26 +54,35 @@ def _print(rows: list[tuple[str, str, list[str]]], detailed: bool) -> None:
             click.echo()
 
 
-def _details(spec: MethodSpec | MetricSpec | DatasetSpec) -> list[str]:
+def _details(spec: Spec, registry: Registry) -> list[str]:
     if isinstance(spec, MethodSpec):
         head = [spec.summary, f"{spec.paper} ({spec.venue})", f"family: {spec.family}", f"networks: {_join(spec.roles)}"]
         presets = [f"preset {name}: {_pairs(changes)}" for name, changes in spec.presets.items()]
         options = [f"{name} = {o.default!r}{f' {o.unit}' if o.unit else ''}: {o.help}" for name, o in spec.options.items()]
         return [line for line in [*head, *presets, *options] if line]
     if isinstance(spec, MetricSpec):
-        lines = [spec.summary, f"{spec.kind}, {spec.unit or 'no unit'}, range {spec.range}, better: {spec.better}"]
-        lines += [f"{key}: {_join(value)}" for key, value in _metric_needs(spec) if value]
+        protocol = registry.protocols[spec.protocol]
+        needs = {"networks": (*protocol.roles, *spec.roles), "needs": spec.needs, "edits": spec.edits}
+        lines = [
+            spec.summary,
+            f"recipe: {protocol.recipe}",
+            f"{spec.kind}, {spec.unit or 'no unit'}, range {spec.range}, better: {spec.better}",
+            f"reference: {spec.reference or 'not said'}",
+            *(f"{key}: {_join(dict.fromkeys(value))}" for key, value in needs.items() if value),
+            f"source of the recipe: {protocol.source}",
+        ]
         return [line for line in lines if line]
+    if isinstance(spec, ProtocolSpec):
+        measured = [metric.name for metric in registry.metrics.values() if metric.protocol == spec.id]
+        lines = [f"recipe: {spec.recipe}", f"source: {spec.source}"]
+        lines += [f"networks: {_join(spec.roles)}"] if spec.roles else []
+        return [*lines, f"metrics: {_join(measured) or 'none'}"]
     size = "counted when opened" if spec.size is None else f"{spec.size} images"
     return [line for line in (spec.summary, f"domain {spec.domain}, {size}") if line]
 
 
 def _pairs(changes: Mapping[str, Any]) -> str:
     return _join(f"{name}={value!r}" for name, value in changes.items()) or "the defaults"
-
-
-def _metric_needs(spec: MetricSpec) -> list[tuple[str, tuple[str, ...]]]:
-    return [("networks", spec.roles), ("needs", spec.needs), ("edits", spec.edits)]
 
 
 def _suite(suite: Suite) -> list[str]:

@@ -19,6 +19,7 @@ Examples
   invbench run --methods pti,pti:released             two presets of one method side by side
   invbench run --datasets full --out runs/full        the whole suite, in a folder of its own
   invbench run --datasets procfaces-test:20 --edits age,yaw:3
+  invbench run --metrics mse,lpips_alex@psp256        `invbench list metrics` has all
   invbench run --methods pti --set pti.steps=100      another value for one option
   invbench run --methods e4e,pti --latency 20         and the time of an image that comes alone
   invbench run --methods mean --plugin docs/plugin_example.py
@@ -40,7 +41,7 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
 @suite_option
 @click.option("--methods", type=Names(), default=(), help="ID or ID:PRESET, by commas. [default: all of the suite]")
 @click.option("--datasets", type=Names(), default=(), help="ID, ID:COUNT or a collection. [default: of the suite]")
-@click.option("--metrics", type=Names(), default=(), help="By commas, or 'none'. [default: all that can be computed]")
+@click.option("--metrics", type=Names(), default=(), help="ID, or NAME@PROTOCOL, or 'none'. [default: of the suite]")
 @click.option("--edits", type=Names(), default=(), help="NAME, NAME:STRENGTH, or 'none'. [default: of the suite]")
 @click.option("--images", type=click.IntRange(min=1), help="At most this many images of each dataset.")
 @click.option("--batch", default="auto", show_default=True, callback=_batch, help="Images at a time: 'auto' or a number.")

@@ -13,6 +13,7 @@
   };
   // plotly reads a little HTML in its texts; names are data and must stay text.
   const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+  const nameOf = (id) => id.split("@")[0]; // an id is name@protocol
   const title = (id) => {
     const metric = data.metrics[id];
     const arrow = { lower: " ↓", higher: " ↑", none: "" }[metric.better];
@@ -68,7 +69,7 @@
       marker: { ...style(one.method), size: 7 }, hovertemplate: `${plain(one.label)}<br>%{x:+g}: %{y:.5g}<extra></extra>`,
     }));
     const target = data.targets[edit];
-    if (metric === `${edit}_change` && target && target.per_strength !== null) {
+    if (nameOf(metric) === `${edit}_change` && target && target.per_strength !== null) {
       const x = unique([0, ...lines.flatMap((one) => one.strengths)]).sort((a, b) => a - b);
       traces.push({ x, y: x.map((one) => one * target.per_strength), mode: "lines", name: "asked for", line: { dash: "dash", width: 1.5, color: getComputedStyle(document.documentElement).getPropertyValue("--quiet").trim() }, hoverinfo: "skip" });
     }
@@ -79,7 +80,7 @@
     const edit = byId("edit-name").value;
     const dataset = byId("edit-dataset").value;
     const known = ordered(measured(data.edits.filter((one) => one.edit === edit && one.dataset === dataset)));
-    const left = known.find((id) => id === `${edit}_change`) ?? known[0];
+    const left = known.find((id) => nameOf(id) === `${edit}_change`) ?? known[0];
     fill(byId("edit-left"), known, left);
     fill(byId("edit-right"), known, known.find((id) => id.startsWith("truth_")) ?? known.find((id) => id !== left));
     drawEdits("left");

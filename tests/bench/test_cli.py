@@ -14,6 +14,7 @@ from click.testing import CliRunner, Result
 
 from bench.cli import main
 from bench.config import PROJECT
+from bench.registry import metrics
 
 PLUGIN = '''
 import numpy as np
@@ -86,7 +87,8 @@ def tiny(tmp_path: Path) -> Sequence[str]:
 
 
 def test_list_names_what_there_is() -> None:
-    for kind, name in (("methods", "pti"), ("metrics", "psnr"), ("datasets", "procfaces-test"), ("suites", "procfaces")):
+    names = {"methods": "pti", "metrics": "psnr@native", "protocols": "psp256", "datasets": "procfaces-test"}
+    for kind, name in (*names.items(), ("suites", "procfaces")):
         result = call("list", kind)
         assert result.exit_code == 0
         assert re.search(rf"^{name}\s+\S", result.output, re.MULTILINE)
@@ -99,7 +101,20 @@ def test_long_list_shows_presets_options_and_units() -> None:
     assert re.search(r"edit age: strength 1 = \+5 years", call("list", "suites", "--long").output)
 
 
-@pytest.mark.parametrize("args", [("--help",), ("run", "--help"), ("list", "methods"), ("list", "suites", "--long")])
+def test_long_list_of_metrics_gives_the_whole_recipe() -> None:
+    text = call("list", "metrics", "--long").output
+    found = dict(re.findall(r"^(\S+@\S+)[^\n]*\n(.*?)\n\n", text, re.MULTILINE | re.DOTALL))
+    assert set(found) == set(metrics())
+    psp = " ".join(found["lpips_alex@psp256"].split())
+    for words in ("recipe: uint8 PNG; Pillow bilinear", "range [0, inf), better: lower", "reference: lpips.LPIPS(net='alex'"):
+        assert words in psp
+    assert "networks: lpips_alex" in psp and "source of the recipe: scripts/calc_losses_on_images.py of eladrich" in psp
+    assert "networks: face_detector, identity_curricular" in found["id_curricular@mtcnn112"]
+    assert "not said" not in text
+    assert re.search(r"networks: face_detector\n    metrics: .*id_curricular", call("list", "protocols", "--long").output)
+
+
+@pytest.mark.parametrize("args", [("--help",), ("run", "--help"), ("list", "protocols"), ("list", "suites", "--long")])
 def test_help_and_list_import_no_heavy_module(args: Sequence[str]) -> None:
     code = (
         "import sys\nfrom bench.cli import main\n"
@@ -138,6 +153,7 @@ def test_every_verb_has_help_with_an_example(verb: str) -> None:
         (("run", "--datasets", "procfaces-tset"), "did you mean 'procfaces-test'"),
         (("run", "--datasets", "quik"), "did you mean 'quick'"),
         (("run", "--metrics", "psrn"), "did you mean 'psnr'"),
+        (("run", "--metrics", "psnr@natvie"), "did you mean 'psnr@native'"),
         (("run", "--edits", "smil"), "did you mean 'smile'"),
         (("run", "--methods", "pti", "--set", "pti.stpes=3"), "did you mean 'steps'"),
         (("run", "--batch", "none"), "expected 'auto' or a whole number above 0, found 'none'"),

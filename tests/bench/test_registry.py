@@ -36,7 +36,7 @@ def write(folder: Path, text: str, name: str = "plugin.py") -> Path:
 
 def test_built_in_plug_ins_are_found() -> None:
     assert {"pti", "sam", "dhr", "psp", "e4e", "sg2_w", "sg2_wplus"} <= set(registry.methods())
-    assert {"mse", "psnr", "lpips_proc", "id_proc"} <= set(registry.metrics())
+    assert {"mse@native", "mse@psp256", "lpips_proc@native", "id_curricular@mtcnn112"} <= set(registry.metrics())
     assert {"procfaces-test", "procfaces-test-ood"} <= set(registry.datasets())
     assert registry.methods()["pti"].entry == "methods.pti:PTI"
     assert registry.methods()["pti"].options["steps"].unit == "steps"
@@ -44,7 +44,7 @@ def test_built_in_plug_ins_are_found() -> None:
 
 def test_every_spec_of_ours_names_a_class_that_exists() -> None:
     found = registry.discover()
-    for specs in (found.methods, found.metrics, found.datasets):
+    for specs in (found.methods, found.metrics, found.datasets, found.protocols):
         for name, spec in specs.items():
             assert spec.id == name
             assert isinstance(registry.load(spec), type)
@@ -70,7 +70,7 @@ def test_plugin_file_loads_its_class() -> None:
 def test_one_file_may_declare_methods_metrics_and_datasets(tmp_path: Path) -> None:
     found = registry.discover([write(tmp_path, f"SPECS = [{METHOD!r}, {METRIC!r}, {DATASET!r}]\n")])
     assert isinstance(found.methods["mine"], MethodSpec)
-    assert isinstance(found.metrics["m"], MetricSpec)
+    assert isinstance(found.metrics["m@native"], MetricSpec)
     assert isinstance(found.datasets["d"], DatasetSpec)
     assert found.datasets["d"].size is None and found.datasets["d"].options == {"root": "x"}
     assert found.methods["mine"].roles == ("generator",)

@@ -12,7 +12,7 @@ from bench import runner
 from bench.api import Edit, InvbenchError
 from bench.images import read_png
 from bench.registry import discover, load
-from bench.store import Store
+from bench.store import Part, Store
 from tests.bench.conftest import TOYS, timeless
 
 COUNT, EDITS = 12, 2
@@ -34,7 +34,7 @@ def test_everything_is_written(make_settings):
     assert rows[rows.edit.notna()]["seconds.edit"].notna().all()
     assert (rows["memory.rss_peak"] > 1e6).all()
     assert store.manifest["finished"] and store.manifest["seconds"]["wall"] > 0
-    assert store.manifest["metrics"]["toy_mse"]["better"] == "lower"
+    assert store.manifest["metrics"]["toy_mse@native"]["better"] == "lower"
     assert [image["name"] for image in store.plan["cells"]["toy.paper.toys"]["images"]] == list(inversions.image)
 
 
@@ -46,12 +46,12 @@ def test_scores_can_be_recomputed_from_the_files(make_settings):
         picture = read_png(store.picture("toy.paper.toys", name)).astype(np.float64)
         assert np.array_equal(read_png(store.input("toys", name)), dataset.read(index).picture)
         mse = np.mean((picture - dataset.read(index).picture) ** 2) / 127.5**2
-        found = rows[(rows["image"] == name) & rows["edit"].isna()]["toy_mse"].item()
+        found = rows[(rows["image"] == name) & rows["edit"].isna()]["toy_mse@native"].item()
         assert found == pytest.approx(mse, rel=1e-5)
         edit = Edit("bright", 1.0)
         edited = read_png(store.picture("toy.paper.toys", name, edit)).astype(np.float64)
         truth = np.mean((edited - dataset.truth(index, edit)) ** 2) / 127.5**2
-        assert rows.loc[(name, "bright", 1.0), "toy_truth"] == pytest.approx(truth, rel=1e-5)
+        assert rows.loc[(name, "bright", 1.0), "toy_truth@native"] == pytest.approx(truth, rel=1e-5)
 
 
 def test_the_same_run_twice_gives_identical_rows(make_settings, tmp_path):
@@ -87,6 +87,27 @@ def test_a_metric_that_is_added_later_is_scored_from_the_pictures(make_settings,
     pd.testing.assert_frame_equal(later.query("SELECT * FROM sets"), whole.query("SELECT * FROM sets"), check_exact=True)
 
 
+def test_rows_of_the_time_before_protocols_are_scored_again_and_not_computed(make_settings, monkeypatch, tmp_path):
+    store = run(make_settings())
+    whole = run(make_settings(out=tmp_path / "whole"))
+    cell = "toy.paper.toys"
+    for part in store.parts(cell):  # as an earlier version wrote them: names without protocol, and other recipes
+        rows = [{name.partition("@")[0]: value for name, value in row.items()} for row in part.rows]
+        store.write_part(cell, Part(part.name, rows, {name.partition("@")[0]: "old" for name in part.metrics}))
+        features, images, recipes = store.features(cell, part.name)
+        old = {name.partition("@")[0]: value + 1 for name, value in features.items()}
+        store.write_features(cell, part.name, features=old, images=images, recipes=dict.fromkeys(old, "old"))
+    assert "toy_mse" in store.rows() and "toy_mse@native" not in store.rows()
+    monkeypatch.setattr("bench.shard.run", lambda *_: pytest.fail("the method ran again"))
+    again = run(make_settings())
+    pd.testing.assert_frame_equal(timeless(again.rows()), timeless(whole.rows()), check_exact=True, check_like=True)
+    pd.testing.assert_frame_equal(again.query("SELECT * FROM sets"), whole.query("SELECT * FROM sets"), check_exact=True)
+    assert set(again.rows().columns) == set(whole.rows().columns)
+    for part in again.parts(cell):
+        assert set(part.metrics) == {"toy_mse@native", "toy_mask@native", "toy_truth@native", "toy_set@native"}
+        assert set(again.features(cell, part.name)[0]) == {"toy_means@native"}
+
+
 def test_other_options_replace_rows_and_set_the_old_ones_aside(make_settings):
     old = run(make_settings()).rows()
     store = run(make_settings(overrides=["toy.level=32.0"]))
@@ -118,9 +139,9 @@ def test_one_bad_image_costs_only_itself(make_settings, trouble, reason):
     assert len(rows) == COUNT * (1 + EDITS)
     assert set(failed.image) == {"toy-02"} and failed.reason.str.contains(reason, regex=False).all()
     assert len(failed) == (EDITS if trouble == "edit" else 1 + EDITS)
-    assert failed[["toy_mse", "toy_truth"]].isna().all(axis=None)
+    assert failed[["toy_mse@native", "toy_truth@native"]].isna().all(axis=None)
     good = rows[(rows.status == "ok") & rows.edit.isna()]
-    assert good.toy_mse.notna().all()
+    assert good["toy_mse@native"].notna().all()
 
 
 def test_a_wrong_shape_is_told_with_both_shapes(make_settings):
@@ -135,7 +156,7 @@ def test_batches_give_the_pictures_of_single_images(make_settings, tmp_path):
     alone = run(make_settings(batch=1, out=tmp_path / "alone")).rows()
     together = run(make_settings(batch=5, out=tmp_path / "together")).rows()
     assert set(together.batch) == {5, 2}
-    pd.testing.assert_series_equal(alone.toy_mse, together.toy_mse)
+    pd.testing.assert_series_equal(alone["toy_mse@native"], together["toy_mse@native"])
 
 
 def test_auto_batch_is_bounded_by_the_suite(make_settings):
@@ -146,27 +167,28 @@ def test_metrics_without_weights_are_named_and_the_rest_goes_on(make_settings, c
     settings = make_settings(metrics=["toy_mse", "toy_weights"]).model_copy(update={"metrics_required": False})
     assert runner.run(settings) == 0
     store = Store(settings.out)
-    assert "toy_weights: weights missing" in capsys.readouterr().err
-    assert "judge" in store.manifest["unavailable"]["toy_weights"]
-    assert "toy_weights" not in store.rows().columns
+    assert "toy_weights@native: weights missing" in capsys.readouterr().err
+    assert "judge" in store.manifest["unavailable"]["toy_weights@native"]
+    assert "toy_weights@native" not in store.rows().columns
 
 
 def test_a_metric_asked_for_by_name_must_have_its_weights(make_settings):
     settings = make_settings(metrics=["toy_weights"])
-    with pytest.raises(InvbenchError, match="metric toy_weights: weights missing"):
+    with pytest.raises(InvbenchError, match="metric toy_weights@native: weights missing"):
         runner.run(settings, progress=False)
     assert not settings.out.exists()
 
 
 def test_a_metric_that_raises_is_counted_and_leaves_nan(make_settings, monkeypatch):
     monkeypatch.setattr("bench.scoring._covers", lambda *_: True)  # the truth is then missing where it is asked for
-    cls = load(discover([TOYS]).metrics["toy_truth"])
+    cls = load(discover([TOYS]).metrics["toy_truth@native"])
     monkeypatch.setattr(cls, "__call__", lambda self, scored: 1 / 0)
     settings = make_settings(images=3)
     assert runner.run(settings, progress=False) == 1
     store = Store(settings.out)
-    assert store.manifest["metric_failures"]["toy_truth"] == {"count": 6, "reason": "ZeroDivisionError: division by zero"}
-    assert store.rows().toy_truth.isna().all() and (store.rows().status == "ok").all()
+    noted = store.manifest["metric_failures"]["toy_truth@native"]
+    assert noted == {"count": 6, "reason": "ZeroDivisionError: division by zero"}
+    assert store.rows()["toy_truth@native"].isna().all() and (store.rows().status == "ok").all()
 
 
 def test_set_metrics_say_how_many_and_why_not(make_settings):

@@ -19,12 +19,18 @@ class Perceptual(nn.Module):
         generator = torch.Generator().manual_seed(1)
         self.kernels = [torch.randn(4, c, 3, 3, generator=generator) for c in (3, 4)]
 
-    def maps(self, a: Tensor, b: Tensor) -> list[Tensor]:
+    def features(self, images: Tensor) -> list[Tensor]:
         result = []
         for kernel in self.kernels:
-            a, b = (F.avg_pool2d(F.conv2d(x, kernel, padding=1).relu(), 2) for x in (a, b))
-            result.append((F.normalize(a) - F.normalize(b)).square().sum(1, keepdim=True))
+            images = F.avg_pool2d(F.conv2d(images, kernel, padding=1).relu(), 2)
+            result.append(images)
         return result
+
+    def maps_between(self, a: list[Tensor], b: list[Tensor]) -> list[Tensor]:
+        return [(F.normalize(x) - F.normalize(y)).square().sum(1, keepdim=True) for x, y in zip(a, b, strict=True)]
+
+    def maps(self, a: Tensor, b: Tensor) -> list[Tensor]:
+        return self.maps_between(self.features(a), self.features(b))
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         return torch.stack([layer.mean((1, 2, 3)) for layer in self.maps(a, b)]).sum(0)

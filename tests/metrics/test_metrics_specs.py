@@ -10,16 +10,17 @@ from bench import registry
 from bench.api import Edit, MissingWeights
 
 SPECS = registry.metrics()
-REAL_WEIGHTS = {"lpips_alex", "lpips_vgg", "id_curricular", "fid_inception", "kid_inception"}
+REAL_WEIGHTS = {"lpips_alex", "lpips_vgg", "id_curricular", "fid", "kid"}
 
 
 def test_the_metrics_of_the_embedded_suite_are_there():
     embedded = {"mse", "psnr", "ms_ssim", "lpips_proc", "id_proc", "fid_proc", "kid_proc", "domain_iou"}
     edits = {"age_change", "yaw_change", "id_kept", "background_kept", "truth_mse", "truth_psnr", "truth_lpips_proc"}
-    assert set(SPECS) >= embedded | edits | REAL_WEIGHTS
+    assert {spec.name for spec in SPECS.values()} >= embedded | edits | REAL_WEIGHTS
+    assert set(SPECS) >= {f"{name}@native" for name in embedded | edits}
 
 
-@pytest.mark.parametrize("name", sorted(set(SPECS) - REAL_WEIGHTS))
+@pytest.mark.parametrize("name", sorted(id for id, spec in SPECS.items() if spec.name not in REAL_WEIGHTS))
 def test_values_are_float64_one_an_image_and_alike_in_any_batch(name, scored, networks):
     spec = SPECS[name]
     metric = registry.load(spec)({role: networks[role] for role in spec.roles})  # and needs no role beside these
@@ -44,7 +45,7 @@ def test_values_are_float64_one_an_image_and_alike_in_any_batch(name, scored, ne
     np.testing.assert_allclose(metric(alone), values[3:], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", sorted(REAL_WEIGHTS))
+@pytest.mark.parametrize("name", sorted(id for id, spec in SPECS.items() if spec.name in REAL_WEIGHTS))
 def test_metrics_without_weights_say_so(name, networks):
-    with pytest.raises(MissingWeights, match=f"^weights missing: metric '{name}'"):
+    with pytest.raises(MissingWeights, match=f"^weights missing: metric '{SPECS[name].name}'"):
         registry.load(SPECS[name])(networks)

@@ -21,17 +21,17 @@ FAMILIES = {  # method -> (family, noise of the reconstruction, seconds an image
     "dhr": ("hybrid", 8, 5.9, ("encode", "segment", "refine", "synthesise")),
 }
 METRICS = {  # id -> (kind, better, unit)
-    "mse": ("inversion", "lower", "squared intensity"),
-    "psnr": ("inversion", "higher", "dB"),
-    "lpips_proc": ("inversion", "lower", ""),
-    "id_proc": ("inversion", "higher", "cosine"),
-    "domain_iou": ("inversion", "higher", ""),
-    "fid_proc": ("set", "lower", ""),
-    "kid_proc": ("set", "lower", ""),
-    "age_change": ("edit", "none", "years"),
-    "yaw_change": ("edit", "none", "degrees"),
-    "id_kept": ("edit", "higher", "cosine"),
-    "truth_mse": ("edit", "lower", "squared intensity"),
+    "mse@native": ("inversion", "lower", "squared intensity"),
+    "psnr@native": ("inversion", "higher", "dB"),
+    "lpips_proc@native": ("inversion", "lower", ""),
+    "id_proc@native": ("inversion", "higher", "cosine"),
+    "domain_iou@native": ("inversion", "higher", ""),
+    "fid_proc@native": ("set", "lower", ""),
+    "kid_proc@native": ("set", "lower", ""),
+    "age_change@native": ("edit", "none", "years"),
+    "yaw_change@native": ("edit", "none", "degrees"),
+    "id_kept@native": ("edit", "higher", "cosine"),
+    "truth_mse@native": ("edit", "lower", "squared intensity"),
 }
 EDITS = {"age": ("years", 5.0), "yaw": ("degrees", 5.0)}
 STRENGTHS = (-3.0, -2.0, -1.0, 1.0, 2.0, 3.0)
@@ -92,8 +92,8 @@ def make_run(
             head = {"suite": "procfaces", "method": method, "preset": "paper", "dataset": dataset}
             kept = len({row["image"] for row in rows if row["status"] == "ok"})
             reason = f"needs at least 100 images, found {kept}"
-            sets.append(head | {"metric": "fid_proc", "value": None, "n": kept, "reason": reason})
-            sets.append(head | {"metric": "kid_proc", "value": float(random.uniform(0, 0.1)), "n": kept, "reason": None})
+            sets.append(head | {"metric": "fid_proc@native", "value": None, "n": kept, "reason": reason})
+            sets.append(head | {"metric": "kid_proc@native", "value": float(random.uniform(0, 0.1)), "n": kept, "reason": None})
     store.write_sets(sets)
     store.write_json("plan.json", {"format": 1, "suite": "procfaces", "cells": cells})
     store.write_json("manifest.json", manifest(methods))
@@ -115,18 +115,18 @@ def _rows(store, cell, head, originals, index, edited, random) -> list[dict]:
     inverted = degrade(picture)
     save(store.picture(cell, name), inverted)
     error = mse(inverted, picture)
-    row = {"key": f"{cell}{name}", "mse": error, "psnr": float(10 * np.log10(4 / error)), "id_proc": 1 - error * 3}
-    row |= {"lpips_proc": error * 4, "domain_iou": float("nan")}
+    row = {"key": f"{cell}{name}", "mse@native": error, "psnr@native": float(10 * np.log10(4 / error))}
+    row |= {"id_proc@native": 1 - error * 3, "lpips_proc@native": error * 4, "domain_iou@native": float("nan")}
     if head["method"] in {"dhr", "sam"} and head["dataset"].endswith("ood"):
         save(store.mask(cell, name), np.where(originals.ood_mask[index], 0, 255).astype(np.uint8))
-        row["domain_iou"] = float(random.uniform(0.5, 0.9))
+        row["domain_iou@native"] = float(random.uniform(0.5, 0.9))
     rows = [head | row | times | memory]
     for (edit, strength), truth in edited.items():
         image = degrade(truth[index])
         save(store.picture(cell, name, Edit(edit, strength)), image)
         row = {"key": f"{cell}{name}{edit}{strength}", "edit": edit, "strength": strength}
-        row[f"{edit}_change"] = EDITS[edit][1] * strength * (1 - noise / 60) + float(random.normal(0, 1))
-        row |= {"id_kept": 0.95 - 0.05 * abs(strength), "truth_mse": mse(image, truth[index])}
+        row[f"{edit}_change@native"] = EDITS[edit][1] * strength * (1 - noise / 60) + float(random.normal(0, 1))
+        row |= {"id_kept@native": 0.95 - 0.05 * abs(strength), "truth_mse@native": mse(image, truth[index])}
         rows.append(head | row | {"seconds.edit": 0.01} | memory)
     return rows
 
@@ -153,7 +153,7 @@ def manifest(methods: tuple[str, ...]) -> dict:
         },
         "weights": {"generator": {"file": "generator.safetensors", "sha256": "ab" * 32}},
         "metrics": described,
-        "unavailable": {"lpips_alex": "weights missing: no network for the role lpips_alex"},
+        "unavailable": {"lpips_alex@native": "weights missing: no network for the role lpips_alex"},
         "metric_failures": {},
         "edits": {name: {"unit": unit, "per_strength": step, "strengths": STRENGTHS} for name, (unit, step) in EDITS.items()},
         "seconds": {"methods": 200.0, "metrics": 30.0, "wall": 235.0, "overhead": 5.0},

@@ -89,7 +89,7 @@ def test_figures_of_the_page_are_those_of_the_leaderboard(run: Store, text: str)
 
 def test_metrics_counts_failures_and_provenance_are_on_the_page(run: Store, text: str) -> None:
     page = Page(text)
-    assert {"mse", "psnr", "kid_proc", "age_change"} <= set(page.values("th", "data-metric"))
+    assert {"mse@native", "psnr@native", "kid_proc@native", "age_change@native"} <= set(page.values("th", "data-metric"))
     words = ("1 of 2", "1 failed", "inversion failed: output is not finite", "weights missing: no network", "0123456789abcdef")
     for one in words:
         assert one in text
@@ -122,12 +122,13 @@ def test_data_of_the_plots_are_the_figures(run: Store, text: str) -> None:
     frame = query.leaderboard(run)
     assert len(data["quality"]) == len(frame)
     for point, record in zip(data["quality"], frame.to_dict("records")):
-        assert (point["seconds"], point["values"]["psnr"]) == (record["seconds.invert"], record["psnr"])
-        assert point["values"]["fid_proc"] is None
+        assert (point["seconds"], point["values"]["psnr@native"]) == (record["seconds.invert"], record["psnr@native"])
+        assert point["values"]["fid_proc@native"] is None
     line = next(one for one in data["edits"] if one["edit"] == "age" and one["method"] == "dhr.paper")
-    assert line["strengths"] == [-1.0, 2.0] and len(line["values"]["age_change"]) == 2 and "yaw_change" not in line["values"]
+    assert line["strengths"] == [-1.0, 2.0] and len(line["values"]["age_change@native"]) == 2
+    assert "yaw_change@native" not in line["values"]
     assert data["targets"]["age"] == {"unit": "years", "per_strength": 5.0}
-    assert list(data["metrics"])[:3] == ["mse", "psnr", "lpips_proc"]
+    assert list(data["metrics"])[:3] == ["mse@native", "psnr@native", "lpips_proc@native"]
 
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from click.testing import CliRunner
 
 from bench.api import InvbenchError
 from bench.cli import main
+from bench.registry import metrics
 from bench.store import Part, Store
 from reports import formats, paper_tables, published
 from reports.paper_tables import Cell, PaperTable
@@ -24,15 +25,15 @@ from reports.paper_tables import Cell, PaperTable
 ASKED = ["dhr-1", "hyperinverter-1", "hyperinverter-2", "sam-1", "diffcam-1", *(f"gani-{n}" for n in range(2, 9))]
 LEVELS = {"sg2_wplus": 0.03, "psp": 0.04, "e4e": 0.05, "pti": 0.012, "sam": 0.02, "dhr": 0.008}
 SPECS = {
-    "mse": ("inversion", "lower"),
-    "lpips_proc": ("inversion", "lower"),
-    "psnr": ("inversion", "higher"),
-    "fid_proc": ("set", "lower"),
-    "age_change": ("edit", "none"),
+    "mse@native": ("inversion", "lower"),
+    "lpips_proc@native": ("inversion", "lower"),
+    "psnr@native": ("inversion", "higher"),
+    "fid_proc@native": ("set", "lower"),
+    "age_change@native": ("edit", "none"),
 }
 
 
-def make_run(folder: Path, *, dataset: str = "procfaces-test", count: int = 20, mse: str = "mse") -> Store:
+def make_run(folder: Path, *, dataset: str = "procfaces-test", count: int = 20, mse: str = "mse@native") -> Store:
     """A run whose methods have the errors of LEVELS; ``mse`` is the id under which the MSE is stored."""
     store, rng = Store(folder), np.random.default_rng(0)
     images = [{"index": i, "name": f"i{i}"} for i in range(count)]
@@ -45,19 +46,20 @@ def make_run(folder: Path, *, dataset: str = "procfaces-test", count: int = 20, 
         for i in range(count):
             error = level * hard[i] * rng.lognormal(0, 0.1)
             one = head | {"method": method, "image": f"i{i}", "index": i, "batch": 4, "recipe": "r", "status": "ok"}
-            values = {mse: error, "lpips_proc": 4 * error, "psnr": 10 * math.log10(4 / error), "seconds.invert": level}
+            values = {mse: error, "lpips_proc@native": 4 * error, "psnr@native": 10 * math.log10(4 / error)}
+            values["seconds.invert"] = level
             rows.append(one | values | {"key": f"{method}{i}"})
-            rows.append(one | {"key": f"{method}{i}e", "edit": "age", "strength": 3.0, "age_change": 10 + rng.normal()})
+            rows.append(one | {"key": f"{method}{i}e", "edit": "age", "strength": 3.0, "age_change@native": 10 + rng.normal()})
         store.write_part(cell, Part("000000-a", rows, {}))
     described = {
         id: {"id": id, "title": id, "entry": "m:C", "kind": kind, "better": better, "unit": "", "range": ""}
-        for id, (kind, better) in (SPECS | {mse: SPECS["mse"]}).items()
+        for id, (kind, better) in (SPECS | {mse: SPECS["mse@native"]}).items()
     }
     options = {"pti.released": {"options": {"pivot": "w"}}}
     store.write_json("plan.json", {"suite": "s", "cells": cells})
     store.write_json("manifest.json", {"metrics": described, "methods": options, "unavailable": {}, "finished": "now"})
     store.write_sets(
-        [head | {"metric": "fid_proc", "method": m, "value": v, "n": count, "reason": None} for m, v in LEVELS.items()]
+        [head | {"metric": "fid_proc@native", "method": m, "value": v, "n": count, "reason": None} for m, v in LEVELS.items()]
     )
     return store
 
@@ -112,6 +114,12 @@ def test_every_printed_number_has_a_recipe_or_a_reason() -> None:
             assert rule["recipe"] or rule["reason"], number.fields
 
 
+def test_every_recipe_that_a_published_number_names_is_a_metric_of_ours() -> None:
+    named = {rule["recipe"] for rule in published.protocols()["rule"] if rule["recipe"]}
+    assert {"mse@psp256", "lpips_alex@psp256", "id_curricular@mtcnn112", "fid@inception_uint8"} <= named
+    assert named <= set(metrics())
+
+
 def test_known_errors_of_the_literature_are_said() -> None:
     readme = paper_tables.build(published.tables()["paper:ganinverter-1"])
     rules = {cell.number["metric"]: published.rule(cell.number) for cell in cells(readme)}
@@ -141,7 +149,7 @@ def test_embedded_numbers_are_never_comparable_in_value(dhr: PaperTable) -> None
         if cell.measured:
             assert "measured on procfaces-test, published on celebahq" in cell.reasons
     reasons = one(dhr, method="e4e", metric="lpips").reasons
-    assert "measured as lpips_proc, published as lpips_alex@psp256" in reasons
+    assert "measured as lpips_proc@native, published as lpips_alex@psp256" in reasons
 
 
 def test_the_same_protocol_on_the_same_images_is_comparable(tmp_path: Path) -> None:
@@ -173,7 +181,7 @@ def test_times_and_set_metrics_have_no_interval_and_edits_meet_their_strength(ru
     seconds, fid = (one(first, method="pti", metric=name, domain="faces") for name in ("seconds", "fid"))
     assert seconds.measured and seconds.measured.value == pytest.approx(0.012) and math.isnan(seconds.measured.low)
     assert "published times are of a Tesla V100" in seconds.reasons
-    assert fid.measured and (fid.measured.value, fid.metric) == (0.012, "fid_proc")
+    assert fid.measured and (fid.measured.value, fid.metric) == (0.012, "fid_proc@native")
     second = paper_tables.build(published.tables()["paper:hyperinverter-2"], run, resamples=19)
     measured = {(c.number["edit"], c.number["edit_strength"]) for c in cells(second) if c.measured}
     assert measured == {("age", "3")}
