@@ -1,4 +1,4 @@
-"""Sessions: bench, tests, lint, train, nightly. All share one environment, which is installed once.
+"""Sessions: bench, gate, tests, lint, train, nightly. All share one environment, which is installed once.
 
 Arguments after ``--`` go to the tool behind the session: ``nox -s bench -- --methods dhr,pti,sam``.
 """
@@ -19,10 +19,10 @@ ENVIRONMENT = ROOT / ".nox" / "shared"
 BIN = ENVIRONMENT / ("Scripts" if sys.platform == "win32" else "bin")
 
 
-def python(session: nox.Session, *args: str) -> None:
+def python(session: nox.Session, *args: str, accept: tuple[int, ...] = (0,)) -> None:
     """Run the shared environment's Python, after installing what requirements.lock asks for if it is not there yet."""
     install(session)
-    session.run(str(BIN / "python"), *args, external=True)
+    session.run(str(BIN / "python"), *args, external=True, success_codes=accept)
 
 
 def install(session: nox.Session) -> None:
@@ -69,6 +69,17 @@ def train(session: nox.Session) -> None:
 
 
 @nox.session(venv_backend="none")
+def gate(session: nox.Session) -> None:
+    """Compare a run with a baseline: `nox -s gate -- runs/new --baseline baselines/procfaces-quick.parquet`."""
+    python(session, "-m", "bench", "gate", *session.posargs)
+
+
+@nox.session(venv_backend="none")
 def nightly(session: nox.Session) -> None:
-    """The whole embedded suite, every method, in a folder of its own."""
-    python(session, "-m", "bench", "run", "--show", "--datasets", "full", "--out", "runs/nightly", *session.posargs)
+    """The whole embedded suite, every method, in a folder of its own; then the gate against the stored baseline."""
+    out = Path("runs") / "nightly"
+    # 1 = some images failed: whether that is new is the gate's business.
+    run = ("-m", "bench", "run", "--show", "--datasets", "full", "--out", str(out), *session.posargs)
+    python(session, *run, accept=(0, 1))
+    summary = ("--summary", str(out / "gate.md"))
+    python(session, "-m", "bench", "gate", str(out), "--baseline", "baselines/procfaces-full.parquet", *summary)
