@@ -111,6 +111,9 @@ class DatasetSpec:
     size: int | None  # number of images; None = found out when opened
     options: Mapping[str, Any] = field(default_factory=dict)  # given to the class by keyword
     summary: str = ""
+    home: str = ""  # the id under which its files are prepared (`invbench datasets prepare`); "" = it needs none
+    page: str = ""  # where the files are to be had
+    licence: str = ""
 
 
 @dataclass(frozen=True)
@@ -151,6 +154,58 @@ class Dataset(Protocol):
 
     def truth(self, index: int, edit: Edit) -> np.ndarray | None:
         """The true edited picture, uint8 [H, W, 3], or None where nobody knows it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One picture of a stored dataset, unopened.
+
+    name    of its sample
+    file    path under the dataset's root, or key in its database
+    md5     as published by the dataset's makers: "file:<hex>" of the stored bytes, "chw:<hex>" of the pixels as uint8
+            [3, H, W]; "" where none is
+    sha256  of the stored bytes as they were prepared, other bytes are an error when read; "" = not known
+    """
+
+    name: str
+    file: str
+    md5: str = ""
+    sha256: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Inspection:
+    """What was found of one stored picture: its bytes, their sha256, and the size of the picture as stored."""
+
+    bytes: int
+    sha256: str
+    height: int
+    width: int
+    format: str  # as the file's header says: "PNG", "JPEG", ...
+    md5: bool  # whether the published md5 was compared (and agreed)
+
+
+@runtime_checkable
+class StoredDataset(Dataset, Protocol):
+    """A dataset whose pictures lie in files that a user brings; its spec has a ``home``.
+
+    Built as ``Class(root=..., members=..., **options)``. With ``members`` None the root is searched for the layouts that the
+    class knows, and InvbenchError says which these are when there is none; otherwise the members are taken as they are.
+    """
+
+    members: Sequence[Member]
+    missing: Sequence[str]  # files or names that the dataset's definition asks for and the root lacks
+    layout: str  # what was recognised, one line
+    notes: Sequence[str]  # what a user should know of this copy
+
+    def inspect(self, index: int) -> Inspection:
+        """Read and decode one picture as ``read`` does, and compare what is published. Raises InvbenchError."""
+
+    def check(self, index: int) -> int:
+        """The number of stored bytes of a picture; raises InvbenchError when they are missing or not those prepared."""
+
+    def stamp(self, index: int) -> str:
+        """Changes whenever the file of a picture is written to; cheap, nothing is read."""
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,7 @@ class RunSettings(Frozen):
     latency: int = Field(default=0, ge=0)  # images timed one at a time after the cells; 0 = no such pass
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
     seed: int = 0
+    workers: int | None = Field(default=None, ge=0)  # processes that decode pictures ahead; None = auto
     out: Path
     fresh: bool = False  # True: the run folder's earlier rows are discarded before work begins
 

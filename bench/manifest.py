@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from bench import plan, provenance
+from bench import data, plan, provenance
 from bench.assets import Networks
 from bench.config import RunSettings
 from bench.scoring import Scorer
@@ -38,6 +38,7 @@ def build(
         }
         for choice in settings.methods
     }
+    datasets = {choice.id: data.provenance(choice.spec) for choice in settings.datasets}
     return {
         "format": 1,
         "protocol": plan.PROTOCOL,
@@ -49,6 +50,7 @@ def build(
         "finished": finished,
         "methods": {**earlier.get("methods", {}), **methods},
         "weights": {**earlier.get("weights", {}), **{role: networks.provenance(role) for role in sorted(roles)}},
+        "datasets": {**earlier.get("datasets", {}), **datasets},
         "metrics": {id: asdict(spec) | {"recipe": scorer.recipes[id]} for id, spec in scorer.specs.items()},
         "protocols": {id: asdict(spec) for id, spec in scorer.protocols.items()},
         "unavailable": scorer.unavailable,

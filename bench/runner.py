@@ -12,8 +12,9 @@ from typing import Any
 import psutil
 import torch
 
-from bench import aggregate, latency, manifest, plan, shard, truths
-from bench.api import Dataset, InvbenchError, Method, MissingWeights
+from bench import aggregate, data, latency, manifest, plan, shard, truths
+from bench.ahead import Ahead
+from bench.api import InvbenchError, Method, MissingWeights
 from bench.assets import Networks
 from bench.clock import Ledger
 from bench.config import RunSettings
@@ -45,7 +46,8 @@ def run(settings: RunSettings, *, progress: bool = True) -> int:
         networks = Networks(settings.suite, device)
         methods = _methods(settings, networks)
         scorer = Scorer(settings.metrics, networks, protocols=settings.protocols, required=settings.metrics_required)
-        datasets = {choice.id: _dataset(choice.spec) for choice in settings.datasets}
+        openings = {choice.id: data.opening(choice.spec) for choice in settings.datasets}
+        datasets = {name: Ahead(name, how, workers=settings.workers) for name, how in openings.items()}
     store = _open(settings)
     try:
         with locked(store.path), Progress(enabled=progress) as bar:
@@ -56,6 +58,9 @@ def run(settings: RunSettings, *, progress: bool = True) -> int:
     except KeyboardInterrupt:
         print("interrupted; finished work is kept, the same command (without --fresh) continues it", file=sys.stderr)
         return INTERRUPTED
+    finally:
+        for dataset in datasets.values():
+            dataset.close()
 
 
 def choose_device(name: str) -> torch.device:
@@ -88,7 +93,7 @@ class _Run:
     networks: Networks
     methods: dict[tuple[str, str], Method]  # by id and preset
     scorer: Scorer
-    datasets: dict[str, Dataset]
+    datasets: dict[str, Ahead]
     device: torch.device
     ledger: Ledger
     bar: Progress
@@ -99,6 +104,9 @@ class _Run:
             self.store.clear()
         for name, reason in self.scorer.unavailable.items():
             self.bar.say(f"{name}: {reason}")
+        for choice in self.settings.datasets:
+            if choice.spec.home and (partial := data.prepared(choice.spec).partial):
+                self.bar.say(f"{choice.id}: not whole: {partial}")
         earlier = self.store.plan if self.store.exists() else {}
         cells = self._cells(earlier)
         with self.ledger.spent("writing"):
@@ -108,7 +116,7 @@ class _Run:
             suite=self.settings.suite.id,
             store=self.store,
             methods={cell.id: self.methods[cell.method.id, cell.method.preset] for cell in cells},
-            datasets=self.datasets,
+            datasets={**self.datasets},
             scorer=self.scorer,
             device=self.device,
             ledger=self.ledger,
@@ -150,6 +158,7 @@ class _Run:
         repeated = [name for name, times in Counter(dataset.names).items() if times > 1]
         if repeated:
             raise InvbenchError(f"dataset {id}: expected every name once, found {repeated[0]!r} again")
+        dataset.expect(range(len(dataset.names))[:count])
         for first in range(len(dataset.names))[:count:INPUTS]:
             copies = {}
             with self.ledger.spent("data"):
@@ -173,6 +182,9 @@ class _Run:
         rescore(cell, tools)
         shards = list(cell.shards(done))
         self.bar.done(len(cell.entries) - sum(len(one.entries) for one in shards))
+        if self.device.type != "cpu" or self.settings.workers:  # on the methods' own cores it would spoil their times
+            readable = [entry.index for one in shards for entry in one.entries if entry.sha256 is not None]
+            self.datasets[cell.dataset].expect(readable)
         failed = 0
         for part in Local().run(lambda one: shard.run(one, tools), shards):
             images = len({row["image"] for row in part.rows})
@@ -254,20 +266,13 @@ def _methods(settings: RunSettings, networks: Networks) -> dict[tuple[str, str],
     return built
 
 
-def _dataset(spec: Any) -> Dataset:
-    try:
-        return load(spec)(**spec.options)
-    except TypeError as error:
-        raise InvbenchError(f"dataset {spec.id}: cannot be built with options {dict(spec.options)}: {error}") from error
-
-
 def _open(settings: RunSettings) -> Store:
     store = Store(settings.out)
     path = store.path
     if path.exists() and not path.is_dir():
         raise InvbenchError(f"{path}: expected a folder, found a file")
     if path.is_dir() and not store.exists():
-        strange = sorted(item.name for item in path.iterdir() if item.name not in {".lock", "inputs"})
+        strange = sorted(item.name for item in path.iterdir() if item.name not in {".lock", "inputs", "truths"})
         if strange:
             raise InvbenchError(f"{path}: expected a run folder or an empty one, found {strange[0]!r} and no plan.json")
     return store

@@ -2,6 +2,7 @@
 
     methods    pti   pti:released            every value = defaults <- preset <- suite's section <- --set
     datasets   procfaces-test   procfaces-test:8   quick (a collection of the suite)
+               celebahq-test:random100 (a subset, the dataset celebahq-test-random100)   ./my_photos   ./my_photos:8
     metrics    mse@psp256   mse (its protocol native, or its only one)   none
     edits      age (all strengths of the suite)   age:3   age:-1.5   none
 """
@@ -9,14 +10,16 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import math
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
-from bench.api import Edit, InvbenchError, MethodSpec, MetricSpec
+from bench.api import DatasetSpec, Edit, InvbenchError, MethodSpec, MetricSpec
 from bench.config import DatasetChoice, MethodChoice, RunSettings, Suite
 from bench.names import unknown
 from bench.registry import Registry, find, find_metric
@@ -33,6 +36,7 @@ def settings(
     images: int | None = None,
     batch: int | None = None,
     latency: int = 0,
+    workers: int | None = None,
     device: str = "auto",
     seed: int = 0,
     out: Path | None = None,
@@ -42,8 +46,8 @@ def settings(
 ) -> RunSettings:
     """The settings of a run; an empty list stands for the suite's default.
 
-    ``batch`` None = auto. ``latency``: images timed one at a time after the cells. ``seed`` becomes the option ``seed`` of
-    every method that has one.
+    ``batch`` and ``workers`` None = auto. ``latency``: images timed one at a time after the cells. ``seed`` becomes the
+    option ``seed`` of every method that has one.
     ``overrides`` are of the form ``method.option=value``.
     Raises InvbenchError with the nearest name for each name that does not exist, before anything is loaded.
     """
@@ -72,6 +76,7 @@ def settings(
             edits=_edits(suite, edits or suite.default_edits),
             batch=batch,
             latency=latency,
+            workers=workers,
             device=device,
             seed=seed,
             out=out or Path("runs") / f"latest-{suite.id}",
@@ -131,17 +136,37 @@ def _method(
 
 
 def _datasets(suite: Suite, items: Iterable[str], registry: Registry, *, images: int | None) -> tuple[DatasetChoice, ...]:
-    chosen: dict[str, int | None] = {}
+    chosen: dict[str, tuple[DatasetSpec, int | None]] = {}
     for item in items:
         for part in suite.collections.get(item, (item,)):
-            name, colon, count = part.partition(":")
-            if name not in suite.datasets:
-                raise InvbenchError(f"suite {suite.id}: {unknown('dataset', name, [*suite.datasets, *suite.collections])}")
+            name, colon, count = part.rpartition(":") if ":" in part else (part, "", "")
+            if colon and not count.isdecimal() and f"{name}-{count}" in suite.datasets:
+                name, colon = f"{name}-{count}", ""
             if colon and not (count.isdecimal() and int(count) > 0):
                 raise InvbenchError(f"dataset {part!r}: expected NAME or NAME:COUNT with COUNT at least 1")
+            if name in suite.datasets:
+                spec = find("dataset", name, registry.datasets)
+            elif "/" in name:
+                spec = _folder(suite, name)
+            else:
+                raise InvbenchError(f"suite {suite.id}: {unknown('dataset', name, [*suite.datasets, *suite.collections])}")
             limits = [n for n in (int(count) if colon else None, images) if n is not None]
-            chosen[name] = min(limits) if limits else None
-    return tuple(DatasetChoice(spec=find("dataset", name, registry.datasets), count=n) for name, n in chosen.items())
+            chosen[spec.id] = (spec, min(limits) if limits else None)
+    return tuple(DatasetChoice(spec=spec, count=n) for spec, n in chosen.values())
+
+
+def _folder(suite: Suite, name: str) -> DatasetSpec:
+    """A folder of pictures as a dataset; its id holds a hash of the path, so that two folders never share rows."""
+    root = Path(name).expanduser().resolve()
+    slug = re.sub(r"[^a-z0-9]+", "-", root.name.lower()).strip("-") or "pictures"
+    return DatasetSpec(
+        id=f"{slug[:40]}-{hashlib.sha256(str(root).encode()).hexdigest()[:6]}",
+        title=f"pictures in {root.name}",
+        entry="datasets.folder:Folder",
+        domain=suite.id,
+        size=None,
+        options={"root": str(root), "resolution": suite.resolution},
+    )
 
 
 def _metrics(names: Iterable[str], known: Mapping[str, MetricSpec]) -> tuple[MetricSpec, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 from pathlib import Path
 
@@ -23,37 +24,59 @@ def decode(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     what is transparent is laid over white. Raises InvbenchError naming the file when it is missing, corrupt, truncated, of
     another format or mode (32-bit integers, floats), or has more than ``max_pixels``.
     """
+    return decode_bytes(read_bytes(path), path, max_pixels=max_pixels)
+
+
+def read_bytes(path: Path) -> bytes:
+    """The bytes of an image file. Raises InvbenchError naming it when it is missing or cannot be read."""
+    try:
+        return path.read_bytes()
+    except FileNotFoundError:
+        raise InvbenchError(f"{path}: expected an image, found no file") from None
+    except OSError as error:
+        raise InvbenchError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def decode_bytes(data: bytes, where: object, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """As :func:`decode`, of bytes in memory; ``where`` stands in the errors."""
     try:
         with warnings.catch_warnings():
             # Pillow warns of giant files; the size check below decides instead.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            with Image.open(path, formats=FORMATS) as image:
-                _check_size(path, image, max_pixels)
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                _check_size(where, image, max_pixels)
                 image.load()
-                return np.ascontiguousarray(_to_rgb(path, ImageOps.exif_transpose(image)))
-    except FileNotFoundError:
-        raise InvbenchError(f"{path}: expected an image, found no file") from None
+                return np.ascontiguousarray(_to_rgb(where, ImageOps.exif_transpose(image)))
     except UnidentifiedImageError:
-        raise InvbenchError(f"{path}: expected an image ({', '.join(FORMATS)}), found something else") from None
+        raise InvbenchError(f"{where}: expected an image ({', '.join(FORMATS)}), found something else") from None
     except Image.DecompressionBombError as error:
-        raise InvbenchError(f"{path}: expected at most {max_pixels} pixels: {error}") from error
+        raise InvbenchError(f"{where}: expected at most {max_pixels} pixels: {error}") from error
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError) as error:
         # Pillow's decoders raise all of these for bytes that are not what their header says
-        raise InvbenchError(f"{path}: the image is corrupt or truncated: {error}") from error
+        raise InvbenchError(f"{where}: the image is corrupt or truncated: {error}") from error
 
 
-def _check_size(path: Path, image: Image.Image, max_pixels: int) -> None:
+def stored_size(data: bytes, where: object) -> tuple[int, int, str]:
+    """(height, width, format) as an image's header says, before any EXIF rotation; InvbenchError when there is none."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return image.height, image.width, image.format or ""
+    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, Image.DecompressionBombError) as error:
+        raise InvbenchError(f"{where}: expected an image ({', '.join(FORMATS)}): {error}") from error
+
+
+def _check_size(where: object, image: Image.Image, max_pixels: int) -> None:
     width, height = image.size
     if width * height > max_pixels:
-        raise InvbenchError(f"{path}: expected at most {max_pixels} pixels, found {width}x{height}")
+        raise InvbenchError(f"{where}: expected at most {max_pixels} pixels, found {width}x{height}")
 
 
-def _to_rgb(path: Path, image: Image.Image) -> np.ndarray:
+def _to_rgb(where: object, image: Image.Image) -> np.ndarray:
     if image.mode in SIXTEEN_BIT:
         grey = (np.asarray(image).astype(np.uint16) >> 8).astype(np.uint8)
         return np.repeat(grey[..., None], 3, axis=2)
     if image.mode in {"I", "F"}:
-        raise InvbenchError(f"{path}: expected 8 or 16 bits a channel, found mode {image.mode} (32 bits)")
+        raise InvbenchError(f"{where}: expected 8 or 16 bits a channel, found mode {image.mode} (32 bits)")
     if image.has_transparency_data:
         layer = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", layer.size, (255, 255, 255, 255)), layer)

@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from bench.api import InvbenchError
+from bench.cli.datasets import datasets
 from bench.cli.doctor import doctor
 from bench.cli.gate import baseline, gate
 from bench.cli.listing import list_
@@ -45,6 +46,7 @@ def main() -> None:
     invbench table paper:dhr-1              a published table, with a run beside it
     invbench gate runs/new --baseline old   fail where a run is worse than another
     invbench list methods --long            what there is
+    invbench datasets prepare NAME          check the files of a dataset
     invbench doctor                         what is installed and what is missing
     """
     # Idle threads must sleep: while they spin, a neighbour on one core costs more than half of the speed.
@@ -52,5 +54,5 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 
-for verb in (run, list_, show, report, table, gate, baseline, doctor):
+for verb in (run, list_, show, report, table, gate, baseline, datasets, doctor):
     main.add_command(verb)

@@ -14,7 +14,8 @@ import click
 
 from bench.api import InvbenchError, MetricSpec
 from bench.cli.common import config_option, find_suite, plugin_option, suite_option
-from bench.registry import discover, find, load, load_class
+from bench.data import open_dataset
+from bench.registry import discover, find, load_class
 
 if TYPE_CHECKING:
     from bench.assets import Networks
@@ -54,7 +55,7 @@ def doctor(suite: str, config: Path | None, plugins: tuple[Path, ...]) -> None:
     for name in chosen.datasets:
         try:
             spec = find("dataset", name, registry.datasets)
-            opened = load(spec)(**spec.options)
+            opened = open_dataset(spec)
             problems += _line(name, f"{len(opened.names)} images", None)
         except InvbenchError as error:
             problems += _line(name, "", str(error))

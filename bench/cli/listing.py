@@ -78,7 +78,8 @@ def _details(spec: Spec, registry: Registry) -> list[str]:
         lines += [f"networks: {_join(spec.roles)}"] if spec.roles else []
         return [*lines, f"metrics: {_join(measured) or 'none'}"]
     size = "counted when opened" if spec.size is None else f"{spec.size} images"
-    return [line for line in (spec.summary, f"domain {spec.domain}, {size}") if line]
+    source = f"files: {spec.page} (licence: {spec.licence})" if spec.page else ""
+    return [line for line in (spec.summary, f"domain {spec.domain}, {size}", source) if line]
 
 
 def _pairs(changes: Mapping[str, Any]) -> str:

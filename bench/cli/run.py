@@ -40,12 +40,13 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
 @click.command(epilog=EPILOG, short_help="Invert, edit and measure.")
 @suite_option
 @click.option("--methods", type=Names(), default=(), help="ID or ID:PRESET, by commas. [default: all of the suite]")
-@click.option("--datasets", type=Names(), default=(), help="ID, ID:COUNT or a collection. [default: of the suite]")
+@click.option("--datasets", type=Names(), default=(), help="ID, ID:COUNT, a collection, or ./FOLDER. [default: of the suite]")
 @click.option("--metrics", type=Names(), default=(), help="ID, or NAME@PROTOCOL, or 'none'. [default: of the suite]")
 @click.option("--edits", type=Names(), default=(), help="NAME, NAME:STRENGTH, or 'none'. [default: of the suite]")
 @click.option("--images", type=click.IntRange(min=1), help="At most this many images of each dataset.")
 @click.option("--batch", default="auto", show_default=True, callback=_batch, help="Images at a time: 'auto' or a number.")
 @click.option("--latency", type=click.IntRange(min=0), default=0, metavar="N", help="Then time N images, one at a time.")
+@click.option("--workers", type=click.IntRange(min=0), help="Processes that decode pictures ahead. [default: by the cores]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
 @click.option("--seed", type=int, default=0, show_default=True, help="For all that is drawn at random.")
 @click.option("--preset", help="For methods named without one. [default: the first that a method declares]")
@@ -67,6 +68,7 @@ def run(
     images: int | None,
     batch: int | None,
     latency: int,
+    workers: int | None,
     device: str,
     seed: int,
     preset: str | None,
@@ -97,6 +99,7 @@ def run(
         images=images,
         batch=batch,
         latency=latency,
+        workers=workers,
         device=device,
         seed=seed,
         out=out,

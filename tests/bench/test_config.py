@@ -65,6 +65,24 @@ def test_our_own_file_is_valid_and_its_names_exist() -> None:
     assert chosen.out == Path("runs/latest-procfaces")
 
 
+def test_a_subset_may_be_named_after_a_colon_and_a_folder_by_its_path(tmp_path: Path) -> None:
+    (tmp_path / "My Faces").mkdir()
+    asked = ["faces:best", "faces:3", f"{tmp_path}/My Faces", f"{tmp_path}/My Faces/../My Faces:2"]
+    registry = Registry(
+        methods=REGISTRY.methods,
+        metrics=REGISTRY.metrics,
+        datasets={**REGISTRY.datasets, "faces-best": DatasetSpec("faces-best", "f", "d:f", "faces", 5)},
+    )
+    chosen = settings(suite(datasets=["faces", "hats", "faces-best"]), registry, methods=["fit"], datasets=asked).datasets
+    assert [(one.id, one.count) for one in chosen[:2]] == [("faces-best", None), ("faces", 3)]
+    (folder,) = chosen[2:]  # both paths lead to the same folder
+    assert folder.id.startswith("my-faces-") and folder.count == 2
+    assert folder.spec.entry == "datasets.folder:Folder"
+    assert folder.spec.options == {"root": str(tmp_path / "My Faces"), "resolution": 64}
+    with pytest.raises(InvbenchError, match="dataset 'faces:worst': expected NAME or NAME:COUNT"):
+        settings(suite(), REGISTRY, methods=["fit"], datasets=["faces:worst"])
+
+
 def test_losses_and_metrics_look_with_different_networks() -> None:
     networks = load()["procfaces"].networks
     metric = {networks[role].weights for role in ("perceptual_metric", "identity_metric")}

@@ -1,0 +1,156 @@
+"""``invbench datasets``: files of datasets: prepare them once, verify them, align photographs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.api import DatasetSpec, InvbenchError
+from bench.cli.common import plugin_option
+from bench.registry import discover, find
+
+if TYPE_CHECKING:
+    from bench.prepare import Report
+
+SHOWN = 10  # problems of a kind that are printed; all are in a file
+FINE, WRONG = 0, 1
+
+workers_option = click.option(
+    "--workers", type=click.IntRange(min=1), help="Processes that read. [default: one less than the cores, at most 8]"
+)
+quiet_option = click.option("--quiet", is_flag=True, help="No progress.")
+
+PREPARE_EPILOG = """\b
+Examples
+  invbench datasets prepare celebahq-test --root /data/CelebAMask-HQ
+  invbench datasets prepare afhq-cat-test afhq-wild-test --root /data/afhq
+  invbench datasets prepare lsun-church-val                 files in INVBENCH_HOME/datasets/lsun-church-val
+
+\b
+Interrupted, the same command continues. Exit code: 0 ready; 1 something is missing or wrong; 2 nothing was recognised.
+"""
+ALIGN_EPILOG = """\b
+Examples
+  invbench datasets align photos/ aligned/
+  invbench datasets align photos/ aligned/ --size 256
+
+\b
+Exit code: 0 a face was found in every picture; 1 not in all (they are listed in no_face.txt).
+"""
+
+
+@click.group("datasets", short_help="Prepare and verify the files of datasets; align photographs.")
+def datasets() -> None:
+    """The files of datasets. What each needs, and in which layout, is in docs/datasets.md."""
+
+
+@datasets.command("list", short_help="Which datasets are ready.")
+@plugin_option
+def list_(plugins: tuple[Path, ...]) -> None:
+    """Every dataset, and whether its files are prepared on this machine. `invbench list datasets --long` tells more."""
+    known = discover(plugins).datasets
+    width = max((len(name) for name in known), default=0)
+    for name, spec in known.items():
+        click.echo(f"{name:<{width}}  {_state(spec)}")
+
+
+@datasets.command(epilog=PREPARE_EPILOG, short_help="Check the files of a dataset and record their hashes.")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@click.option("--root", type=click.Path(file_okay=False, path_type=Path), help="[default: INVBENCH_HOME/datasets/NAME]")
+@click.option("--partial", is_flag=True, help="Take what is there; runs say that the dataset is not whole.")
+@workers_option
+@quiet_option
+@plugin_option
+@click.pass_context
+def prepare(
+    ctx: click.Context,
+    names: tuple[str, ...],
+    root: Path | None,
+    partial: bool,
+    workers: int | None,
+    quiet: bool,
+    plugins: tuple[Path, ...],
+) -> None:
+    """Read every picture of a dataset once: count, size, published hashes; write a manifest with the sha256 of each."""
+    from bench import prepare as work
+    from bench.workers import default_workers
+
+    specs = _homes(names, plugins)
+    worst = FINE
+    for spec in specs:
+        try:
+            report = work.prepare(spec, root, workers=workers or default_workers(), partial=partial, progress=not quiet)
+        except InvbenchError as error:
+            raise InvbenchError(f"{spec.id}: {error}\nits official page: {spec.page} (licence: {spec.licence})") from error
+        worst = max(worst, _tell(report, spec, ready="ready", listed=work.problem_file(spec.id)))
+    ctx.exit(worst)
+
+
+@datasets.command(short_help="Compare the files of a dataset with what was prepared.")
+@click.argument("names", nargs=-1, required=True, metavar="NAME...")
+@workers_option
+@quiet_option
+@plugin_option
+@click.pass_context
+def verify(ctx: click.Context, names: tuple[str, ...], workers: int | None, quiet: bool, plugins: tuple[Path, ...]) -> None:
+    """Read every prepared file again and compare its sha256. Exit code: 0 all as prepared; 1 not."""
+    from bench import prepare as work
+    from bench.workers import default_workers
+
+    worst = FINE
+    for spec in _homes(names, plugins):
+        report = work.verify(spec, workers=workers or default_workers(), progress=not quiet)
+        worst = max(worst, _tell(report, spec, ready="as prepared", listed=None))
+    ctx.exit(worst)
+
+
+def _homes(names: tuple[str, ...], plugins: tuple[Path, ...]) -> list[DatasetSpec]:
+    """The datasets under which the named ones are prepared: a subset lies with its whole."""
+    known = discover(plugins).datasets
+    homes = {}
+    for name in names:
+        spec = find("dataset", name, known)
+        if not spec.home:
+            raise InvbenchError(f"dataset {name} needs no files")
+        homes[spec.home] = find("dataset", spec.home, known)
+    return list(homes.values())
+
+
+def _state(spec: DatasetSpec) -> str:
+    from bench.data import find_prepared
+
+    if not spec.home:
+        return "ready: made from what is here"
+    try:
+        found = find_prepared(spec.home)
+    except InvbenchError as error:
+        return f"broken: {error}"
+    if found is None:
+        return f"not prepared: invbench datasets prepare {spec.home} --root FOLDER"
+    if not found.root.is_dir():
+        return f"gone: {found.root} is no folder now"
+    return f"ready: {found.root}{f' (partial: {found.partial})' if found.partial else ''}"
+
+
+def _tell(report: Report, spec: DatasetSpec, *, ready: str, listed: Path | None) -> int:
+    click.echo(f"{report.id}: {report.root}: {report.layout}")
+    for note in report.notes:
+        click.echo(f"  note: {note}")
+    if not report.problems:
+        formats = f", {', '.join(f'{count} {form}' for form, count in report.formats.items())}" if report.formats else ""
+        md5s = f", published md5 of {report.compared} agree" if report.compared else ""
+        whole = f" of {report.expected} (partial)" if report.partial else ""
+        click.echo(f"  {ready}: {report.count}{whole} pictures, {report.bytes / 1e6:.1f} MB{formats}{md5s}")
+        return FINE
+    for kind, lines in report.problems.items():
+        click.echo(f"  {kind}: {len(lines)}")
+        for line in lines[:SHOWN]:
+            click.echo(f"    {line}")
+        if len(lines) > SHOWN:
+            click.echo(f"    and {len(lines) - SHOWN} more")
+    if listed is not None:
+        click.echo(f"  not ready; all of this is in {listed}")
+    click.echo(f"  official page: {spec.page} (licence: {spec.licence})")
+    return WRONG

@@ -1,0 +1,189 @@
+"""What the datasets of stored pictures share: members of a root, verified bytes, a geometry, named subsets."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from bench.api import Edit, Inspection, InvbenchError, Member, Sample
+from datasets.decode import decode_bytes, read_bytes, stored_size
+from datasets.geometry import Geometry
+
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm")
+LOSSLESS = ("PNG", "BMP", "TIFF", "PPM")
+SUBSETS = Path(__file__).parent / "lists" / "subsets.json"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a search of a root found: members in their order, and what is told of it (see ``bench.api.StoredDataset``)."""
+
+    members: Sequence[Member]
+    layout: str = ""
+    missing: Sequence[str] = ()
+    notes: Sequence[str] = field(default_factory=tuple)
+
+
+class Pictures:
+    """Stored pictures with names. Subclasses search the root; this class reads.
+
+    root      the folder that holds the files
+    found     the pictures, in the order of the dataset
+    geometry  what every picture is brought to
+    subset    a list of ``datasets/lists/subsets.json``: its pictures only, in its order; "" = all
+
+    Raises InvbenchError when a picture of the subset is not among those found.
+    """
+
+    def __init__(self, root: str | Path, found: Found, *, geometry: Geometry, subset: str = "") -> None:
+        self.root = Path(root)
+        self.geometry = geometry
+        self.layout, self.missing, self.notes = found.layout, found.missing, found.notes
+        self.members = _choose(found.members, subset) if subset else list(found.members)
+        self.names = [member.name for member in self.members]
+
+    def read(self, index: int) -> Sample:
+        """Decode one picture. Raises InvbenchError when it is missing, corrupt, not as prepared, or of a wrong size."""
+        member = self.members[index]
+        picture = self._picture(member, self._bytes(member))
+        return Sample(picture, member.name, hashlib.sha256(picture.tobytes()).hexdigest())
+
+    def truth(self, index: int, edit: Edit) -> np.ndarray | None:
+        """None: nobody knows the true edited picture of a photograph."""
+        return None
+
+    def inspect(self, index: int) -> Inspection:
+        """See :class:`bench.api.StoredDataset`. A published md5 of pixels is compared for lossless files only."""
+        member = self.members[index]
+        data = self._bytes(member)
+        height, width, form = stored_size(data, self.where(member))
+        self._picture(member, data)
+        checked = self._check_md5(member, data, form)
+        return Inspection(len(data), hashlib.sha256(data).hexdigest(), height, width, form, checked)
+
+    def check(self, index: int) -> int:
+        """See :class:`bench.api.StoredDataset`."""
+        return len(self._bytes(self.members[index]))
+
+    def stamp(self, index: int) -> str:
+        """See :class:`bench.api.StoredDataset`: size and time of the file."""
+        return file_stamp(self.root / self.members[index].file)
+
+    def stored(self, member: Member) -> bytes:
+        """The stored bytes of a picture; a subclass whose pictures are not files says where else they are."""
+        return read_bytes(self.root / member.file)
+
+    def cut(self, picture: np.ndarray, member: Member) -> np.ndarray:
+        """The part of a decoded picture, uint8 [H, W, 3], that the geometry is applied to: all of it."""
+        return picture
+
+    def where(self, member: Member) -> str:
+        """How errors name a picture."""
+        return str(self.root / member.file)
+
+    def _bytes(self, member: Member) -> bytes:
+        data = self.stored(member)
+        if member.sha256:
+            found = hashlib.sha256(data).hexdigest()
+            if found != member.sha256:
+                raise InvbenchError(
+                    f"{self.where(member)}: changed since it was prepared: expected sha256 {member.sha256}, found {found}"
+                )
+        return data
+
+    def _picture(self, member: Member, data: bytes) -> np.ndarray:
+        where = self.where(member)
+        return self.geometry.apply(self.cut(decode_bytes(data, where), member), where)
+
+    def _check_md5(self, member: Member, data: bytes, form: str) -> bool:
+        kind, _, expected = member.md5.partition(":")
+        if not expected or (kind == "chw" and form not in LOSSLESS):
+            return False
+        if kind == "chw":
+            data = np.ascontiguousarray(decode_bytes(data, self.where(member)).transpose(2, 0, 1)).tobytes()
+        found = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        if found != expected.lower():
+            what = "pixels" if kind == "chw" else "file"
+            raise InvbenchError(f"{self.where(member)}: expected the published md5 {expected} of the {what}, found {found}")
+        return True
+
+
+def pictures_in(folder: Path, *, deep: bool = False) -> list[Path]:
+    """The image files of a folder (``deep``: and of its subfolders), by suffix, sorted by path; hidden ones are left out."""
+    found = folder.rglob("*") if deep else folder.glob("*")
+    return sorted(path for path in found if path.suffix.lower() in SUFFIXES and path.name[0] != "." and path.is_file())
+
+
+def first_folder(root: Path, names: Sequence[str]) -> Path | None:
+    """The first of the folders ``root/name`` that holds pictures (not in subfolders); None when none does."""
+    return next((root / name for name in names if (root / name).is_dir() and has_pictures(root / name)), None)
+
+
+def has_pictures(folder: Path) -> bool:
+    """Whether a folder holds an image file, told by suffix."""
+    return any(path.suffix.lower() in SUFFIXES for path in folder.iterdir())
+
+
+def folder(root: str | Path) -> Path:
+    """The root of a dataset; raises InvbenchError when it is no folder."""
+    path = Path(root)
+    if not path.is_dir():
+        raise InvbenchError(f"{path}: expected a folder of pictures, found {'a file' if path.exists() else 'nothing'}")
+    return path
+
+
+def nothing_found(root: Path, layouts: Sequence[str]) -> InvbenchError:
+    """The error for a root in which no known layout was recognised."""
+    listed = "".join(f"\n  {layout}" for layout in layouts)
+    return InvbenchError(f"{root}: expected one of these layouts, found none of them:{listed}")
+
+
+def by_number(paths: Sequence[Path]) -> dict[int, Path]:
+    """Pictures by the number that their name ends in (``7.jpg``, ``00007.png``, ``imgHQ00007.png`` are 7).
+
+    Raises InvbenchError for a name without a number, and for two with the same.
+    """
+    found: dict[int, Path] = {}
+    for path in paths:
+        digits = path.stem[len(path.stem.rstrip("0123456789")) :]
+        if not digits:
+            raise InvbenchError(f"{path}: expected a name that ends in a number, like 00007.png")
+        if int(digits) in found:
+            raise InvbenchError(f"{path}: expected every number once, found {int(digits)} in {found[int(digits)].name} too")
+        found[int(digits)] = path
+    return found
+
+
+def file_stamp(path: Path) -> str:
+    """Size and time of a file in nanoseconds; "" when it is not there."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ""
+    return f"{status.st_size}:{status.st_mtime_ns}"
+
+
+@cache
+def subsets() -> dict[str, list[str]]:
+    """Names of pictures by subset, as stored in this package."""
+    return json.loads(SUBSETS.read_text(encoding="utf-8"))
+
+
+def _choose(members: Sequence[Member], subset: str) -> list[Member]:
+    if subset not in subsets():
+        raise InvbenchError(f"{SUBSETS}: no subset {subset!r} (known: {', '.join(sorted(subsets()))})")
+    known = {member.name: member for member in members}
+    wanted = subsets()[subset]
+    lacking = [name for name in wanted if name not in known]
+    if lacking:
+        raise InvbenchError(
+            f"{subset}: {len(lacking)} of its {len(wanted)} pictures are not among the {len(members)} prepared ones: "
+            f"{', '.join(lacking[:5])}{', ...' if len(lacking) > 5 else ''}"
+        )
+    return [known[name] for name in wanted]
