@@ -314,7 +314,11 @@ class Scored:
 
 
 class Metric(Protocol):
-    """A per-image metric, built as ``Class(networks)`` with its roles: one float64 value an image."""
+    """A per-image metric, built as ``Class(networks)`` with its roles: one float64 value an image.
+
+    Images that its protocol does not cover come as NaN, and its values for them are not kept, unless the class says
+    ``sees_uncovered = True``, as a metric does that counts them.
+    """
 
     def __call__(self, scored: Scored) -> np.ndarray:
         """float64 [N]; NaN where the metric does not cover an image (no face found, say)."""

@@ -50,8 +50,7 @@ class Judge:
             except Exception as error:
                 values |= self._failed(ids, error)
                 continue
-            uncovered = _uncovered(target) | _uncovered(output)
-            values |= {id: np.where(uncovered, np.nan, self._scorer.evaluate(id, scored)) for id in ids}
+            values |= self._evaluated(ids, scored, uncovered=_uncovered(target) | _uncovered(output))
         return values
 
     def edit(
@@ -78,8 +77,7 @@ class Judge:
             except Exception as error:
                 values |= self._failed(ids, error)
                 continue
-            uncovered = _uncovered(scored.output)
-            values |= {id: np.where(uncovered, np.nan, self._scorer.evaluate(id, scored)) for id in ids}
+            values |= self._evaluated(ids, scored, uncovered=_uncovered(scored.output))
         self._memo.keep(self._kept.values())
         return values
 
@@ -109,6 +107,10 @@ class Judge:
         if key not in known:
             known[key] = self._scorer.prepare(protocol, pictures, original=which in ("target", "truth"))
         return known[key]
+
+    def _evaluated(self, ids: Sequence[str], scored: Scored, *, uncovered: np.ndarray) -> dict[str, np.ndarray]:
+        values = {id: self._scorer.evaluate(id, scored) for id in ids}
+        return {id: np.where(uncovered & (not self._scorer.sees_uncovered(id)), np.nan, found) for id, found in values.items()}
 
     def _failed(self, ids: Sequence[str], error: Exception) -> dict[str, np.ndarray]:
         for id in ids:

@@ -112,6 +112,10 @@ class Scorer:
             self.note(id, len(covered), error)
         return values
 
+    def sees_uncovered(self, id: str) -> bool:
+        """Whether a metric's values count for images that its protocol does not cover (:class:`bench.api.Metric`)."""
+        return bool(getattr(self._metrics[id], "sees_uncovered", False))
+
     def feature(self, id: str) -> str:
         """The name under which the features of a set metric are stored: two protocols never share features."""
         return f"{self.sets[id].feature}@{self.specs[id].protocol}"

@@ -51,6 +51,19 @@ SPECS = [
         "summary": "The lpips package with its official weights; sum over layers of spatial means.",
         "reference": "lpips.LPIPS(net='vgg', version='0.1') of richzhang/PerceptualSimilarity",
     },
+    {
+        "id": "lpips_squeeze",
+        "class": "LpipsSqueeze",
+        "title": "LPIPS (SqueezeNet 1.1, v0.1)",
+        "kind": "inversion",
+        "better": "lower",
+        "unit": "",
+        "range": "[0, inf)",
+        "roles": ["lpips_squeeze"],
+        "protocols": ["native", "psp256", "e4e_cars"],
+        "summary": "The lpips package with its official weights; sum over layers of spatial means.",
+        "reference": "lpips.LPIPS(net='squeeze', version='0.1') of richzhang/PerceptualSimilarity",
+    },
 ]
 
 
@@ -89,3 +102,9 @@ class LpipsVgg(LpipsProc):
     """As :class:`LpipsProc`, by the network of the lpips package on VGG-16."""
 
     metric = role = "lpips_vgg"
+
+
+class LpipsSqueeze(LpipsProc):
+    """As :class:`LpipsProc`, by the network of the lpips package on SqueezeNet 1.1."""
+
+    metric = role = "lpips_squeeze"

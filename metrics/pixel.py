@@ -1,4 +1,4 @@
-"""Pixel metrics between a picture and its original: MSE, PSNR and MS-SSIM, in float64."""
+"""Pixel metrics between a picture and its original: MSE, PSNR, SSIM and MS-SSIM, in float64."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from piq import multi_scale_ssim
+from piq import multi_scale_ssim, ssim
 from torch import Tensor
 
 from bench.api import InvbenchError, Scored
@@ -37,6 +37,19 @@ SPECS = [
         "protocols": ["native", "psp256", "hyperinverter1024", "hyperinverter256"],
         "summary": "10 log10(4 / MSE) for each image, MSE on [-1, 1]; inf where the pictures are identical.",
         "reference": "skimage.metrics.peak_signal_noise_ratio(data_range=255)",
+    },
+    {
+        "id": "ssim",
+        "class": "SSIM",
+        "title": "SSIM (Gaussian window of 11 pixels)",
+        "kind": "inversion",
+        "better": "higher",
+        "unit": "",
+        "range": "[-1, 1]",
+        "protocols": ["native", "psp256"],
+        "summary": "piq on [0, 1], mean over channels and pixels with a whole window; not reduced in size first, as piq would.",
+        "reference": "piq.ssim(downsample=False); skimage.metrics.structural_similarity(gaussian_weights=True, sigma=1.5,"
+        " use_sample_covariance=False)",
     },
     {
         "id": "ms_ssim",
@@ -94,6 +107,21 @@ class PSNR:
         return float64(peak_signal_to_noise(scored.output, scored.target))
 
 
+class SSIM:
+    """Structural similarity (Wang et al., 2004) by piq, on [0, 1] in float64. [N, 3, H, W] -> float64 [N] in [-1, 1].
+
+    Gaussian kernel of 11 pixels and sigma 1.5, k1 0.01, k2 0.03, for each channel alone. InvbenchError below 11 pixels.
+    """
+
+    def __init__(self, networks: Mapping[str, Any]) -> None:
+        pass
+
+    def __call__(self, scored: Scored) -> np.ndarray:
+        _check_side("ssim", min(scored.output.shape[-2:]))
+        a, b = levels(scored.output) / 255, levels(scored.target) / 255
+        return float64(ssim(a, b, kernel_size=KERNEL, data_range=1.0, reduction="none", downsample=False))
+
+
 class MSSSIM:
     """Multi-scale structural similarity by piq, on [0, 1] in float64. [N, 3, H, W] -> float64 [N] in [0, 1].
 
@@ -123,7 +151,10 @@ class MSSSIM:
 
 def scale_weights(side: int) -> tuple[float, ...]:
     """Weights of the scales that fit into a shorter side of ``side`` pixels; piq makes fewer than five sum to 1."""
-    fits = tuple(w for s, w in enumerate(SCALE_WEIGHTS) if side >= (KERNEL - 1) * 2**s + 1)
-    if not fits:
-        raise InvbenchError(f"metric 'ms_ssim': expected pictures of at least {KERNEL} pixels a side, found {side}")
-    return fits
+    _check_side("ms_ssim", side)
+    return tuple(w for s, w in enumerate(SCALE_WEIGHTS) if side >= (KERNEL - 1) * 2**s + 1)
+
+
+def _check_side(metric: str, side: int) -> None:
+    if side < KERNEL:
+        raise InvbenchError(f"metric {metric!r}: expected pictures of at least {KERNEL} pixels a side, found {side}")

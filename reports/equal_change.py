@@ -35,7 +35,7 @@ from bench.store import Store
 from reports.query import KEYS, Run
 
 STEPS = (-2.0, -1.0, 1.0, 2.0)  # changes to compare at, in the edit's ``per_strength``: -10, -5, +5 and +10 years
-AT_REST = {"id_kept": 1.0, "leakage": 0.0}  # metric name -> its value for a picture compared with itself
+AT_REST = {"id_kept": 1.0, "id_kept_curricular": 1.0, "leakage": 0.0}  # metric name -> its value for a picture compared with itself
 GROUP = [*KEYS, "edit", "change"]
 SEED = 0
 

@@ -37,6 +37,10 @@ SPECS = [
      "protocols": ["half"]},
     {"id": "two", "class": "Size", "title": "Two", "kind": "inversion", "better": "none", "unit": "", "range": "",
      "protocols": ["half", "bright"]},
+    {"id": "counts", "class": "Counts", "title": "Counts", "kind": "inversion", "better": "none", "unit": "", "range": "",
+     "protocols": ["bright"]},
+    {"id": "counts_edit", "class": "Counts", "title": "Counts", "kind": "edit", "better": "none", "unit": "", "range": "",
+     "protocols": ["bright"]},
     {"id": "means", "class": "Means", "title": "Set", "kind": "set", "better": "none", "unit": "", "range": "",
      "protocols": ["half", "bright"]},
 ]
@@ -85,6 +89,13 @@ class Left(Size):
     def __call__(self, scored):
         parts = [scored.once("embed", which, embed) for which in ("output", "inverted", "target")]
         return sum(part.double().numpy() * factor for part, factor in zip(parts, (100, 10, 1)))
+
+
+class Counts(Size):
+    sees_uncovered = True
+
+    def __call__(self, scored):
+        return scored.output.isfinite().flatten(1).all(1).double().numpy()
 
 
 class First(Size):
@@ -199,6 +210,14 @@ def test_images_that_a_protocol_does_not_cover_have_no_value(make):
     values = Judge(make("size@bright", "size@native"), samples(), dark).inversion()
     assert np.isnan(values["size@bright"]).tolist() == [False, True, False]
     assert not np.isnan(values["size@native"]).any()
+
+
+def test_a_metric_may_count_what_a_protocol_does_not_cover(make):
+    dark = pictures(1)
+    dark[1] = 0
+    judge = Judge(make("counts", "counts_edit", "size@bright"), samples(), dark)
+    assert list(judge.inversion()["counts@bright"]) == [1, 0, 1]
+    assert list(judge.edit(Edit("a", 1.0), dark)["counts_edit@bright"]) == [1, 0, 1]
 
 
 def test_a_protocol_that_raises_costs_its_metrics_only(make):

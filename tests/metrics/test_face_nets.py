@@ -12,6 +12,7 @@ from torchvision.transforms import functional as transforms
 
 from bench.api import InvbenchError
 from metrics.nets import facenet, hopenet, moco
+from tests.agreement import agree
 
 COUNTER = "num_batches_tracked"
 
@@ -49,7 +50,6 @@ def facenet_file() -> dict[str, Tensor]:
 
 
 def test_facenet_is_facenet_pytorchs(facenet_file):
-    """Agreement in float64: docs/agreement.md."""
     network = facenet.from_checkpoint(facenet_file, source="vggface2.pt").double()
     assert network.dropped == ("logits.bias", "logits.weight") and not network.training
     theirs = InceptionResnetV1(pretrained=None, classify=True, num_classes=8631)
@@ -59,7 +59,7 @@ def test_facenet_is_facenet_pytorchs(facenet_file):
     faces = images(1, 3, 160, 160)
     with torch.no_grad():
         expected = theirs(fixed_image_standardization((faces + 1) * 127.5))
-        torch.testing.assert_close(network(faces), expected, rtol=1e-6, atol=1e-12)
+        agree(network(faces), expected, relative=1e-6)
         assert network(faces * torch.nan).isnan().all()
     torch.testing.assert_close(network(faces).norm(dim=1), torch.ones(1, dtype=torch.float64))
     with pytest.raises(ValueError, match=r"^faces: expected shape \[N, 3, 160, 160\], found"):
@@ -95,7 +95,6 @@ def moco_file(resnet_state) -> dict[str, object]:
 
 
 def test_moco_is_torchvisions_resnet_without_its_last_layer(moco_file, resnet_state):
-    """Agreement in float64: docs/agreement.md."""
     network = moco.from_checkpoint(moco_file, source="moco.pth.tar").double()
     assert network.dropped == tuple(f"module.encoder_q.fc.{part}" for part in ("0.bias", "0.weight", "2.bias", "2.weight"))
     theirs = resnet50(weights=None)
@@ -106,7 +105,7 @@ def test_moco_is_torchvisions_resnet_without_its_last_layer(moco_file, resnet_st
     with torch.no_grad():
         expected = trunk(pictures[:, :, rows][..., columns]).flatten(1)
         expected /= (expected**2).sum(1, keepdim=True).sqrt()
-        torch.testing.assert_close(network(pictures), expected, rtol=1e-6, atol=1e-12)
+        agree(network(pictures)[expected > 1e-9], expected[expected > 1e-9], relative=1e-6)  # ReLU leaves zeros
     with pytest.raises(ValueError, match=r"^images: expected shape \[N, 3, H, W\]"):
         network(images(1, 224, 224, 3))
 
@@ -145,7 +144,6 @@ def hopenet_file(resnet_state) -> dict[str, Tensor]:
 
 
 def test_hopenet_is_a_resnet_with_three_classifiers(hopenet_file, resnet_state):
-    """Agreement in float64: docs/agreement.md."""
     network = hopenet.from_checkpoint(hopenet_file, source="hopenet.pkl").double()
     theirs = resnet50(weights=None)
     theirs.fc = nn.Linear(2048, 198)
@@ -158,7 +156,7 @@ def test_hopenet_is_a_resnet_with_three_classifiers(hopenet_file, resnet_state):
         scores = theirs.double().eval()(normal).numpy().reshape(3, 66)
         found = network.angles(pictures)
         share = np.exp(scores) / np.exp(scores).sum(1, keepdims=True)
-        np.testing.assert_allclose(found[0].numpy(), (share * np.arange(66)).sum(1) * 3 - 99, rtol=1e-6)
+        agree(found[0], (share * np.arange(66)).sum(1) * 3 - 99, relative=1e-6)
         assert found[0].std() > 1
         torch.testing.assert_close(network.yaw(pictures), found[:, 0])
         torch.testing.assert_close(network(pictures) * 198 - 99, found)

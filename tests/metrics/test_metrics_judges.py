@@ -8,7 +8,8 @@ import torch
 from bench.api import MissingWeights
 from metrics.identity import IdCurricular, IdProc
 from metrics.nets.lpips_package import LpipsPackage
-from metrics.perceptual import LpipsAlex, LpipsProc, LpipsVgg
+from metrics.perceptual import LpipsAlex, LpipsProc, LpipsSqueeze, LpipsVgg
+from tests.agreement import agree
 
 
 def test_lpips_proc_is_the_networks_distance(scored, networks):
@@ -19,15 +20,18 @@ def test_lpips_proc_is_the_networks_distance(scored, networks):
     assert LpipsProc(networks)(replace(scored, output=scored.target)).tolist() == [0.0] * 4
 
 
-def test_lpips_alex_is_the_lpips_packages(scored):
-    wrapped = LpipsPackage(net="alex").eval()
-    reference = lpips.LPIPS(net="alex", pretrained=False, pnet_rand=True, verbose=False)
+@pytest.mark.parametrize(("net", "metric"), [("alex", LpipsAlex), ("vgg", LpipsVgg), ("squeeze", LpipsSqueeze)])
+@pytest.mark.parametrize(("dtype", "relative"), [(torch.float32, 1e-5), (torch.float64, 1e-6)])
+def test_lpips_is_the_lpips_packages(net, metric, dtype, relative, scored):
+    wrapped = LpipsPackage(net=net).eval().to(dtype)
+    reference = lpips.LPIPS(net=net, pretrained=False, pnet_rand=True, verbose=False).to(dtype)
     reference.load_state_dict({key.removeprefix("model."): value for key, value in wrapped.state_dict().items()})
+    scored = replace(scored, output=scored.output.to(dtype), target=scored.target.to(dtype))
     with torch.no_grad():
         expected = reference(scored.output, scored.target).flatten().double().numpy()
-    values = LpipsAlex({"lpips_alex": wrapped})(scored)
-    assert values.shape == (4,) and values.dtype == np.float64 and (values != 0).all()
-    np.testing.assert_allclose(values, expected, rtol=1e-6)
+    values = metric({f"lpips_{net}": wrapped})(scored)
+    assert values.shape == (4,) and values.dtype == np.float64
+    agree(values, expected, relative=relative)
 
 
 def test_id_proc_is_the_cosine(scored, networks):
@@ -46,7 +50,8 @@ def test_a_picture_without_a_face_is_not_covered(scored, networks):
 
 @pytest.mark.parametrize(
     ("metric", "role"),
-    [(LpipsProc, "perceptual_metric"), (LpipsAlex, "lpips_alex"), (LpipsVgg, "lpips_vgg"), (IdProc, "identity_metric"),
+    [(LpipsProc, "perceptual_metric"), (LpipsAlex, "lpips_alex"), (LpipsVgg, "lpips_vgg"),
+     (LpipsSqueeze, "lpips_squeeze"), (IdProc, "identity_metric"),
      (IdCurricular, "identity_curricular")],
 )  # fmt: skip
 def test_missing_weights_name_the_role(metric, role):

@@ -5,15 +5,16 @@ import piq
 import pytest
 import torch
 from scipy.signal import convolve2d
-from skimage.metrics import peak_signal_noise_ratio
+from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from bench.api import InvbenchError
-from metrics.pixel import MSE, MSSSIM, PSNR, scale_weights
+from metrics.pixel import MSE, MSSSIM, PSNR, SSIM, scale_weights
+from tests.agreement import agree
 
 
 def test_mse_is_the_one_of_the_files(scored, pictures):
     a, b = (p.astype(np.float64) / 127.5 - 1 for p in pictures)
-    np.testing.assert_allclose(MSE({})(scored), ((a - b) ** 2).mean((1, 2, 3)), rtol=1e-12)
+    agree(MSE({})(scored), ((a - b) ** 2).mean((1, 2, 3)), relative=1e-12)
 
 
 def test_mse_of_black_and_white_is_four(scored):
@@ -24,7 +25,26 @@ def test_mse_of_black_and_white_is_four(scored):
 
 def test_psnr_agrees_with_scikit_image(scored, pictures):
     expected = [peak_signal_noise_ratio(a, b, data_range=255) for a, b in zip(*pictures, strict=True)]
-    np.testing.assert_allclose(PSNR({})(scored), expected, rtol=1e-12)
+    agree(PSNR({})(scored), expected, relative=1e-12)
+
+
+@pytest.mark.parametrize("rows", [64, 11])
+def test_ssim_agrees_with_scikit_image(rows, scored, pictures):
+    options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255, "channel_axis": 2}
+    pairs = [[one[:rows].astype(np.float64) for one in pair] for pair in zip(*pictures, strict=True)]
+    cut = replace(scored, target=scored.target[..., :rows, :], output=scored.output[..., :rows, :])
+    agree(SSIM({})(cut), [structural_similarity(*pair, **options) for pair in pairs], relative=1e-9)
+
+
+def test_ssim_is_not_reduced_in_size_first(scored):
+    def enlarged(images: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.interpolate(images[3:], size=384)  # from here on piq halves
+
+    large = replace(scored, target=enlarged(scored.target), output=enlarged(scored.output))
+    a, b = ((x.double() + 1) / 2 for x in (large.output, large.target))
+    values = SSIM({})(large)
+    agree(values, piq.ssim(a, b, reduction="none", downsample=False).numpy(), relative=1e-6)
+    assert np.abs(values - piq.ssim(a, b, reduction="none").numpy()).max() > 0.01
 
 
 def test_identical_pictures(scored):
@@ -32,6 +52,7 @@ def test_identical_pictures(scored):
     assert MSE({})(same).tolist() == [0.0] * 4
     assert np.isposinf(PSNR({})(same)).all()
     np.testing.assert_allclose(MSSSIM({})(same), 1.0, rtol=1e-12)
+    np.testing.assert_allclose(SSIM({})(same), 1.0, rtol=1e-12)
 
 
 def test_ms_ssim_of_a_large_picture_is_piqs_standard_form(scored):
@@ -42,7 +63,7 @@ def test_ms_ssim_of_a_large_picture_is_piqs_standard_form(scored):
     )
     a, b = ((x.double() + 1) / 2 for x in (large.output, large.target))
     expected = piq.multi_scale_ssim(a, b, reduction="none").numpy()
-    np.testing.assert_allclose(MSSSIM({})(large), expected, rtol=1e-6)
+    agree(MSSSIM({})(large), expected, relative=1e-6)
 
 
 def test_ms_ssim_of_one_scale_is_ssim(scored):
@@ -67,6 +88,8 @@ def test_scales_that_fit(side, scales):
 def test_bad_input_is_refused(scored):
     with pytest.raises(InvbenchError, match="at least 11 pixels a side, found 10"):
         scale_weights(10)
+    with pytest.raises(InvbenchError, match="metric 'ssim': expected pictures of at least 11 pixels a side, found 10"):
+        SSIM({})(replace(scored, output=scored.output[..., :10], target=scored.target[..., :10]))
     with pytest.raises(ValueError, match="equal shapes"):
         MSE({})(replace(scored, output=scored.output[..., :32]))
 
@@ -93,4 +116,4 @@ def test_ms_ssim_of_64_pixels_uses_the_three_finest_scales(scored, pictures):
     weights = np.array([0.0448, 0.2856, 0.3001])
     weights /= weights.sum()
     expected = [written_out_ms_ssim(a / 255, b / 255, weights) for a, b in zip(*pictures, strict=True)]
-    np.testing.assert_allclose(MSSSIM({})(scored), expected, rtol=1e-6)
+    agree(MSSSIM({})(scored), expected, relative=1e-6)

@@ -1,0 +1,43 @@
+"""Changes of age and yaw: edited less inverted, each picture read once."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from torch import Tensor, nn
+
+from bench.api import Edit, MissingWeights
+from metrics.age_pose import AgeChangeDex, YawChangePose
+
+
+class Reader(nn.Module):
+    """Age and yaw are 50 times the mean of green and of red."""
+
+    calls = 0
+
+    def age(self, images: Tensor) -> Tensor:
+        self.calls += 1
+        return 50 * images[:, 1].mean((1, 2))
+
+    def yaw(self, images: Tensor) -> Tensor:
+        self.calls += 1
+        return 50 * images[:, 0].mean((1, 2))
+
+
+@pytest.mark.parametrize(("metric", "role", "channel"), [(AgeChangeDex, "age_dex", 1), (YawChangePose, "pose", 0)])
+def test_the_change_is_edited_less_inverted(metric, role, channel, scored):
+    network = Reader()
+    change = metric({role: network})
+    edited = replace(scored, edit=Edit("age", 1.0), inverted=scored.target)
+    expected = 50 * (scored.output - scored.target)[:, channel].double().mean((1, 2)).numpy()
+    np.testing.assert_allclose(change(edited), expected, rtol=1e-4, atol=1e-5)
+    assert change(edited).dtype == np.float64 and network.calls == 2
+    change(replace(edited, output=scored.output.flip(3)))
+    assert network.calls == 3  # the reconstruction is read once for all its edits
+    assert (change(replace(edited, output=scored.target)) == 0).all()
+    with pytest.raises(ValueError, match=r"scored\.inverted"):
+        change(scored)
+    with pytest.raises(MissingWeights, match=f"^weights missing: metric '{metric.metric}' needs .* role '{role}'"):
+        metric({})
