@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from bench.api import Dataset, Edit, Sample
+from bench.api import Dataset, Edit, KnowsFactors, Sample
 from bench.data import Opening, build
 from bench.workers import Calls, default_workers
 
@@ -16,7 +16,7 @@ WORTH = 32  # fewer pictures than this are decoded sooner than a worker starts
 
 
 class Ahead:
-    """A dataset by its :class:`bench.data.Opening`; ``names`` and ``truth`` are the dataset's own.
+    """A dataset by its :class:`bench.data.Opening`; ``names``, ``truth`` and ``true_factors`` are the dataset's own.
 
     workers  processes; 0 = none; None = :func:`bench.workers.default_workers` for stored pictures when enough of them are
              expected, none otherwise
@@ -58,6 +58,10 @@ class Ahead:
     def truth(self, index: int, edit: Edit) -> np.ndarray | None:
         """As ``Dataset.truth``; never read ahead."""
         return self._dataset.truth(index, edit)
+
+    def true_factors(self, index: int, edit: Edit) -> np.ndarray | None:
+        """As ``KnowsFactors.true_factors``; None for a dataset that does not know any."""
+        return self._dataset.true_factors(index, edit) if isinstance(self._dataset, KnowsFactors) else None
 
     def close(self) -> None:
         """End the workers, if any."""

@@ -23,6 +23,9 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
+NEEDS = ("factors", "ood_mask", "parsing", "truth", "true_factors", "domain_mask", "region")
+"""What a metric may need beside pictures: fields of Sample, of Scored, or (domain_mask) of an inversion's state."""
+
 STAGES = ("encode", "optimise", "segment", "refine", "synthesise", "edit")
 """Stage names shared by all methods; a clock refuses any other name."""
 
@@ -87,7 +90,7 @@ class MetricSpec:
     unit: str
     range: str
     roles: tuple[str, ...] = ()
-    needs: tuple[str, ...] = ()  # of the dataset or method: "factors", "ood_mask", "parsing", "truth", "domain_mask"
+    needs: tuple[str, ...] = ()  # some of NEEDS: what the dataset, the method or the suite must know of an image
     edits: tuple[str, ...] = ()  # an edit metric that speaks of these edits only; empty = all
     summary: str = ""
     reference: str = ""  # the implementation whose values it has
@@ -208,6 +211,14 @@ class StoredDataset(Dataset, Protocol):
         """Changes whenever the file of a picture is written to; cheap, nothing is read."""
 
 
+@runtime_checkable
+class KnowsFactors(Protocol):
+    """A dataset that knows the factors of its true edits, too."""
+
+    def true_factors(self, index: int, edit: Edit) -> np.ndarray | None:
+        """Factors of the true edited picture, float64 [K] in [0, 1] as those of the sample, or None for an unknown edit."""
+
+
 @dataclass(frozen=True)
 class Inversion:
     """What ``Method.invert`` returns.
@@ -282,6 +293,8 @@ class Scored:
     inverted   [N, 3, h, w]: the quantised reconstruction when ``output`` is an edit, else None
     truth      [N, 3, h, w]: the true edited picture where the dataset knows it, else None
     state      the inversion's state
+    true_factors  float64 [N, K] in [0, 1]: the factors of the true edited pictures where the dataset knows them, else None
+    region     names of the parser's classes that the edit may change, as the suite says; empty where it does not
     memo       what :meth:`once` has computed; the harness hands it on from edit to edit of a batch
     """
 
@@ -292,6 +305,8 @@ class Scored:
     inverted: Tensor | None = None
     truth: Tensor | None = None
     state: Mapping[str, Tensor] = field(default_factory=dict)
+    true_factors: np.ndarray | None = None
+    region: tuple[str, ...] = ()
     memo: MutableMapping[tuple[str, int], tuple[Tensor, Any]] = field(default_factory=dict, repr=False, compare=False)
 
     def once(self, key: str, which: str, compute: Callable[[Tensor], Value]) -> Value:

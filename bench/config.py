@@ -81,11 +81,15 @@ class NetworkConfig(Frozen):
 
 
 class EditConfig(Frozen):
-    """One edit of a suite: strength 1 changes the factor by ``per_strength`` ``unit``."""
+    """One edit of a suite: strength 1 changes the factor by ``per_strength`` ``unit``.
+
+    ``region`` names the classes of the suite's parser that the edit may change; metrics of the background leave them out.
+    """
 
     unit: str
     per_strength: float
     strengths: tuple[float, ...] = (-3, -2, -1, 1, 2, 3)
+    region: tuple[str, ...] = ()
 
 
 class Suite(Frozen):

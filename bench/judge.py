@@ -54,12 +54,19 @@ class Judge:
         return values
 
     def edit(
-        self, edit: Edit, output: np.ndarray, *, truth: np.ndarray | None = None, only: Sequence[str] | None = None
+        self,
+        edit: Edit,
+        output: np.ndarray,
+        *,
+        truth: np.ndarray | None = None,
+        true_factors: np.ndarray | None = None,
+        only: Sequence[str] | None = None,
     ) -> dict[str, np.ndarray]:
         """float64 [N] by id of the metrics of an edit, or of those in ``only``.
 
-        output  uint8 [N, H, W, 3], the edited pictures as they are stored
-        truth   uint8 [N, H, W, 3], the true edited pictures where they are known
+        output        uint8 [N, H, W, 3], the edited pictures as they are stored
+        truth         uint8 [N, H, W, 3], the true edited pictures where they are known
+        true_factors  float64 [N, K] in [0, 1], their factors where they are known
         """
         values: dict[str, np.ndarray] = {}
         prepared: dict[tuple[str, str], Tensor] = {}
@@ -72,6 +79,8 @@ class Judge:
                     edit=edit,
                     inverted=self._prepared(protocol, "inverted"),
                     truth=None if truth is None else self._once(prepared, protocol, "truth", truth),
+                    true_factors=true_factors,
+                    region=self._scorer.regions.get(edit.name, ()),
                     memo=self._memo,
                 )
             except Exception as error:

@@ -14,7 +14,7 @@ from bench.api import Edit
 from bench.images import read_png
 from bench.judge import Judge
 from bench.plan import Cell, Entry
-from bench.shard import Row, Tools, true_pictures
+from bench.shard import Row, Tools, true_factors, true_pictures
 from bench.store import SCHEMA, Part
 
 
@@ -72,8 +72,10 @@ def _rescore_group(
         with tools.ledger.spent("data"):
             output = np.stack([read_png(tools.store.picture(cell.id, entry.name, edit)) for entry in entries])
         with tools.ledger.spent("metrics"):
-            truth = true_pictures(tools.datasets[cell.dataset], entries, edit) if tools.scorer.wants_truth(edit) else None
-            found = judge.edit(edit, output, truth=truth, only=wanted)
+            dataset = tools.datasets[cell.dataset]
+            truth = true_pictures(dataset, entries, edit) if tools.scorer.wants_truth(edit) else None
+            factors = true_factors(dataset, entries, edit)
+            found = judge.edit(edit, output, truth=truth, true_factors=factors, only=wanted)
     for id, values in found.items():
         for row, value in zip(rows, values, strict=True):
             row[id] = float(value)

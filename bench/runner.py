@@ -45,7 +45,10 @@ def run(settings: RunSettings, *, progress: bool = True) -> int:
     with ledger.spent("loading"):
         networks = Networks(settings.suite, device)
         methods = _methods(settings, networks)
-        scorer = Scorer(settings.metrics, networks, protocols=settings.protocols, required=settings.metrics_required)
+        regions = {name: edit.region for name, edit in settings.suite.edits.items()}
+        scorer = Scorer(
+            settings.metrics, networks, protocols=settings.protocols, regions=regions, required=settings.metrics_required
+        )
         openings = {choice.id: data.opening(choice.spec) for choice in settings.datasets}
         datasets = {name: Ahead(name, how, workers=settings.workers) for name, how in openings.items()}
     store = _open(settings)

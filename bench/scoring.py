@@ -10,13 +10,23 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.api import Edit, InvbenchError, Metric, MetricSpec, MissingWeights, Preparation, ProtocolSpec, Scored, SetMetric
+from bench.api import (
+    NEEDS,
+    Edit,
+    InvbenchError,
+    Metric,
+    MetricSpec,
+    MissingWeights,
+    Preparation,
+    ProtocolSpec,
+    Scored,
+    SetMetric,
+)
 from bench.assets import Networks
 from bench.provenance import digest, source_digest
 from bench.registry import find, load
 
 SAMPLE_NEEDS = ("factors", "ood_mask", "parsing")
-NEEDS = (*SAMPLE_NEEDS, "truth", "domain_mask")
 
 
 class Scorer:
@@ -24,6 +34,7 @@ class Scorer:
 
     specs        of the metrics that can be computed, by id
     protocols    of these metrics, by id
+    regions      the parser's classes that an edit may change, by the edit's name
     recipes      digest of each metric's sources and weights, protocol included, by id: a value is only as old as its recipe
     unavailable  reason by id, for metrics that lack their weights
     failures     by id: how many values could not be computed since the metric raised, and the last reason
@@ -35,6 +46,7 @@ class Scorer:
         networks: Networks,
         *,
         protocols: Mapping[str, ProtocolSpec],
+        regions: Mapping[str, tuple[str, ...]] | None = None,
         required: bool = False,
     ) -> None:
         self.specs: dict[str, MetricSpec] = {}
@@ -46,6 +58,7 @@ class Scorer:
         self._metrics: dict[str, Metric] = {}
         self._preparations: dict[str, Preparation] = {}  # by the protocol's entry: two ids may share one
         self._networks = networks
+        self.regions = {} if regions is None else dict(regions)
         for spec in specs:
             for need in spec.needs:
                 if need not in NEEDS:
@@ -66,6 +79,8 @@ class Scorer:
         sources = source_digest([cls, preparing, *(code for role in roles for code in self._networks.code(role))])
         weights = {role: self._networks.provenance(role) for role in roles}
         content = {"spec": asdict(spec), "protocol": asdict(protocol), "source": sources, "networks": weights}
+        if "region" in spec.needs:
+            content["regions"] = self.regions
         self.recipes[spec.id] = digest(content)
         self.specs[spec.id], self.protocols[protocol.id] = spec, protocol
         if spec.kind == "set":
@@ -138,8 +153,9 @@ def _covers(spec: MetricSpec, scored: Scored, index: int) -> bool:
     sample = scored.samples[index]
     if any(need in spec.needs and getattr(sample, need) is None for need in SAMPLE_NEEDS):
         return False
-    if "truth" in spec.needs and scored.truth is None:
-        return False
+    for need, known in (("truth", scored.truth), ("true_factors", scored.true_factors), ("region", scored.region or None)):
+        if need in spec.needs and known is None:
+            return False
     return "domain_mask" not in spec.needs or "domain_mask" in scored.state
 
 
@@ -156,6 +172,7 @@ def _subset(scored: Scored, indices: Sequence[int]) -> Scored:
         samples=[scored.samples[i] for i in indices],
         inverted=pick(scored.inverted),
         truth=pick(scored.truth),
+        true_factors=None if scored.true_factors is None else scored.true_factors[list(indices)],
         state={key: value[index] for key, value in scored.state.items()},
         memo={},
     )

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.api import Dataset, Edit, Inversion, Method, Sample
+from bench.api import Dataset, Edit, Inversion, KnowsFactors, Method, Sample
 from bench.clock import Ledger, StageClock
 from bench.files import write_all
 from bench.images import dequantise, encode_png, quantise
@@ -204,8 +204,10 @@ def _finish_edit(batch: _Batch, inverted: _Inverted, edit: Edit, tools: Tools) -
             continue
         pictures = quantise(attempt.value)
         with tools.ledger.spent("metrics"):  # the true picture is made for the metrics only
-            truth = true_pictures(tools.datasets[cell.dataset], own, edit) if tools.scorer.wants_truth(edit) else None
-            values = inverted.judge_of(attempt.indices, tools.scorer).edit(edit, pictures, truth=truth)
+            dataset = tools.datasets[cell.dataset]
+            truth = true_pictures(dataset, own, edit) if tools.scorer.wants_truth(edit) else None
+            judge = inverted.judge_of(attempt.indices, tools.scorer)
+            values = judge.edit(edit, pictures, truth=truth, true_factors=true_factors(dataset, own, edit))
         with tools.ledger.spent("writing"):
             write_all(
                 {tools.store.picture(cell.id, entry.name, edit): encode_png(pictures[i]) for i, entry in enumerate(own)}
@@ -218,6 +220,15 @@ def true_pictures(dataset: Dataset, entries: Sequence[Entry], edit: Edit) -> np.
     pictures = [dataset.truth(entry.index, edit) for entry in entries]
     known = [picture for picture in pictures if picture is not None]
     return np.stack(known) if len(known) == len(pictures) else None
+
+
+def true_factors(dataset: Dataset, entries: Sequence[Entry], edit: Edit) -> np.ndarray | None:
+    """float64 [N, K] of the true edits, or None unless the dataset knows them for all of the images."""
+    if not isinstance(dataset, KnowsFactors):
+        return None
+    factors = [dataset.true_factors(entry.index, edit) for entry in entries]
+    known = [one for one in factors if one is not None]
+    return np.stack(known) if len(known) == len(factors) else None
 
 
 def _read(dataset: Dataset, entry: Entry) -> tuple[Sample | None, str]:

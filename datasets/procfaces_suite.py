@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from bench.api import Edit, InvbenchError, Sample
-from datasets.procfaces import EDITS, Rendered, render_edited, render_split, split
+from datasets.procfaces import EDITS, Rendered, edit_factors, render_edited, render_split, split
 
 SPECS = [
     {
@@ -76,6 +76,12 @@ class Procfaces:
             return None
         block, place = divmod(index, BLOCK)
         return _remember(self._true, (block, edit), lambda: self._render_edited(block, edit)).images[place]
+
+    def true_factors(self, index: int, edit: Edit) -> np.ndarray | None:
+        """float64 [K] in [0, 1], the factors of :meth:`truth`: clipped at their limits; None for an edit that is unknown."""
+        if edit.name not in EDITS:
+            return None
+        return edit_factors(self._split.u[index : index + 1], edit.name, edit.strength)[0]
 
     def _render(self, block: int) -> Rendered:
         try:

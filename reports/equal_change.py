@@ -35,7 +35,8 @@ from bench.store import Store
 from reports.query import KEYS, Run
 
 STEPS = (-2.0, -1.0, 1.0, 2.0)  # changes to compare at, in the edit's ``per_strength``: -10, -5, +5 and +10 years
-AT_REST = {"id_kept": 1.0, "id_kept_curricular": 1.0, "leakage": 0.0}  # metric name -> its value for a picture compared with itself
+# metric name -> its value for a picture compared with itself
+AT_REST = {"id_kept": 1.0, "id_kept_curricular": 1.0, "leakage": 0.0}
 GROUP = [*KEYS, "edit", "change"]
 SEED = 0
 
@@ -115,8 +116,8 @@ def summary(source: Store | Run, *, level: float = stats.LEVEL, resamples: int =
     run = Run.of(source)
     frame = per_image(run)
     metrics = [id for id in _kept(run) if id in frame]
-    rng = np.random.default_rng(SEED)
     lines: list[dict[str, Any]] = []
+    columns: list[pd.Series] = []
     for (dataset, edit, change), block in frame.groupby(["dataset", "edit", "change"]):
         shared = {id: _shared(block, id) for id in metrics}
         for (method, preset), group in block.groupby(["method", "preset"]):
@@ -124,11 +125,14 @@ def summary(source: Store | Run, *, level: float = stats.LEVEL, resamples: int =
             line |= {"unit": group["unit"].iloc[0], "judge": group["judge"].iloc[0]}
             line |= {"n_total": len(group), "n": int(group["strength"].notna().sum()), "strength": group["strength"].mean()}
             for id in metrics:
-                found = stats.mean_interval(group[id], rng, level=level, resamples=resamples)
-                line |= {id: found.value, f"{id}.low": found.low, f"{id}.high": found.high, f"{id}.n": found.n}
                 common = group[group["image"].isin(shared[id])][id]
                 line |= {f"{id}.common": common.mean(), f"{id}.common.n": len(common)}
             lines.append(line)
+            columns += [group[id] for id in metrics]
+    intervals = iter(stats.mean_intervals(columns, np.random.default_rng(SEED), level=level, resamples=resamples))
+    for line in lines:
+        for id, found in zip(metrics, intervals):  # as many as there are metrics
+            line |= {id: found.value, f"{id}.low": found.low, f"{id}.high": found.high, f"{id}.n": found.n}
     result = pd.DataFrame(lines, columns=None if lines else [*GROUP, "unit", "judge", "n_total", "n", "strength"])
     if not metrics or result.empty:
         return result

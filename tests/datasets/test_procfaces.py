@@ -12,9 +12,11 @@ from scipy.stats import norm
 
 import datasets
 import datasets.procfaces as pf
+from bench.api import Edit, KnowsFactors
 from datasets.procfaces import splits
 from datasets.procfaces.__main__ import export
 from datasets.procfaces.extras import Earrings, Extras, Hat, Microphone, Pattern
+from datasets.procfaces_suite import Procfaces
 
 LABEL = {name: i for i, name in enumerate(pf.PARSING_CLASSES)}
 
@@ -196,6 +198,17 @@ def test_edits_clip_and_leave_their_input_alone(u):
     assert (pf.edit_factors(u, "yaw", -100)[:, pf.INDEX["yaw"]] == 0).all()
     assert np.array_equal(u, kept)
     assert np.array_equal(pf.edit_factors(u, "smile", 0), u)
+
+
+def test_the_factors_of_a_true_edit_are_those_of_its_picture():
+    dataset, edit = Procfaces("test"), Edit("age", 3.0)
+    assert isinstance(dataset, KnowsFactors)
+    factors = np.stack([dataset.true_factors(i, edit) for i in range(8)])
+    np.testing.assert_array_equal(pf.render(factors).images, np.stack([dataset.truth(i, edit) for i in range(8)]))
+    moved = factors - np.stack([dataset.read(i).factors for i in range(8)])
+    age = pf.INDEX["age"]
+    assert (np.delete(moved, age, axis=1) == 0).all() and (moved[:, age] > 0).all()
+    assert dataset.true_factors(0, Edit("glasses", 1.0)) is None
 
 
 def test_factors_ignore_the_length_of_z():

@@ -58,9 +58,33 @@ class Regressor(nn.Module):
         return F.adaptive_avg_pool2d(images, 2).flatten(1)
 
 
+class Attributes(nn.Module):
+    """Red above 0.55 of its range, green above 0.45, blue above 0.5."""
+
+    names, factors = ("turned", "old", "fair"), ("yaw", "age", "hair")
+
+    def forward(self, images: Tensor) -> Tensor:
+        return images.mean((2, 3)) - torch.tensor([0.1, -0.1, 0.0])
+
+
+class Parser(nn.Module):
+    """A face wherever blue is in the upper half of its range."""
+
+    classes = ("rest", "face")
+
+    def forward(self, images: Tensor) -> Tensor:
+        return torch.cat([torch.zeros_like(images[:, :1]), images[:, 2:]], 1)
+
+
 @pytest.fixture
 def networks() -> dict[str, nn.Module]:
-    return {"perceptual_metric": Perceptual(), "identity_metric": Identity(), "regressor": Regressor()}
+    return {
+        "perceptual_metric": Perceptual(),
+        "identity_metric": Identity(),
+        "regressor": Regressor(),
+        "attributes": Attributes(),
+        "parser": Parser(),
+    }
 
 
 def to_tensor(pictures: np.ndarray) -> Tensor:

@@ -10,24 +10,41 @@ from bench import registry
 from bench.api import Edit, MissingWeights
 
 SPECS = registry.metrics()
-EMBEDDED_ROLES = {"perceptual_metric", "identity_metric", "regressor"}
+EMBEDDED_ROLES = {"perceptual_metric", "identity_metric", "regressor", "attributes", "parser"}
 REAL_WEIGHTS = {spec.name for spec in SPECS.values() if not set(spec.roles) <= EMBEDDED_ROLES}
+
+
+class Reader(torch.nn.Module):
+    """Four factors of a picture that small differences move far."""
+
+    names, low, high = ["yaw", "age", "smile", "eye_openness"], [0.0] * 4, [1.0] * 4
+
+    def forward(self, images):
+        return 50 * images[..., :2, :2].mean(1).flatten(1)
+
+    def features(self, images):
+        return images.mean((2, 3))
 
 
 def test_the_metrics_of_the_embedded_suite_are_there():
     embedded = {"mse", "psnr", "ms_ssim", "lpips_proc", "id_proc", "fid_proc", "kid_proc", "domain_iou"}
-    edits = {"age_change", "yaw_change", "id_kept", "background_kept", "truth_mse", "truth_psnr", "truth_lpips_proc"}
+    edits = {"age_change", "yaw_change", "smile_change", "eye_openness_change", "true_change", "change_error"}
+    edits |= {"change_error_judge", "leakage", "leakage_ratio", "leakage_judge", "attribute_flips"}
+    edits |= {"id_kept", "background_kept", "background_mse", "background_psnr", "parsed_background_mse"}
+    edits |= {"parsed_background_psnr", "parsed_background_lpips_proc", "truth_mse", "truth_psnr", "truth_lpips_proc"}
     assert {spec.name for spec in SPECS.values()} >= embedded | edits
     official = {"lpips_alex", "lpips_vgg", "lpips_squeeze", "id_curricular", "id_arcface", "id_facenet", "moco", "fid", "kid"}
-    assert official | {"age_change_dex", "yaw_change_pose", "id_kept_curricular"} <= REAL_WEIGHTS
+    official |= {"age_change_dex", "yaw_change_pose", "id_kept_curricular", "parsed_background_lpips_alex"}
+    assert official <= REAL_WEIGHTS
     assert set(SPECS) >= {f"{name}@native" for name in embedded | edits}
 
 
 @pytest.mark.parametrize("name", sorted(id for id, spec in SPECS.items() if spec.name not in REAL_WEIGHTS))
 def test_values_are_float64_one_an_image_and_alike_in_any_batch(name, scored, networks):
     spec = SPECS[name]
+    networks["regressor"] = Reader()
     metric = registry.load(spec)({role: networks[role] for role in spec.roles})  # and needs no role beside these
-    masks = [replace(sample, ood_mask=np.ones((64, 64), bool)) for sample in scored.samples]
+    masks = [replace(sample, ood_mask=np.ones((64, 64), bool), factors=np.full(4, 0.5)) for sample in scored.samples]
     truth = torch.roll(scored.target, 1, 0)
     truth[..., 20:] = scored.target[..., 20:]
     full = replace(
@@ -36,6 +53,8 @@ def test_values_are_float64_one_an_image_and_alike_in_any_batch(name, scored, ne
         edit=Edit(spec.edits[0] if spec.edits else "smile", 1.0),
         inverted=scored.target,
         truth=truth,
+        true_factors=np.linspace(0, 1, 16).reshape(4, 4),
+        region=("face",),
         state={"domain_mask": torch.linspace(0, 1, 4).reshape(4, 1, 1, 1).expand(4, 1, 8, 8)},
     )
     if spec.kind == "set":
@@ -44,6 +63,7 @@ def test_values_are_float64_one_an_image_and_alike_in_any_batch(name, scored, ne
     values = metric(full)
     assert values.dtype == np.float64 and values.shape == (4,) and np.isfinite(values).all()
     tensors = {name: getattr(full, name)[3:] for name in ("target", "output", "inverted", "truth")}
+    tensors |= {"true_factors": full.true_factors[3:], "memo": {}}
     alone = replace(full, samples=masks[3:], state={"domain_mask": full.state["domain_mask"][3:]}, **tensors)
     np.testing.assert_allclose(metric(alone), values[3:], rtol=1e-4, atol=1e-5)
 

@@ -1,0 +1,236 @@
+"""How far an edit moved its attribute, by the suite's regressor; and, where the truth is known, how wrong that is.
+
+The network in the role ``regressor`` maps images to factors [N, K], called ``names``, about [0, 1], where 0 stands for ``low``
+and 1 for ``high`` in the factor's unit. An edit's factor is the one that bears the edit's name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.api import InvbenchError, MissingWeights, Scored
+from metrics.common import network, not_covered
+
+SPECS = [
+    {
+        "id": "age_change",
+        "class": "AgeChange",
+        "title": "Age change (edited - inverted)",
+        "kind": "edit",
+        "better": "none",
+        "unit": "years",
+        "range": "the regressor's",
+        "roles": ["regressor"],
+        "edits": ["age"],
+        "summary": "By the suite's regressor on both pictures; to be read against the strength that was asked for.",
+        "reference": "none: HyperInverter, Table 2, has the figure for other networks without code",
+    },
+    {
+        "id": "yaw_change",
+        "class": "YawChange",
+        "title": "Yaw change (edited - inverted)",
+        "kind": "edit",
+        "better": "none",
+        "unit": "degrees",
+        "range": "the regressor's",
+        "roles": ["regressor"],
+        "edits": ["yaw"],
+        "summary": "By the suite's regressor on both pictures; to be read against the strength that was asked for.",
+        "reference": "none: HyperInverter, Table 2, has the figure for other networks without code",
+    },
+    {
+        "id": "smile_change",
+        "class": "SmileChange",
+        "title": "Smile change (edited - inverted)",
+        "kind": "edit",
+        "better": "none",
+        "unit": "of the factor's range",
+        "range": "the regressor's",
+        "roles": ["regressor"],
+        "edits": ["smile"],
+        "summary": "By the suite's regressor on both pictures; to be read against the strength that was asked for.",
+        "reference": "none: papers report age and yaw only",
+    },
+    {
+        "id": "eye_openness_change",
+        "class": "EyeOpennessChange",
+        "title": "Eye openness change (edited - inverted)",
+        "kind": "edit",
+        "better": "none",
+        "unit": "of the factor's range",
+        "range": "the regressor's",
+        "roles": ["regressor"],
+        "edits": ["eye_openness"],
+        "summary": "By the suite's regressor on both pictures; to be read against the strength that was asked for.",
+        "reference": "none: papers report age and yaw only",
+    },
+    {
+        "id": "true_change",
+        "class": "TrueChange",
+        "title": "True change of the attribute",
+        "kind": "edit",
+        "better": "none",
+        "unit": "the edit's",
+        "range": "the factor's",
+        "roles": ["regressor"],
+        "needs": ["factors", "true_factors"],
+        "summary": "What the edit asks for on this very image: strength times unit, less what lies beyond the factor's limits.",
+        "reference": "none: the true edits are known only here",
+    },
+    {
+        "id": "change_error",
+        "class": "ChangeError",
+        "title": "Error of the attribute's change",
+        "kind": "edit",
+        "better": "lower",
+        "unit": "the edit's",
+        "range": "[0, inf)",
+        "roles": ["regressor"],
+        "needs": ["factors", "true_factors"],
+        "summary": "|measured change - true change|; what change_error_judge shows of it is the regressor's doing.",
+        "reference": "none: the true edits are known only here",
+    },
+    {
+        "id": "change_error_judge",
+        "class": "ChangeErrorJudge",
+        "title": "Error of the attribute's change, of the judge alone",
+        "kind": "edit",
+        "better": "none",
+        "unit": "the edit's",
+        "range": "[0, inf)",
+        "roles": ["regressor"],
+        "needs": ["factors", "true_factors", "truth"],
+        "summary": "|change that the regressor reads from original to true edit - true change|; the same for every method.",
+        "reference": "none: the true edits are known only here",
+    },
+]
+
+
+class Factors:
+    """The suite's regressor for the metric ``metric``: readings of the pictures of a batch, each made once.
+
+    names [K], span [K]: high - low, in the factors' units. MissingWeights where the suite has no such network.
+    """
+
+    def __init__(self, networks: Mapping[str, Any], metric: str) -> None:
+        self.metric = metric
+        self.network = network(networks, "regressor", metric)
+        self.names = list(self.network.names)
+        self.span = np.array(self.network.high, dtype=np.float64) - np.array(self.network.low, dtype=np.float64)
+
+    def read(self, scored: Scored, which: str) -> np.ndarray:
+        """float64 [N, K] of ``scored.<which>``; ValueError where there are no such pictures."""
+        found = scored.once("factors:regressor", which, self.network)
+        return found.double().cpu().numpy()
+
+    def moved(self, scored: Scored, before: str, after: str) -> np.ndarray:
+        """float64 [N, K]: how far the readings moved, as shares of each factor's range."""
+        return self.read(scored, after) - self.read(scored, before)
+
+    def own(self, scored: Scored) -> int | None:
+        """The factor that the edit is about; None where the regressor does not read it. ValueError without an edit."""
+        if scored.edit is None:
+            raise ValueError("scored.edit: an edit metric needs the edit, found None")
+        return self.names.index(scored.edit.name) if scored.edit.name in self.names else None
+
+    def true_change(self, scored: Scored, index: int) -> np.ndarray:
+        """float64 [N] in the factor's unit: how far the factor ``index`` moves from the original to the true edit."""
+        factors = [sample.factors for sample in scored.samples]
+        before = np.stack([np.full(len(self.names), np.nan) if one is None else one for one in factors])
+        after = scored.true_factors
+        if after is None or after.shape != before.shape:
+            found = "none" if after is None else after.shape
+            raise InvbenchError(
+                f"metric {self.metric!r}: expected true factors {before.shape} in the order of the regressor's, found {found}"
+            )
+        return (after[:, index] - before[:, index]) * self.span[index]
+
+
+class AttributeChange:
+    """Regressor's reading of the edited picture less that of the reconstruction -> float64 [N], in the factor's unit.
+
+    Reading both pictures with the same network takes its constant error out; as in HyperInverter (Dinh et al., CVPR
+    2022), Table 2. MissingWeights, naming the factor, where the suite's regressor does not read it.
+    """
+
+    factor = ""
+
+    def __init__(self, networks: Mapping[str, Any]) -> None:
+        metric = f"{self.factor}_change"
+        self.factors = Factors(networks, metric)
+        names = self.factors.names
+        if self.factor not in names:
+            raise MissingWeights(
+                f"metric {metric!r}: expected a regressor with the factor {self.factor!r}, found {', '.join(names)}"
+            )
+        self.index = names.index(self.factor)
+
+    @torch.inference_mode()
+    def __call__(self, scored: Scored) -> np.ndarray:
+        return self.factors.moved(scored, "inverted", "output")[:, self.index] * self.factors.span[self.index]
+
+
+class AgeChange(AttributeChange):
+    """Years; positive: older."""
+
+    factor = "age"
+
+
+class YawChange(AttributeChange):
+    """Degrees; positive: to the viewer's right."""
+
+    factor = "yaw"
+
+
+class SmileChange(AttributeChange):
+    """Share of the way from frown to open smile."""
+
+    factor = "smile"
+
+
+class EyeOpennessChange(AttributeChange):
+    """Share of the way from nearly closed to wide open."""
+
+    factor = "eye_openness"
+
+
+class TrueChange:
+    """How far the edit's factor truly moves -> float64 [N] in its unit; NaN where the factor is not known by name."""
+
+    metric = "true_change"
+
+    def __init__(self, networks: Mapping[str, Any]) -> None:
+        self.factors = Factors(networks, self.metric)
+
+    @torch.inference_mode()
+    def __call__(self, scored: Scored) -> np.ndarray:
+        index = self.factors.own(scored)
+        return not_covered(scored) if index is None else self.value(scored, index)
+
+    def value(self, scored: Scored, index: int) -> np.ndarray:
+        return self.factors.true_change(scored, index)
+
+
+class ChangeError(TrueChange):
+    """|measured change - true change| of the edit's factor -> float64 [N] in its unit.
+
+    Measured as :class:`AttributeChange` does. Holds the method's error and the judge's.
+    """
+
+    metric = "change_error"
+    before, after = "inverted", "output"
+
+    def value(self, scored: Scored, index: int) -> np.ndarray:
+        moved = self.factors.moved(scored, self.before, self.after)[:, index] * self.factors.span[index]
+        return np.abs(moved - self.factors.true_change(scored, index))
+
+
+class ChangeErrorJudge(ChangeError):
+    """As :class:`ChangeError` for a method without any error: measured from the original to the true edited picture."""
+
+    metric = "change_error_judge"
+    before, after = "target", "truth"

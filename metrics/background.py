@@ -1,0 +1,269 @@
+"""What an edit leaves alone: distance to the original outside the region that it may change.
+
+Two ways to know the region, each with ids of its own. ``background_*``: from the true edited picture, exact, for any edit.
+``parsed_background_*``: from a parser's classes that the suite names for the edit (``region`` in bench.toml), for pictures
+whose truth nobody knows. The original is the judge in both, so errors of the inversion count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from bench.api import InvbenchError, Scored
+from metrics.common import float64, levels, network, not_covered
+
+SPECS = [
+    {
+        "id": "background_kept",
+        "class": "BackgroundKept",
+        "title": "LPIPS-proc outside the edited region (against the original)",
+        "kind": "edit",
+        "better": "lower",
+        "unit": "",
+        "range": "[0, inf)",
+        "roles": ["perceptual_metric"],
+        "needs": ["truth"],
+        "summary": "Outside the pixels that the true edit changes, and 2 more around them; 0 = nothing else changed.",
+        "reference": "none: the true edits are known only here",
+    },
+    {
+        "id": "background_mse",
+        "class": "BackgroundMSE",
+        "title": "MSE outside the edited region (against the original)",
+        "kind": "edit",
+        "better": "lower",
+        "unit": "squared intensity, black to white = 2",
+        "range": "[0, 4]",
+        "needs": ["truth"],
+        "summary": "On [-1, 1], mean over channels and the pixels that background_kept looks at.",
+        "reference": "none: the true edits are known only here",
+    },
+    {
+        "id": "background_psnr",
+        "class": "BackgroundPSNR",
+        "title": "PSNR outside the edited region (against the original)",
+        "kind": "edit",
+        "better": "higher",
+        "unit": "dB",
+        "range": "[0, inf]",
+        "needs": ["truth"],
+        "summary": "10 log10(4 / background_mse) for each picture; inf where nothing changed.",
+        "reference": "none: the true edits are known only here",
+    },
+    {
+        "id": "parsed_background_mse",
+        "class": "ParsedBackgroundMSE",
+        "title": "MSE outside the parsed region of the edit (against the original)",
+        "kind": "edit",
+        "better": "lower",
+        "unit": "squared intensity, black to white = 2",
+        "range": "[0, 4]",
+        "roles": ["parser"],
+        "needs": ["region"],
+        "summary": "Outside the parser's classes that the edit may change, in original or edited picture, and a margin.",
+        "reference": "none: a measure of this harness",
+    },
+    {
+        "id": "parsed_background_psnr",
+        "class": "ParsedBackgroundPSNR",
+        "title": "PSNR outside the parsed region of the edit (against the original)",
+        "kind": "edit",
+        "better": "higher",
+        "unit": "dB",
+        "range": "[0, inf]",
+        "roles": ["parser"],
+        "needs": ["region"],
+        "summary": "10 log10(4 / parsed_background_mse) for each picture; inf where nothing changed.",
+        "reference": "none: a measure of this harness",
+    },
+    {
+        "id": "parsed_background_lpips_proc",
+        "class": "ParsedBackgroundLpipsProc",
+        "title": "LPIPS-proc outside the parsed region of the edit (against the original)",
+        "kind": "edit",
+        "better": "lower",
+        "unit": "",
+        "range": "[0, inf)",
+        "roles": ["parser", "perceptual_metric"],
+        "needs": ["region"],
+        "summary": "As background_kept, with the region of parsed_background_mse.",
+        "reference": "none: a measure of this harness",
+    },
+    {
+        "id": "parsed_background_lpips_alex",
+        "class": "ParsedBackgroundLpipsAlex",
+        "title": "LPIPS (AlexNet) outside the parsed region of the edit (against the original)",
+        "kind": "edit",
+        "better": "lower",
+        "unit": "",
+        "range": "[0, inf)",
+        "roles": ["parser", "lpips_alex"],
+        "needs": ["region"],
+        "summary": "As background_kept, with the region of parsed_background_mse and the lpips package's network.",
+        "reference": "none: a measure of this harness",
+    },
+]
+
+CHANGED_LEVELS = 2  # of 255: smaller differences between the renders count as unchanged
+MARGIN = 2  # pixels around a changed one that count as edited, too
+PARSED_MARGIN = 32  # the margin around parsed classes is this part of the picture's height: 2 of 64 pixels, 32 of 1024
+
+
+def edited_region(original: Tensor, truth: Tensor) -> Tensor:
+    """Where an edit may change the picture: bool [N, 1, H, W], from true pictures [N, 3, H, W] in [-1, 1].
+
+    Pixels where the true edited picture differs from the original by more than 2 levels of 255 in a channel, and all
+    within 2 pixels (square) of them.
+    """
+    changed = ((levels(truth) - levels(original)).abs() > CHANGED_LEVELS).any(1, keepdim=True)
+    return _widened(changed, MARGIN)
+
+
+def squared_error(scored: Scored, region: Tensor) -> Tensor:
+    """Mean squared error on [-1, 1] outside bool ``region`` [N, 1, H, W] -> float64 [N]; NaN where that is nothing."""
+    background = (~region).double()
+    error = ((levels(scored.output) - levels(scored.target)) / 127.5).square().mean(1, keepdim=True)
+    return (error * background).sum((1, 2, 3)) / background.sum((1, 2, 3))
+
+
+def peak_signal_to_noise(scored: Scored, region: Tensor) -> Tensor:
+    """10 log10(4 / :func:`squared_error`) -> float64 [N] in dB; inf where nothing changed."""
+    return 10 * torch.log10(4 / squared_error(scored, region))
+
+
+def perceptual_error(scored: Scored, region: Tensor, *, judge: Any, role: str) -> Tensor:
+    """Perceptual distance outside bool ``region`` [N, 1, H, W] -> float64 [N]; NaN where that is nothing.
+
+    The region of the judged picture is replaced by the original's, since features near its border see into it; then each
+    layer's map of differences is averaged with the share of background in each of its cells as weight, and the layers
+    are summed. ``judge`` plays ``role``: a network for :class:`metrics.perceptual.LpipsProc`.
+    """
+    background = (~region).double()
+    judged = torch.where(region, scored.target, scored.output)
+    total = torch.zeros(region.shape[0], dtype=torch.float64, device=region.device)
+    original = scored.once(f"features:{role}", "target", judge.features)
+    for layer in judge.maps_between(judge.features(judged), original):
+        weight = F.adaptive_avg_pool2d(background, layer.shape[-2:])
+        total += (weight * layer.double()).sum((1, 2, 3)) / weight.sum((1, 2, 3))
+    return total
+
+
+class BackgroundMSE:
+    """Mean squared error on [-1, 1] outside the truly edited region -> float64 [N] in [0, 4].
+
+    NaN (not covered) without a truth, or where the region is the whole picture.
+    """
+
+    measure: Callable[[Scored, Tensor], Tensor] = staticmethod(squared_error)
+
+    def __init__(self, networks: Mapping[str, Any]) -> None:
+        pass
+
+    @torch.inference_mode()
+    def __call__(self, scored: Scored) -> np.ndarray:
+        if scored.truth is None:
+            return not_covered(scored)
+        region = scored.once("edited_region", "truth", lambda truth: edited_region(scored.target, truth))
+        return float64(self.measure(scored, region))
+
+
+class BackgroundPSNR(BackgroundMSE):
+    """PSNR outside the truly edited region -> float64 [N] in dB, inf where nothing changed; NaN as above."""
+
+    measure = staticmethod(peak_signal_to_noise)
+
+
+class BackgroundKept(BackgroundMSE):
+    """Perceptual distance outside the truly edited region -> float64 [N]; lower is better; NaN as above.
+
+    The true edited picture scores 0 but for changes of up to 2 levels.
+    """
+
+    def __init__(self, networks: Mapping[str, Any]) -> None:
+        judge = network(networks, "perceptual_metric", "background_kept")
+        self.measure = partial(perceptual_error, judge=judge, role="perceptual_metric")
+
+
+class ParsedRegion:
+    """Where a parser sees the classes ``scored.region``, in the original or in the edited picture, and a margin.
+
+    Both pictures, since an edit moves things: a head that turns uncovers what was behind it. A picture that is all hair
+    has no background, then, and is not covered. The network in the role maps images to logits [N, C, h, w] (enlarged to
+    the picture where they are smaller) for its ``classes``. InvbenchError for a class that it does not know.
+    """
+
+    def __init__(self, networks: Mapping[str, Any], metric: str) -> None:
+        self.network = network(networks, "parser", metric)
+
+    def __call__(self, scored: Scored) -> Tensor:
+        known = list(self.network.classes)
+        for name in scored.region:
+            if name not in known:
+                edit = "the edit" if scored.edit is None else scored.edit.name
+                raise InvbenchError(f"region of {edit}: expected classes of the parser ({', '.join(known)}), found {name!r}")
+        wanted = torch.tensor([known.index(name) for name in scored.region], device=scored.output.device)
+        parsed = [scored.once("classes:parser", which, self._classes) for which in ("target", "output")]
+        inside = torch.isin(torch.cat(parsed, 1), wanted).any(1, keepdim=True)
+        return _widened(inside, max(1, inside.shape[-2] // PARSED_MARGIN))
+
+    def _classes(self, images: Tensor) -> Tensor:
+        """Images [N, 3, H, W] -> class indices [N, 1, H, W]."""
+        logits = self.network(images)
+        if logits.shape[-2:] != images.shape[-2:]:
+            logits = F.interpolate(logits, size=images.shape[-2:], mode="bilinear", align_corners=False)
+        return logits.argmax(1, keepdim=True)
+
+
+class ParsedBackgroundMSE:
+    """Mean squared error on [-1, 1] outside the parsed region -> float64 [N] in [0, 4]; NaN where that is everything."""
+
+    metric = "parsed_background_mse"
+    measure = staticmethod(squared_error)
+
+    def __init__(self, networks: Mapping[str, Any]) -> None:
+        self.region = ParsedRegion(networks, self.metric)
+
+    @torch.inference_mode()
+    def __call__(self, scored: Scored) -> np.ndarray:
+        return float64(self.measure(scored, self.region(scored)))
+
+
+class ParsedBackgroundPSNR(ParsedBackgroundMSE):
+    """PSNR outside the parsed region -> float64 [N] in dB, inf where nothing changed; NaN as above."""
+
+    metric = "parsed_background_psnr"
+    measure = staticmethod(peak_signal_to_noise)
+
+
+class ParsedBackgroundLpipsProc:
+    """Perceptual distance outside the parsed region -> float64 [N]; NaN where the region is the whole picture."""
+
+    metric = "parsed_background_lpips_proc"
+    role = "perceptual_metric"
+
+    def __init__(self, networks: Mapping[str, Any]) -> None:
+        self.region = ParsedRegion(networks, self.metric)
+        self.network = network(networks, self.role, self.metric)
+
+    @torch.inference_mode()
+    def __call__(self, scored: Scored) -> np.ndarray:
+        return float64(perceptual_error(scored, self.region(scored), judge=self.network, role=self.role))
+
+
+class ParsedBackgroundLpipsAlex(ParsedBackgroundLpipsProc):
+    """As :class:`ParsedBackgroundLpipsProc`, by the network of the lpips package on AlexNet."""
+
+    metric = "parsed_background_lpips_alex"
+    role = "lpips_alex"
+
+
+def _widened(region: Tensor, margin: int) -> Tensor:
+    """bool [N, 1, H, W] -> bool, True within ``margin`` pixels (square) of where it was."""
+    return F.max_pool2d(region.float(), 2 * margin + 1, stride=1, padding=margin) > 0

@@ -1,0 +1,137 @@
+"""What an edit changes that it should not: other factors of the face, other binary attributes.
+
+Each is measured between the reconstruction and the edited picture, so that it judges the edit alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+from bench.api import Scored
+from metrics.attributes import Factors
+from metrics.common import network, not_covered
+
+SPECS = [
+    {
+        "id": "leakage",
+        "class": "Leakage",
+        "title": "Leakage onto other factors",
+        "kind": "edit",
+        "better": "lower",
+        "unit": "of the factors' ranges",
+        "range": "[0, inf)",
+        "roles": ["regressor"],
+        "summary": "Mean over all other factors that the regressor reads of |change|, each as a share of the factor's range.",
+        "reference": "none: a measure of this harness",
+    },
+    {
+        "id": "leakage_ratio",
+        "class": "LeakageRatio",
+        "title": "Leakage per intended change",
+        "kind": "edit",
+        "better": "lower",
+        "unit": "",
+        "range": "[0, inf)",
+        "roles": ["regressor"],
+        "summary": "leakage / |change of the edit's own factor|, as shares of range; not covered where that moved under 0.02.",
+        "reference": "none: a measure of this harness",
+    },
+    {
+        "id": "leakage_judge",
+        "class": "LeakageJudge",
+        "title": "Leakage of the true edit, by the judge alone",
+        "kind": "edit",
+        "better": "none",
+        "unit": "of the factors' ranges",
+        "range": "[0, inf)",
+        "roles": ["regressor"],
+        "needs": ["truth"],
+        "summary": "As leakage, from original to true edited picture, where nothing else changes: the regressor's error.",
+        "reference": "none: the true edits are known only here",
+    },
+    {
+        "id": "attribute_flips",
+        "class": "AttributeFlips",
+        "title": "Share of other attributes that flip",
+        "kind": "edit",
+        "better": "lower",
+        "unit": "",
+        "range": "[0, 1]",
+        "roles": ["attributes"],
+        "summary": "Binary attributes that are not the edit's own, by another network: smiling, eyes open, dark hair, ...",
+        "reference": "none: a measure of this harness",
+    },
+]
+
+LEAST_CHANGE = 0.02  # of the factor's range: below, a ratio to it says more about the judge's noise than about the edit
+
+
+class Leakage:
+    """Mean over the other factors of |change| as a share of the factor's range -> float64 [N]; lower is better.
+
+    Other: all that the regressor reads but the one that bears the edit's name (all, where none does). A share of the
+    range is (u of the edited picture - u of the reconstruction), u as the regressor gives it; nothing is clipped, and
+    factors weigh alike, however well the regressor reads them. So noise of the judge adds to it: see leakage_judge.
+    """
+
+    metric = "leakage"
+    before, after = "inverted", "output"
+
+    def __init__(self, networks: Mapping[str, Any]) -> None:
+        self.factors = Factors(networks, self.metric)
+
+    @torch.inference_mode()
+    def __call__(self, scored: Scored) -> np.ndarray:
+        return self._leaked(scored)[0]
+
+    def _leaked(self, scored: Scored) -> tuple[np.ndarray, np.ndarray]:
+        """Leakage [N] and |change of the edit's own factor| [N] (NaN where the regressor does not read it)."""
+        own, moved = self.factors.own(scored), np.abs(self.factors.moved(scored, self.before, self.after))
+        if own is None:
+            return moved.mean(1), not_covered(scored)
+        return np.delete(moved, own, axis=1).mean(1), moved[:, own]
+
+
+class LeakageRatio(Leakage):
+    """:class:`Leakage` over |change of the edit's own factor|, both as shares of range -> float64 [N].
+
+    NaN (not covered) where the own factor moved by less than 0.02 of its range: an edit that does nothing has no ratio.
+    """
+
+    metric = "leakage_ratio"
+
+    @torch.inference_mode()
+    def __call__(self, scored: Scored) -> np.ndarray:
+        leaked, intended = self._leaked(scored)
+        return leaked / np.where(intended >= LEAST_CHANGE, intended, np.nan)
+
+
+class LeakageJudge(Leakage):
+    """:class:`Leakage` from the original to the true edited picture: what the judge sees where nothing leaked."""
+
+    metric = "leakage_judge"
+    before, after = "target", "truth"
+
+
+class AttributeFlips:
+    """Share of binary attributes that the edited picture has and the reconstruction has not, or the reverse -> float64 [N].
+
+    The network in the role maps images to logits [N, A]; attribute ``names[i]`` is about the factor ``factors[i]``, and
+    those about the factor that bears the edit's name are left out. NaN where no other is left.
+    """
+
+    def __init__(self, networks: Mapping[str, Any]) -> None:
+        self.network = network(networks, "attributes", "attribute_flips")
+
+    @torch.inference_mode()
+    def __call__(self, scored: Scored) -> np.ndarray:
+        name = "" if scored.edit is None else scored.edit.name
+        others = [i for i, factor in enumerate(self.network.factors) if factor != name]
+        if not others:
+            return not_covered(scored)
+        before, after = (scored.once("logits:attributes", which, self.network) > 0 for which in ("inverted", "output"))
+        return (before != after)[:, others].double().mean(1).cpu().numpy()
