@@ -91,13 +91,16 @@ class Judge:
         return values
 
     def features(self, *, only: Iterable[str] | None = None) -> dict[str, np.ndarray]:
-        """float32 [N, F] of the reconstructions by feature name, or of the names in ``only``."""
+        """float32 [N, F] of the reconstructions by feature name, or of the names in ``only``; without those that failed."""
         found: dict[str, np.ndarray] = {}
         for id, metric in self._scorer.sets.items():
             name = self._scorer.feature(id)
             if name not in found and (only is None or name in only):
-                images = self._prepared(self._scorer.specs[id].protocol, "inverted")
-                found[name] = np.asarray(metric.features(images), dtype=np.float32)
+                try:
+                    images = self._prepared(self._scorer.specs[id].protocol, "inverted")
+                    found[name] = np.asarray(metric.features(images), dtype=np.float32)
+                except Exception as error:
+                    self._scorer.note(id, len(self._samples), error)
         return found
 
     def _groups(self, edit: Edit | None, only: Sequence[str] | None) -> Iterable[tuple[str, list[str]]]:

@@ -40,10 +40,11 @@ def rescore(cell: Cell, tools: Tools) -> int:
         for edit, group in groups.items():
             _rescore_group(cell, edit, group, [entries[row["image"]] for row in group], stale, judges, tools)
         changed += len(rows)
-        _refresh_features(cell, part, [entries[row["image"]] for row in rows if "edit" not in row], judges, tools)
-        kept = {id: recipe for id, recipe in part.metrics.items() if not _is_old(id)}
+        failed = _refresh_features(cell, part, [entries[row["image"]] for row in rows if "edit" not in row], judges, tools)
+        recipes = {id: recipe for id, recipe in part.metrics.items() if not _is_old(id)} | tools.scorer.recipes
         with tools.ledger.spent("writing"):
-            tools.store.write_part(cell.id, Part(part.name, part.rows, kept | tools.scorer.recipes))
+            done = {id: recipe for id, recipe in recipes.items() if id not in failed}
+            tools.store.write_part(cell.id, Part(part.name, part.rows, done))
     return changed
 
 
@@ -96,18 +97,21 @@ def _judge(cell: Cell, entries: Sequence[Entry], judges: dict[tuple[str, ...], J
 
 def _refresh_features(
     cell: Cell, part: Part, entries: Sequence[Entry], judges: dict[tuple[str, ...], Judge], tools: Tools
-) -> None:
+) -> set[str]:
+    """Bring the features of a part up to date; returns the set metrics whose features could not be computed."""
     recipes = tools.scorer.feature_recipes
     features, names, known = tools.store.features(cell.id, part.name)
     missing = [name for name, recipe in recipes.items() if known.get(name) != recipe]
     if not missing or not entries:
-        return
+        return set()
     images = [entry.name for entry in entries]
     same = names == images  # otherwise what is there speaks of other images of a part that was cut down
     judge = _judge(cell, entries, judges, tools)
     with tools.ledger.spent("metrics"):
         found = judge.features(only=missing if same else None)
+    failed = {id for id in tools.scorer.sets if tools.scorer.feature(id) in missing and tools.scorer.feature(id) not in found}
     if same:
-        found = {name: value for name, value in features.items() if name not in found and not _is_old(name)} | found
+        found = {name: value for name, value in features.items() if name not in missing and not _is_old(name)} | found
     kept = {name: recipes.get(name, known.get(name, "")) for name in found}
     tools.store.write_features(cell.id, part.name, features=found, images=images, recipes=kept)
+    return failed

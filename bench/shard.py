@@ -102,9 +102,12 @@ def run(shard: Shard, tools: Tools) -> Part:
             _finish_inversion(batch, attempt, tools)
     order = {key: place for place, key in enumerate(cell.keys(shard.entries))}
     batch.rows = sorted((row for row in batch.rows if row["key"] in shard.keys), key=lambda row: order[row["key"]])
-    part = Part(shard.name, batch.rows, dict(tools.scorer.recipes))
+    features = _merged_features(batch, tools.scorer)
+    failed = {id for id in tools.scorer.sets if batch.features and tools.scorer.feature(id) not in features}
+    # A metric without its features is not done: the next run tries it again.
+    part = Part(shard.name, batch.rows, {id: one for id, one in tools.scorer.recipes.items() if id not in failed})
     with tools.ledger.spent("writing"):
-        _write_features(batch, part, tools)
+        _write_features(batch, part, features, tools)
         tools.store.write_part(cell.id, part)
     return part
 
@@ -274,10 +277,15 @@ def _row(tools: Tools, cell: Cell, entry: Entry, edit: Edit | None, *, batch: in
     }
 
 
-def _write_features(batch: _Batch, part: Part, tools: Tools) -> None:
-    recipes = tools.scorer.feature_recipes
-    if not batch.features or not recipes:
-        return
-    images = [name for names, _ in batch.features for name in names]
-    merged = {name: np.concatenate([features[name] for _, features in batch.features]) for name in recipes}
-    tools.store.write_features(batch.cell.id, part.name, features=merged, images=images, recipes=recipes)
+def _merged_features(batch: _Batch, scorer: Scorer) -> dict[str, np.ndarray]:
+    """Features [n, F] of all inverted images of the batch by name; those that failed on one of them are left out."""
+    blocks = [features for _, features in batch.features]
+    names = [name for name in scorer.feature_recipes if blocks and all(name in block for block in blocks)]
+    return {name: np.concatenate([block[name] for block in blocks]) for name in names}
+
+
+def _write_features(batch: _Batch, part: Part, features: dict[str, np.ndarray], tools: Tools) -> None:
+    if features:
+        images = [name for names, _ in batch.features for name in names]
+        recipes = {name: tools.scorer.feature_recipes[name] for name in features}
+        tools.store.write_features(batch.cell.id, part.name, features=features, images=images, recipes=recipes)

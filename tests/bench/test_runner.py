@@ -191,6 +191,29 @@ def test_a_metric_that_raises_is_counted_and_leaves_nan(make_settings, monkeypat
     assert store.rows()["toy_truth@native"].isna().all() and (store.rows().status == "ok").all()
 
 
+def test_features_that_fail_cost_their_metric_only_and_are_tried_again(make_settings, monkeypatch, tmp_path):
+    cls, work = load(discover([TOYS]).metrics["toy_set@native"]), []
+
+    def broken(self, images):
+        work.append(len(images))
+        raise RuntimeError("out of memory")
+
+    monkeypatch.setattr(cls, "features", broken)
+    settings = make_settings()
+    assert runner.run(settings, progress=False) == 1
+    store = Store(settings.out)
+    assert (store.rows().status == "ok").all() and store.rows()["toy_mse@native"].notna().any()
+    assert store.manifest["metric_failures"]["toy_set@native"] == {"count": COUNT, "reason": "RuntimeError: out of memory"}
+    assert store.query("SELECT reason FROM sets").reason.item() == "needs at least 4 images, found 0"
+    assert runner.run(make_settings(), progress=False) == 1 and work == [4] * 6  # tried again, in vain
+    monkeypatch.undo()
+    monkeypatch.setattr("bench.shard.run", lambda *_: pytest.fail("the method ran again"))
+    again = run(make_settings())
+    monkeypatch.undo()
+    whole = run(make_settings(out=tmp_path / "whole"))
+    pd.testing.assert_frame_equal(again.query("SELECT * FROM sets"), whole.query("SELECT * FROM sets"), check_exact=True)
+
+
 def test_set_metrics_say_how_many_and_why_not(make_settings):
     store = run(make_settings(images=3))
     few = store.query("SELECT * FROM sets").iloc[0]
