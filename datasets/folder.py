@@ -1,6 +1,7 @@
 """Any folder of pictures as a dataset.
 
-To use one, declare it in a plug-in file and name the file with ``--plugin``; the suite that shall take it lists its id::
+A run takes one by its path: ``invbench run --datasets ./my_faces``. To give it a name, declare it in a plug-in file and name
+the file with ``--plugin``; the suite that shall take it lists its id::
 
     from datasets.folder import Folder
 
@@ -20,8 +21,8 @@ from PIL import Image
 
 from bench.api import Edit, InvbenchError, Sample
 from datasets.decode import decode
+from datasets.pictures import SUFFIXES, folder, pictures_in
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm")
 LONGEST = 100  # characters of a name
 
 
@@ -37,18 +38,16 @@ class Folder:
     """
 
     def __init__(self, root: str | Path, *, resolution: int | None = None) -> None:
-        self.root = Path(root)
+        self.root = folder(root)
         self.resolution = resolution
-        if not self.root.is_dir():
-            raise InvbenchError(f"{root}: expected a folder of pictures, found {'a file' if self.root.exists() else 'nothing'}")
-        self._files = sorted(path for path in self.root.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
-        if not self._files:
+        self.files = pictures_in(self.root, deep=True)
+        if not self.files:
             raise InvbenchError(f"{root}: expected pictures ({', '.join(SUFFIXES)}), found none")
-        self.names = _names([path.relative_to(self.root) for path in self._files])
+        self.names = _names([path.relative_to(self.root) for path in self.files])
 
     def read(self, index: int) -> Sample:
         """Decode one picture. Raises InvbenchError when it cannot be decoded, or has to be resized and is not square."""
-        path = self._files[index]
+        path = self.files[index]
         picture = decode(path)
         if self.resolution is not None and picture.shape[:2] != (self.resolution, self.resolution):
             height, width = picture.shape[:2]

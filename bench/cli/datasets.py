@@ -106,6 +106,32 @@ def verify(ctx: click.Context, names: tuple[str, ...], workers: int | None, quie
     ctx.exit(worst)
 
 
+@datasets.command(epilog=ALIGN_EPILOG, short_help="Cut faces out of photographs as FFHQ's are.")
+@click.argument("source", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("target", type=click.Path(path_type=Path))
+@click.option("--size", type=click.Choice(["256", "512", "1024"]), default="1024", show_default=True, help="Pixels a side.")
+@click.option("--device", default="auto", show_default=True, help="Of the face detector: auto, cpu, cuda, ...")
+@quiet_option
+@click.pass_context
+def align(ctx: click.Context, source: Path, target: Path, size: str, device: str, quiet: bool) -> None:
+    """Find the face in every picture under SOURCE and write it to TARGET/NAME.png, turned and cut as FFHQ's faces are.
+
+    Eyes and mouth come from MTCNN; of several faces the largest is taken. TARGET/contact_sheet.html shows all pictures with
+    the crop, align.csv what was found, no_face.txt the pictures without a face.
+    """
+    from bench import align as work
+    from bench.runner import choose_device
+
+    rows = work.align(source, target, size=int(size), device=str(choose_device(device)), progress=not quiet)
+    counts = {status: sum(row.status == status for row in rows) for status in ("ok", "no face", "failed")}
+    click.echo(f"{counts['ok']} of {len(rows)} aligned, {counts['no face']} without a face, {counts['failed']} failed")
+    enlarged = sum(row.scale > 1 for row in rows)
+    if enlarged:
+        click.echo(f"{enlarged} faces are smaller than {size} pixels and were enlarged")
+    click.echo(f"look at {target / work.SHEET}")
+    ctx.exit(FINE if counts["ok"] == len(rows) else WRONG)
+
+
 def _homes(names: tuple[str, ...], plugins: tuple[Path, ...]) -> list[DatasetSpec]:
     """The datasets under which the named ones are prepared: a subset lies with its whole."""
     known = discover(plugins).datasets
