@@ -1,4 +1,5 @@
-"""Read NVIDIA's network pickles without running anything that is in them (NVlabs/stylegan2-ada-pytorch and later).
+"""Read NVIDIA's network pickles without running anything that is in them: those of NVlabs/stylegan2-ada-pytorch and later, and
+of the TensorFlow codes before it (:mod:`bench.tf_pickles`).
 
 Such a file holds whole modules: their source code, and each module's attributes as plain values, dictionaries and tensors.
 The reader below turns every class or function that the file names into an inert record of that name and its arguments, and
@@ -20,16 +21,16 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor
 
+from bench import tf_pickles
 from bench.api import InvbenchError
+from bench.pickle_records import DICTIONARIES, Name, Record, is_record
 
 NETWORK = "torch_utils.persistence._reconstruct_persistent_obj"
 PARAMETER = "torch._utils._rebuild_parameter"
 TENSOR = "torch._utils._rebuild_tensor_v2"
 STORAGE = "torch.storage._load_from_bytes"
-DICTIONARIES = ("collections.OrderedDict", "dnnlib.util.EasyDict")
 RECORDED = frozenset(
-    (NETWORK, PARAMETER, TENSOR, STORAGE, "builtins.set", "__builtin__.set", "numpy.dtype")
-    + ("numpy.core.multiarray.scalar", "numpy._core.multiarray.scalar")
+    (NETWORK, PARAMETER, TENSOR, STORAGE, "builtins.set", "__builtin__.set", *tf_pickles.NAMES)
 )
 # Instances of old kinds, references to things outside the file, sets of sets, and buffers made before they are read.
 REFUSED = (pickle.INST, pickle.OBJ, pickle.NEWOBJ_EX, pickle.PERSID, pickle.BINPERSID, pickle.FROZENSET) + (
@@ -38,29 +39,9 @@ REFUSED = (pickle.INST, pickle.OBJ, pickle.NEWOBJ_EX, pickle.PERSID, pickle.BINP
 DEEPEST, MOST_MODULES = 32, 10_000  # of modules in a network; real ones have 4 and about 60
 
 
-class Record:
-    """What the file asked to build: the name of a class or function, its arguments, and the state set afterwards."""
-
-    __slots__ = ("name", "args", "state")
-
-    def __init__(self, name: str, args: tuple[Any, ...]) -> None:
-        self.name, self.args, self.state = name, args, None
-
-
-class Name:
-    """A class or function that the file names. Calling it records the call; it has no attribute that could be set."""
-
-    __slots__ = ("name",)
-
-    def __init__(self, name: str) -> None:
-        self.name = name
-
-    def __call__(self, *args: Any) -> Any:
-        return dict(*args) if self.name in DICTIONARIES else Record(self.name, args)
-
-
 def load(path: Path) -> dict[str, Any]:
-    """State dicts of the networks in a file: {"G_ema": {key: tensor}, ..., "init_kwargs": {"G_ema": {...}, ...}}.
+    """State dicts of the networks in a file: {"G_ema": {key: tensor}, ..., "init_kwargs": {"G_ema": {...}, ...}}; where the
+    file says what the networks were trained on, the data set's path is under "training_set" of the latter.
 
     Raises InvbenchError, naming the file and what is wrong: a name that networks do not need, an unusual instruction, an end
     before the end, no network, a tensor outside its storage.
@@ -74,9 +55,16 @@ def load(path: Path) -> dict[str, Any]:
             raise InvbenchError(
                 f"{path}: expected a whole pickle of networks, found a damaged one: {_short(error)}"
             ) from None
+    if tf_pickles.is_networks(content):
+        try:
+            return tf_pickles.states(content)
+        except InvbenchError as error:
+            raise InvbenchError(f"{path}: {error}") from None
+        except Exception as error:  # as below
+            raise InvbenchError(f"{path}: expected TensorFlow networks, found others: {_short(error)}") from None
     if not isinstance(content, dict):
         raise InvbenchError(f"{path}: expected a dictionary of networks, found {type(content).__name__}")
-    networks = {key: value for key, value in content.items() if isinstance(key, str) and _is(value, NETWORK)}
+    networks = {key: value for key, value in content.items() if isinstance(key, str) and is_record(value, NETWORK)}
     if not networks:
         keys = ", ".join(map(repr, list(content)[:5])) or "nothing"
         raise InvbenchError(f"{path}: expected a network such as 'G_ema', found {keys}")
@@ -89,6 +77,9 @@ def load(path: Path) -> dict[str, Any]:
         raise InvbenchError(
             f"{path}: expected modules and tensors as NVIDIA's code writes them, found others: {_short(error)}"
         ) from None
+    trained = content.get("training_set_kwargs")
+    if isinstance(trained, dict) and isinstance(trained.get("path"), str):
+        kwargs["training_set"] = {"path": trained["path"]}
     return states | {"init_kwargs": kwargs}
 
 
@@ -172,10 +163,6 @@ def _short(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:200]
 
 
-def _is(value: Any, name: str) -> bool:
-    return isinstance(value, Record) and value.name == name
-
-
 def _attributes(network: Record) -> dict[str, Any]:
     """The attributes of a module; NVIDIA's record keeps them under ``state``, beside the source code."""
     return network.args[0]["state"]
@@ -190,7 +177,7 @@ def _state_dict(network: Record) -> dict[str, Tensor]:
         if not waiting:
             return state
         prefix, depth, module = waiting.pop()
-        if not _is(module, NETWORK) or depth > DEEPEST:
+        if not is_record(module, NETWORK) or depth > DEEPEST:
             raise InvbenchError(f"expected a module of a known kind under {prefix or 'the network'!r}, found another")
         parts = _attributes(module)
         passing = _plain_set(parts.get("_non_persistent_buffers_set"))
@@ -208,9 +195,9 @@ def _plain_set(value: Any) -> set[str]:
 
 def _tensor(value: Any, key: str, storages: dict[int, Any]) -> Tensor:
     """A tensor from its record: a view of its storage, inside its bounds."""
-    if _is(value, PARAMETER):
+    if is_record(value, PARAMETER):
         value = value.args[0]
-    if not _is(value, TENSOR) or not _is(value.args[0], STORAGE):
+    if not is_record(value, TENSOR) or not is_record(value.args[0], STORAGE):
         raise InvbenchError(f"{key}: expected a tensor, found another object")
     stored, offset, shape, strides, *_ = value.args
     if id(stored) not in storages:

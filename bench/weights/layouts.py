@@ -98,7 +98,7 @@ def _numbers(pattern: str, shapes: Shapes) -> set[int]:
 
 def _nvlabs(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
     found = max(_numbers(r"(?:G_ema/)?synthesis\.b(\d+)\.conv1\.weight", shapes), default=0)
-    return {"resolution": found} | _trained_on(content.get("training_set"))
+    return {"resolution": found} | _trained_on(content.get("init_kwargs", {}).get("training_set", {}).get("path"))
 
 
 def _tensorflow(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.api import InvbenchError
+from methods.convert.stylegan2_tf import from_tensorflow
 from methods.nets.discriminator import Discriminator, DiscriminatorConfig
 from methods.nets.equalised import binomial_filter
 from methods.nets.stylegan2 import Generator, GeneratorConfig
@@ -69,8 +70,9 @@ def convert_generator(
     """Convert a generator of either layout.
 
     checkpoint  rosinality's dict {"g_ema": state, "latent_avg": [D] or [L,D]}, or NVlabs' {"G_ema": state, "init_kwargs":
-                ...} as `bench.checkpoints` reads it, or a bare state dict of either layout (with "latent_avg" beside the
-                parameters, if there is one); the moving average is taken, whatever else the file holds
+                ...} or, of a TensorFlow pickle, {"Gs": variables, ...} as `bench.checkpoints` reads them, or a bare state
+                dict of either PyTorch layout (with "latent_avg" beside the parameters, if there is one); the moving
+                average is taken, whatever else the file holds
     source      file name for messages
 
     Two things that old files lack are made, always the same, and noted: noise maps (normal, seed 0), and the mean
@@ -78,8 +80,8 @@ def convert_generator(
     Raises InvbenchError that names missing, unexpected and misshapen keys.
     """
     latent_avg = checkpoint.get("latent_avg")
-    ema = next((checkpoint[key] for key in ("g_ema", "G_ema") if key in checkpoint), checkpoint)
-    found = dict(ema)
+    ema = next((checkpoint[key] for key in ("g_ema", "G_ema", "Gs") if key in checkpoint), checkpoint)
+    found = from_tensorflow(ema) if "Gs" in checkpoint else dict(ema)
     found.pop("latent_avg", None)
     found = _without_filters(found, source)
     notes: list[str] = []
