@@ -15,6 +15,7 @@ from bench.cli.listing import list_
 from bench.cli.reading import report, show
 from bench.cli.run import run
 from bench.cli.table import table
+from bench.cli.weights import weights
 
 SETUP_ERROR = 2
 
@@ -47,6 +48,7 @@ def main() -> None:
     invbench gate runs/new --baseline old   fail where a run is worse than another
     invbench list methods --long            what there is
     invbench datasets prepare NAME          check the files of a dataset
+    invbench weights get --suite faces      official files, for suites other than the embedded one
     invbench doctor                         what is installed and what is missing
     """
     # Idle threads must sleep: while they spin, a neighbour on one core costs more than half of the speed.
@@ -54,5 +56,5 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 
-for verb in (run, list_, show, report, table, gate, baseline, datasets, doctor):
+for verb in (run, list_, show, report, table, gate, baseline, datasets, weights, doctor):
     main.add_command(verb)

@@ -93,15 +93,22 @@ def resolve(config: NetworkConfig, shelf: Shelf) -> Source:
 
 def build(source: Source) -> tuple[nn.Module, tuple[str, ...]]:
     """The network of a role, on the CPU, and the loader's notes."""
-    if source.derived is not None:
-        return _measured(source, source.derived)
-    contents: dict[str, Any] = {}
-    paths: dict[str, str] = {}
-    for name, (_, file) in source.files.items():
-        contents[name], paths[name] = load_checkpoint(file.path, mmap=True), str(file.path)
+    return _measured(source, source.derived) if source.derived else make(source, opened(source))
+
+
+def opened(source: Source) -> dict[str, Mapping[str, Any]]:
+    """The content of each file of a role; its tensors are read when they are used, where the file's form allows it."""
+    return {name: load_checkpoint(file.path, mmap=True) for name, (_, file) in source.files.items()}
+
+
+def make(source: Source, contents: Mapping[str, Mapping[str, Any]]) -> tuple[nn.Module, tuple[str, ...]]:
+    """The network that the loader makes of the files' contents, and its notes."""
+    paths = {name: str(file.path) for name, (_, file) in source.files.items()}
+    named: dict[str, Any]
     if "" in contents:
-        first, named = contents.pop(""), {"source": paths.pop(""), **contents}
-        named |= {f"{name}_source": path for name, path in paths.items()}
+        first: Any = contents[""]
+        named = {"source": paths[""]} | {name: content for name, content in contents.items() if name}
+        named |= {f"{name}_source": path for name, path in paths.items() if name}
     else:
         first, named = contents, {"sources": paths}
     loader = load_callable(source.loader)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +68,7 @@ class Shelf:
         self.catalogue = listed or catalogue()
         self.ledger = Ledger()
         self._matches: list[Match] | None = None
+        self._index: dict[str, Found] | None = None
 
     @property
     def folder(self) -> Path:
@@ -136,43 +137,60 @@ class Shelf:
     def inspect(self, path: Path) -> Found:
         """What a file holds, from the index if size and time of change are as they were, else by opening it safely."""
         stat = path.stat()
-        known = self._index().get(str(path))
-        if known and (known["size"], known["changed"]) == (stat.st_size, stat.st_mtime_ns):
-            return Found(path, **known)
-        digest = file_digest.__wrapped__(path)  # not from memory: the file may have changed since
-        found = Found(path, stat.st_size, stat.st_mtime_ns, digest)
-        try:
-            told = recognise(load_checkpoint(path, mmap=True))
-        except InvbenchError as error:
-            return Found(path, found.size, found.changed, found.sha256, problem=str(error).removeprefix(f"{path}: "))
-        if told is None:
-            return found
-        return Found(path, found.size, found.changed, found.sha256, told.layout, told.facts)
+        known = self._known().get(str(path))
+        if known is None or (known.size, known.changed) != (stat.st_size, stat.st_mtime_ns):
+            known = _opened(path, stat.st_size, stat.st_mtime_ns)
+            self._known()[str(path)] = known
+        return known
+
+    def moved(self, found: Found, target: Path) -> Found:
+        """The same file under a new path, which need not be opened again; the folders are looked at again when next asked."""
+        self._matches = None
+        del self._known()[str(found.path)]
+        self._known()[str(target)] = replace(found, path=target, changed=target.stat().st_mtime_ns)
+        self._write()
+        return self._known()[str(target)]
 
     def forget(self) -> None:
-        """Look at the folders again when next asked: something was put into them."""
+        """Look at the folders again when next asked."""
         self._matches = None
 
     def _scan(self) -> list[Found]:
-        files = [path for folder in self.folders for path in _files(folder)]
-        found = [self.inspect(path) for path in files]
-        entries = {str(one.path): {k: v for k, v in asdict(one).items() if k != "path"} for one in found}
-        if entries != self._index():
-            with suppress(WriteFailed):  # a home that cannot be written costs time, nothing else
-                content = {"format": FORMAT, "files": entries}
-                write_atomic(home() / INDEX, json.dumps(content, indent=1).encode() + b"\n")
+        before = dict(self._known())
+        found = [self.inspect(path) for folder in self.folders for path in _files(folder)]
+        for path in [path for path in self._known() if not Path(path).is_file()]:
+            del self._known()[path]
+        if self._known() != before:
+            self._write()
         return found
 
-    def _index(self) -> dict[str, Any]:
-        try:
-            content = read_json(home() / INDEX)
-        except InvbenchError:
-            return {}  # it is only a memory; a damaged one is made anew
-        return dict(content["files"]) if content.get("format") == FORMAT else {}
+    def _known(self) -> dict[str, Found]:
+        """The index, by path. It is only a memory: a damaged one is made anew."""
+        if self._index is None:
+            self._index = {}
+            with suppress(InvbenchError, TypeError, AttributeError):
+                content = read_json(home() / INDEX)
+                entries = content.get("files", {}) if content.get("format") == FORMAT else {}
+                self._index = {path: Found(Path(path), **entry) for path, entry in entries.items()}
+        return self._index
+
+    def _write(self) -> None:
+        entries = {path: {k: v for k, v in asdict(one).items() if k != "path"} for path, one in self._known().items()}
+        with suppress(WriteFailed):  # a home that cannot be written costs time, nothing else
+            write_atomic(home() / INDEX, json.dumps({"format": FORMAT, "files": entries}, indent=1).encode() + b"\n")
 
     def _in_package(self, asset: Asset) -> Found | None:
         path = packaged(asset)
         return None if path is None or not path.is_file() else self.inspect(path)
+
+
+def _opened(path: Path, size: int, changed: int) -> Found:
+    digest = file_digest.__wrapped__(path)  # not from memory: the file may have changed since
+    try:
+        told = recognise(load_checkpoint(path, mmap=True))
+    except InvbenchError as error:
+        return Found(path, size, changed, digest, problem=str(error).removeprefix(f"{path}: "))
+    return Found(path, size, changed, digest) if told is None else Found(path, size, changed, digest, told.layout, told.facts)
 
 
 def packaged(asset: Asset) -> Path | None:

@@ -1,0 +1,273 @@
+"""``invbench weights``: official files, where they are and how they come."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from bench.api import InvbenchError, MethodSpec, MetricSpec
+from bench.cli.common import config_option, find_suite
+from bench.registry import discover
+
+if TYPE_CHECKING:
+    from bench.weights.catalogue import Asset, Catalogue
+    from bench.weights.shelf import Shelf
+
+EPILOG = """\b
+Examples
+  invbench weights list --suite faces             what a suite needs, and what is here
+  invbench weights get --suite faces              fetch what is missing
+  invbench weights get e4e_ffhq stylegan2_ffhq
+  invbench weights add ~/g.pkl --as stylegan2_horse
+  invbench weights where                          every file that is here, and what it was taken for
+  invbench weights verify e4e_ffhq --long         hash it, load it, print what became of each tensor
+
+\b
+Files that are dropped into INVBENCH_HOME/weights under any name are found, too; see docs/weights.md.
+"""
+
+ids_argument = click.argument("ids", nargs=-1, metavar="[ID]...")
+suite_option = click.option("--suite", help="The files that a suite of bench.toml needs.")
+
+
+@click.group(epilog=EPILOG, short_help="Official weights: list, get, add, where, verify.")
+def weights() -> None:
+    """Official weights: where they come from, where they are, whether they are what they should be."""
+
+
+@weights.command("list", short_help="Every official file, and whether it is here.")
+@ids_argument
+@suite_option
+@click.option("--long", "detailed", is_flag=True, help="Page, address, licence, hash and layout of each.")
+@config_option
+def list_(ids: tuple[str, ...], suite: str | None, detailed: bool, config: Path | None) -> None:
+    """List official files with the methods and metrics that need them."""
+    from tabulate import tabulate
+
+    shelf = _shelf()
+    assets = _chosen(shelf.catalogue, ids, suite, config)
+    needed = _needed_by(assets)
+    if detailed:
+        for asset in assets:
+            click.echo("\n".join(_details(asset, shelf, needed[asset.id])) + "\n")
+        return
+    rows = [(asset.id, _state(asset, shelf), _size(asset), ", ".join(needed[asset.id]) or "-", asset.title) for asset in assets]
+    click.echo(tabulate(rows, headers=("id", "state", "size", "needed by", "what"), tablefmt="plain"))
+
+
+@weights.command(short_help="Fetch official files.")
+@ids_argument
+@suite_option
+@click.option("--all", "everything", is_flag=True, help="Every file that has a direct address.")
+@click.option("--accept-licence", is_flag=True, help="Accept the licences without being asked.")
+@config_option
+def get(ids: tuple[str, ...], suite: str | None, everything: bool, accept_licence: bool, config: Path | None) -> None:
+    """Fetch official files into INVBENCH_HOME/weights; what is here already is left as it is.
+
+    A transfer that broke off is continued by the same command. Exit code: 0 all are here; 1 some could not be fetched.
+    """
+    shelf = _shelf()
+    if not (ids or suite or everything):
+        raise InvbenchError("weights get: expected ids, --suite NAME or --all; see `invbench weights list`")
+    assets = _chosen(shelf.catalogue, ids, suite, config)
+    missing = [asset for asset in assets if _state(asset, shelf) != "here"]
+    for asset in assets:
+        if asset not in missing:
+            click.echo(f"{asset.id}: here, {shelf.find(asset.id).path}")
+    by_hand = [asset for asset in missing if not asset.address]
+    _accept([asset for asset in missing if asset not in by_hand], shelf, yes=accept_licence)
+    failed = 0
+    for asset in missing:
+        failed += not _fetched(asset, shelf)  # one that cannot be had does not keep the others back
+    click.get_current_context().exit(1 if failed else 0)
+
+
+@weights.command(short_help="Say once which asset a file is.")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("--as", "id", required=True, metavar="ID", help="The asset that the file is.")
+def add(file: Path, id: str) -> None:
+    """Take FILE as the asset ID from now on, by its sha256; it is copied unless it lies in a searched folder already."""
+    from bench.weights import fetch
+
+    shelf = _shelf()
+    asset = shelf.catalogue.find(id)
+    with _Bar(file.name) as bar:
+        found = fetch.add(file, asset, shelf, report=bar.show)
+    click.echo(f"{id}: {found.path}, sha256 {found.sha256}")
+
+
+@weights.command(short_help="Which file is which asset.")
+@ids_argument
+def where(ids: tuple[str, ...]) -> None:
+    """Print every file of the searched folders with the asset that it is, or why it is none; with IDs, their paths only.
+
+    Exit code: 0; 1 when an asset that is asked for is not here.
+    """
+    shelf = _shelf()
+    if ids:
+        missing = 0
+        for id in ids:
+            try:
+                click.echo(shelf.find(id).path)
+            except InvbenchError as error:
+                shelf.catalogue.find(id)  # a name that does not exist is an error of its own
+                click.echo(str(error), err=True)
+                missing += 1
+        click.get_current_context().exit(1 if missing else 0)
+    for folder in shelf.folders:
+        click.echo(f"{folder}{'' if folder.is_dir() else ' (does not exist)'}")
+        for match in shelf.matches():
+            if match.found.path.parent == folder:
+                size = f"{match.found.size / 1e6:.1f} MB"
+                told = match.id or f"not used: {match.problem}"
+                click.echo(f"  {match.found.path.name}  {size}  {match.found.sha256[:12]}  {told}")
+
+
+@weights.command(short_help="Hash files again and build their networks.")
+@ids_argument
+@suite_option
+@click.option("--long", "detailed", is_flag=True, help="Print what became of each tensor.")
+@config_option
+def verify(ids: tuple[str, ...], suite: str | None, detailed: bool, config: Path | None) -> None:
+    """Read every byte again, compare the sha256 with the published or recorded one, and build each network of the file.
+
+    Without IDs: every asset that is here. Exit code: 0 all are right; 1 one is not, or is asked for and missing.
+    """
+    from bench.weights import check
+
+    shelf = _shelf()
+    assets = _chosen(shelf.catalogue, ids, suite, config)
+    if not (ids or suite):
+        assets = [asset for asset in assets if _state(asset, shelf) == "here"]
+    wrong = 0
+    for asset in assets:
+        try:
+            lines = check.verify(asset, shelf, detailed=detailed)
+        except InvbenchError as error:
+            click.echo(f"WRONG {asset.id}: {error}")
+            wrong += 1
+            continue
+        click.echo("\n".join([f"ok    {asset.id}: {lines[0]}", *(f"      {line}" for line in lines[1:])]))
+    if not assets:
+        click.echo(f"no official file is here; looked in {', '.join(map(str, shelf.folders))}")
+    click.get_current_context().exit(1 if wrong else 0)
+
+
+def _shelf() -> Shelf:
+    from bench.weights.shelf import Shelf
+
+    return Shelf()
+
+
+def _chosen(listed: Catalogue, ids: Iterable[str], suite: str | None, config: Path | None) -> list[Asset]:
+    """The assets of these ids and of the suite, with what they need beside them; all if neither is given."""
+    names = list(ids)
+    if suite is not None:
+        networks = find_suite(suite, config).networks.values()
+        names += [*(network.choices[0] for network in networks if network.choices)]
+        names += [id for network in networks for id in network.assets.values()]
+    if not names and suite is None:
+        return list(listed.assets.values())
+    chosen: dict[str, Asset] = {}
+    for name in names:
+        asset = listed.find(name)
+        chosen |= {asset.id: asset} | {other: listed.find(other) for other in asset.beside.values()}
+    return list(chosen.values())
+
+
+def _needed_by(assets: Sequence[Asset]) -> Mapping[str, list[str]]:
+    """Methods and metrics that ask for a role of each asset."""
+    registry = discover()
+    specs: list[MethodSpec | MetricSpec] = [*registry.methods.values(), *registry.metrics.values()]
+    roles = {asset.id: set(asset.roles) for asset in assets}
+    for asset in assets:
+        for other in asset.beside.values():
+            roles.setdefault(other, set()).update(asset.roles)
+    return {asset.id: sorted({spec.id for spec in specs if roles[asset.id] & set(spec.roles)}) for asset in assets}
+
+
+def _state(asset: Asset, shelf: Shelf) -> str:
+    try:
+        shelf.find(asset.id)
+        return "here"
+    except InvbenchError:
+        return "missing" if asset.address else "by hand"
+
+
+def _size(asset: Asset) -> str:
+    return f"{asset.size / 1e6:.3g} MB" if asset.size else f"about {asset.about:.0f} MB" if asset.about else "?"
+
+
+def _details(asset: Asset, shelf: Shelf, needed: Sequence[str]) -> list[str]:
+    licence = shelf.catalogue.licences[asset.licence]
+    accepted = "accepted" if asset.licence in shelf.ledger.licences else "not accepted yet"
+    recorded = shelf.ledger.sha256(asset.id)
+    facts = [
+        ("state", _state(asset, shelf) if _state(asset, shelf) != "here" else str(shelf.find(asset.id).path)),
+        ("page", asset.page),
+        ("address", asset.address or "none; drop the file into the folder"),
+        ("file", f"{asset.file}, {_size(asset)}"),
+        ("licence", f"{licence.title}, {accepted}: {licence.page}"),
+        ("sha256", " or ".join(asset.sha256) or (f"{recorded} (first fetched or added)" if recorded else "none is published")),
+        ("md5", asset.md5),
+        ("layout", " or ".join(asset.layouts)),
+        ("for", ", ".join(filter(None, [asset.domain, f"{asset.resolution} pixels" if asset.resolution else ""]))),
+        ("with", ", ".join(asset.beside.values())),
+        ("suites", ", ".join(asset.suites)),
+        ("roles", ", ".join(asset.roles)),
+        ("needed by", ", ".join(needed)),
+        ("note", asset.note),
+    ]
+    return [f"{asset.id}: {asset.title}", *(f"  {name:<10}{value}" for name, value in facts if value)]
+
+
+def _accept(assets: Sequence[Asset], shelf: Shelf, *, yes: bool) -> None:
+    """Show licences that were not accepted yet; nothing is fetched before all are."""
+    for id in dict.fromkeys(asset.licence for asset in assets):
+        if id in shelf.ledger.licences:
+            continue
+        licence = shelf.catalogue.licences[id]
+        files = ", ".join(asset.id for asset in assets if asset.licence == id)
+        click.echo(f"{licence.title}\n  {licence.page}\n  {licence.summary}\n  for: {files}")
+        if not yes:
+            if not sys.stdin.isatty():
+                raise InvbenchError(f"the licence {id!r} is not accepted: read it, then use --accept-licence")
+            if not click.confirm("Do you accept it?"):
+                raise InvbenchError(f"the licence {id!r} is not accepted; nothing was fetched")
+        shelf.ledger.accept(id)
+
+
+def _fetched(asset: Asset, shelf: Shelf) -> bool:
+    from bench.weights import fetch
+
+    try:
+        with _Bar(asset.id) as bar:
+            found = fetch.get(asset, shelf, report=bar.show)
+    except InvbenchError as error:
+        click.echo(f"{asset.id}: {str(error).removeprefix(f'{asset.id}: ')}", err=True)
+        return False
+    click.echo(f"{asset.id}: {found.path}, {found.size / 1e6:.1f} MB, sha256 {found.sha256}")
+    return True
+
+
+class _Bar:
+    """Progress of one file, on a terminal only."""
+
+    def __init__(self, name: str) -> None:
+        from tqdm import tqdm
+
+        self._bar = tqdm(desc=name, unit="B", unit_scale=True, disable=None, leave=False, file=sys.stderr)
+
+    def __enter__(self) -> _Bar:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def show(self, done: int, total: int | None) -> None:
+        self._bar.total = total
+        self._bar.update(done - self._bar.n)

@@ -1,0 +1,59 @@
+"""Is an official file what it should be? Every byte read again, every network of it built."""
+
+from __future__ import annotations
+
+from bench.api import InvbenchError, MissingWeights
+from bench.config import NetworkConfig
+from bench.provenance import file_digest
+from bench.weights import build, fetch
+from bench.weights.catalogue import Asset
+from bench.weights.conversion import trace
+from bench.weights.layouts import LAYOUTS, Derived
+from bench.weights.shelf import Shelf
+
+
+def verify(asset: Asset, shelf: Shelf, *, detailed: bool = False) -> list[str]:
+    """What was found, in lines: the file and what its sha256 was compared with, then each network that was built of it.
+
+    Raises MissingWeights where the file is not here, and InvbenchError where its bytes are not those that were published or
+    recorded, or where they are not those of the index, or where a network does not fit.
+    """
+    found = shelf.find(asset.id)
+    now = file_digest.__wrapped__(found.path)  # from the bytes, not from the index
+    if now != found.sha256:
+        raise InvbenchError(
+            f"{found.path}: its bytes changed though size and date did not: expected sha256 {found.sha256}, found {now}"
+        )
+    recorded = shelf.ledger.sha256(asset.id)
+    fetch.check_digest(asset, found, recorded)
+    lines = [f"{found.path}, {found.size / 1e6:.1f} MB, sha256 {found.sha256} ({_compared(asset, recorded)})"]
+    for part, loader in LAYOUTS[found.layout].parts.items():
+        if isinstance(loader, Derived) or (asset.part and part not in (asset.part, "generator")):
+            continue
+        if part == "generator" and asset.part and not _has_decoder(asset, shelf):
+            continue
+        try:
+            report = trace(build.resolve(NetworkConfig(asset=asset.id, part=part), shelf))
+        except MissingWeights as error:
+            lines.append(f"{part}: not built: {error}")
+            continue
+        counts = f"{len(report.taken)} tensors taken, {len(report.made)} made, {len(report.unused)} not used"
+        lines.append(f"{part}: {report.network}, {counts}")
+        lines += [f"  {line}" for line in report.lines()] if detailed else [f"  note: {note}" for note in report.notes]
+    return lines
+
+
+def _compared(asset: Asset, recorded: str | None) -> str:
+    """What the digest, which is right, was compared with."""
+    if asset.published:
+        return "as published"
+    if recorded:
+        return "as recorded"
+    if asset.sha256 or asset.md5:
+        return f"begins as published ({' or '.join(asset.sha256) or f'md5 {asset.md5}'})"
+    return "none is published or recorded to compare it with"
+
+
+def _has_decoder(asset: Asset, shelf: Shelf) -> bool:
+    content = build.opened(build.resolve(NetworkConfig(asset=asset.id), shelf))[""]
+    return any(str(key).startswith("decoder.") for key in content.get("state_dict", {}))

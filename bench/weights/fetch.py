@@ -1,0 +1,257 @@
+"""Official files from where their authors keep them: resumed where a transfer broke off, and checked before they get a name.
+
+A file under way is ``weights/.part/ID.part``. It gets its name in ``weights/`` when it is whole, has the sha256 that is
+published or was recorded, and is of the layout that it should be.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from bench.api import InvbenchError
+from bench.files import WriteFailed, write_atomic
+from bench.provenance import file_digest
+from bench.weights.catalogue import DRIVE, PACKAGE, Asset
+from bench.weights.ledger import read_json
+from bench.weights.shelf import Found, Shelf, misfit
+
+CHUNK = 1 << 20
+PATIENCE = 30.0  # seconds without a byte
+TRIES = 4  # transfers in a row that may break off without a byte of progress
+PAUSE = 0.5  # seconds before the next of them, the longer the more there were
+HTML = re.compile(rb"^\s*(<!doctype html|<html|<head)", re.IGNORECASE)
+DRIVE_PAGE = "https://drive.google.com/file/d/{}/view"
+
+Report = Callable[[int, int | None], None]  # bytes that are here, bytes in all if known
+
+
+def get(asset: Asset, shelf: Shelf, *, report: Report = lambda done, total: None) -> Found:
+    """The file of an asset: the one that is here, else fetched into ``INVBENCH_HOME/weights`` and recorded in the lock file.
+
+    Raises InvbenchError where the licence is not accepted, no direct address is known, the transfer breaks off, a web page
+    comes in place of the file, or the file is not the one that it should be.
+    """
+    here = _here(asset, shelf)
+    if here is not None:
+        return here
+    if not asset.address or asset.address.startswith(PACKAGE):
+        what = "the package that brings it is not installed" if asset.address else "no direct address is known"
+        raise InvbenchError(
+            f"{asset.id}: {what}; get {asset.file} from {asset.page}, then `invbench weights add FILE --as {asset.id}`"
+        )
+    if asset.licence not in shelf.ledger.licences:
+        raise InvbenchError(f"{asset.id}: the licence {asset.licence!r} is not accepted")
+    part = shelf.folder / ".part" / f"{asset.id}.part"
+    try:
+        with _alone(part):
+            if asset.address.startswith(DRIVE):
+                _from_drive(asset, part, report)
+            else:
+                _from_web(asset.address, part, report)
+            return _checked(asset, part, shelf)
+    except OSError as error:
+        raise WriteFailed(f"{error.filename or part}: could not be written: {error.strerror or error}") from error
+
+
+def add(path: Path, asset: Asset, shelf: Shelf, *, report: Report = lambda done, total: None) -> Found:
+    """Take a file that the user has for the asset: copied into ``INVBENCH_HOME/weights`` unless it lies in a searched folder.
+
+    Raises InvbenchError where its layout, its resolution or a published sha256 says that it is another network.
+    """
+    if not path.is_file():
+        raise InvbenchError(f"{path}: expected a file, found none")
+    found = shelf.inspect(path.absolute())
+    check_digest(asset, found, None)
+    _check_layout(asset, found, said=True)
+    if path.absolute().parent not in shelf.folders:
+        part = shelf.folder / ".part" / f"{asset.id}.copy"
+        with _alone(part):
+            with open(path, "rb") as source, open(part, "wb") as copy:
+                _copy(source, copy, report, total=found.size)
+            found = shelf.moved(found, _named(part, shelf.folder / asset.file, found.sha256))
+    shelf.ledger.record(asset.id, sha256=found.sha256, size=found.size, source="added by hand")
+    shelf.forget()
+    return found
+
+
+def _here(asset: Asset, shelf: Shelf) -> Found | None:
+    with suppress(InvbenchError):
+        return shelf.find(asset.id)
+    return None
+
+
+@contextmanager
+def _alone(part: Path) -> Iterator[None]:
+    """Hold the place of a file under way; the lock goes with the process, however it ends."""
+    part.parent.mkdir(parents=True, exist_ok=True)
+    with open(part.with_suffix(".lock"), "w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise InvbenchError(f"{part}: another process is fetching this file; wait for it") from None
+        yield
+
+
+def _named(part: Path, target: Path, sha256: str) -> Path:
+    """Give a finished file its name; a file that has this name already, and is another one, keeps it."""
+    if target.exists() and file_digest.__wrapped__(target) != sha256:
+        target = target.with_name(f"{target.stem}-{sha256[:8]}{target.suffix}")
+    os.replace(part, target)
+    return target
+
+
+def _from_web(address: str, part: Path, report: Report) -> None:
+    """Fetch into ``part``, going on where an earlier try broke off, as long as every try brings something."""
+    import requests
+
+    idle = 0
+    while True:
+        before = part.stat().st_size if part.exists() else 0
+        try:
+            _transfer(address, part, report)
+            return
+        except (requests.RequestException, _BrokenOff) as error:
+            if isinstance(error, requests.HTTPError):
+                raise InvbenchError(f"{address}: expected the file, found the answer {_reason(error)}") from error
+            after = part.stat().st_size if part.exists() else 0
+            idle = 0 if after > before else idle + 1
+            time.sleep(PAUSE * idle)
+            if idle >= TRIES:
+                broke = f"the transfer broke off after {after} bytes: {_reason(error)}"
+                raise InvbenchError(f"{address}: {broke}; the same command goes on from there") from error
+
+
+class _BrokenOff(Exception):
+    """A transfer ended before the end that the server had told."""
+
+
+def _transfer(address: str, part: Path, report: Report) -> None:
+    """One request. What is in ``part`` is kept only if the server says that the file is still the same one."""
+    import requests
+
+    memory = part.with_suffix(".json")
+    told = read_json(memory) if memory.exists() else {}
+    have = part.stat().st_size if part.exists() and told.get("address") == address and told.get("version") else 0
+    headers = {"Accept-Encoding": "identity"}
+    if have:
+        headers |= {"Range": f"bytes={have}-", "If-Range": str(told["version"])}
+    with requests.get(address, stream=True, timeout=PATIENCE, headers=headers) as answer:
+        if answer.status_code == 416 and have == told.get("size"):
+            return  # all of it is here
+        answer.raise_for_status()
+        resumed = answer.status_code == 206 and _start(answer.headers.get("Content-Range", "")) == have
+        length = answer.headers.get("Content-Length", "")
+        total = int(length) + (have if resumed else 0) if length.isdigit() else None
+        version = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
+        version = None if version and version.startswith("W/") else version  # a weak one does not vouch for every byte
+        if not resumed:
+            write_atomic(memory, json.dumps({"address": address, "version": version, "size": total}).encode())
+        with open(part, "ab" if resumed else "wb") as file:
+            done = have if resumed else 0
+            for chunk in answer.iter_content(CHUNK):
+                if done == 0 and HTML.match(chunk):
+                    raise InvbenchError(f"{address}: {_page(chunk)}")
+                file.write(chunk)
+                done += len(chunk)
+                report(done, total)
+    if total is not None and done < total:
+        raise _BrokenOff(f"{done} of {total} bytes came")
+
+
+def _from_drive(asset: Asset, part: Path, report: Report) -> None:
+    """By gdown, which knows Drive's confirmations and goes on where it stopped."""
+    import gdown
+    from gdown.exceptions import DownloadError, FileURLRetrievalError
+    from requests import RequestException
+
+    id = asset.address.removeprefix(DRIVE)
+    page = DRIVE_PAGE.format(id)
+    by_hand = f"; open {page} in a browser, save {asset.file}, then `invbench weights add FILE --as {asset.id}`"
+    try:
+        gdown.download(id=id, output=str(part), quiet=True, resume=True, timeout=PATIENCE, retries=TRIES, progress=report)
+    except FileURLRetrievalError as error:
+        raise InvbenchError(f"{asset.id}: Google Drive did not give the file: {_reason(error)}{by_hand}") from error
+    except (DownloadError, RequestException) as error:
+        raise InvbenchError(f"{asset.id}: the transfer from Google Drive broke off: {_reason(error)}{by_hand}") from error
+    with open(part, "rb") as file:
+        head = file.read(CHUNK)
+    if HTML.match(head):
+        part.unlink()
+        raise InvbenchError(f"{asset.id}: {_page(head)}{by_hand}")
+
+
+def _checked(asset: Asset, part: Path, shelf: Shelf) -> Found:
+    """The finished file under its name, if it is what it should be; else it is thrown away."""
+    found = shelf.inspect(part)
+    try:
+        if found.problem:
+            raise InvbenchError(f"{asset.id}: the file that came is not usable: {found.problem}")
+        check_digest(asset, found, shelf.ledger.sha256(asset.id))
+        _check_layout(asset, found, said=True)
+    except InvbenchError:
+        part.unlink()
+        part.with_suffix(".json").unlink(missing_ok=True)
+        raise
+    target = _named(part, shelf.folder / asset.file, found.sha256)
+    part.with_suffix(".json").unlink(missing_ok=True)
+    if shelf.ledger.sha256(asset.id) != found.sha256:
+        shelf.ledger.record(asset.id, sha256=found.sha256, size=found.size, source=asset.address)
+    return shelf.moved(found, target)
+
+
+def check_digest(asset: Asset, found: Found, recorded: str | None) -> None:
+    if asset.sha256 and not any(found.sha256.startswith(digits) for digits in asset.sha256):
+        published = " or ".join(f"{digits}..." if len(digits) < 64 else digits for digits in asset.sha256)
+        raise InvbenchError(f"{found.path}: {asset.id}: expected the published sha256 {published}, found {found.sha256}")
+    if asset.md5:
+        with open(found.path, "rb") as file:
+            md5 = hashlib.file_digest(file, "md5").hexdigest()
+        if not md5.startswith(asset.md5):
+            raise InvbenchError(f"{found.path}: {asset.id}: expected the published md5 {asset.md5}..., found {md5}")
+    if recorded is not None and recorded != found.sha256:
+        raise InvbenchError(
+            f"{found.path}: {asset.id}: expected the sha256 {recorded} of the first time, found {found.sha256}; "
+            f"if the authors replaced it: `invbench weights add FILE --as {asset.id}`"
+        )
+
+
+def _check_layout(asset: Asset, found: Found, *, said: bool) -> None:
+    if found.problem:
+        raise InvbenchError(f"{found.path}: {found.problem}")
+    reason = misfit(asset, found, said=said)
+    if reason is not None:
+        raise InvbenchError(f"{found.path}: not {asset.id}: {reason}")
+
+
+def _copy(source: BinaryIO, target: BinaryIO, report: Report, *, total: int) -> None:
+    done = 0
+    while chunk := source.read(CHUNK):
+        target.write(chunk)
+        done += len(chunk)
+        report(done, total)
+    target.flush()
+    os.fsync(target.fileno())
+
+
+def _start(content_range: str) -> int | None:
+    match = re.match(r"bytes (\d+)-", content_range)
+    return int(match[1]) if match else None
+
+
+def _page(head: bytes) -> str:
+    title = re.search(rb"<title[^>]*>([^<]{0,80})", head, re.IGNORECASE)
+    named = f" ({title[1].decode('utf-8', 'replace').strip()!r})" if title else ""
+    return f"expected the file, found a web page{named}, such as a quota or login notice; try again later or in a browser"
+
+
+def _reason(error: Any) -> str:
+    return " ".join(str(error).split())[:200] or type(error).__name__
