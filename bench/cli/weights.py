@@ -187,7 +187,10 @@ def _needed_by(assets: Sequence[Asset]) -> Mapping[str, list[str]]:
     for asset in assets:
         for other in asset.beside.values():
             roles.setdefault(other, set()).update(asset.roles)
-    return {asset.id: sorted({spec.id for spec in specs if roles[asset.id] & set(spec.roles)}) for asset in assets}
+    return {
+        asset.id: sorted({spec.id.partition("@")[0] for spec in specs if roles[asset.id] & set(spec.roles)})
+        for asset in assets
+    }
 
 
 def _state(asset: Asset, shelf: Shelf) -> str:
