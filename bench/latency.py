@@ -128,4 +128,5 @@ def describe(machine: dict[str, Any]) -> str:
     """The machine in words: what a reader needs to compare times."""
     if machine.get("gpu"):
         return str(machine["gpu"])
-    return f"{machine.get('processor')}, {machine.get('threads')} of {machine.get('cores')} cores"
+    threads = machine.get("threads")
+    return f"{machine.get('processor')}, {threads} thread{'s' if threads != 1 else ''} on {machine.get('cores')} cores"

@@ -16,7 +16,7 @@ from tabulate import tabulate
 from bench.stats import LEVEL, Interval
 from reports import published
 from reports.paper_tables import Cell, PaperTable
-from reports.tables import ARROWS, NOTHING, escape_markdown, number_format
+from reports.text import ARROWS, NOTHING, escape_markdown, number_format
 
 DIFFERS = "≠"
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "≠": r"$\neq$", "–": "--"}

@@ -1,11 +1,11 @@
-"""The pictures of the page: input, inversion, difference, domain mask and edits of the first images of each dataset."""
+"""The pictures of the page: input, inversion, difference, domain mask and edits of the first images, and the truth of each."""
 
 from __future__ import annotations
 
 import base64
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -36,16 +36,17 @@ class Strip:
 
 @dataclass
 class Panel:
-    """One image of a dataset with the strips of all methods."""
+    """One image of a dataset with the strips of all methods, and what the dataset knows to be true of it."""
 
     dataset: str
     image: str
     source: str | None
+    truth: Strip | None = None
     strips: list[Strip] = field(default_factory=list)
 
     @property
     def masks(self) -> bool:
-        return any(strip.mask for strip in self.strips)
+        return any(strip.mask for strip in self.strips) or bool(self.truth and self.truth.mask)
 
 
 class Pictures:
@@ -86,15 +87,19 @@ def panels(run: Run, board: pd.DataFrame, pictures: Pictures, *, count: int) -> 
     failed = run.rows[run.rows["edit"].isna() & (run.rows["status"] != "ok")]
     reasons = {(row.method, row.preset, row.dataset, row.image): str(row.reason) for row in failed.itertuples()}
     found: dict[tuple[str, str], Panel] = {}
+    asked: dict[str, set[Edit]] = {}  # every method has the same columns, whatever it was asked for
+    for cell in run.plan["cells"].values():
+        edits = {Edit(edit["name"], float(edit["strength"])) for edit in cell["edits"]}
+        asked[cell["dataset"]] = asked.get(cell["dataset"], set()) | edits
     for row in board.to_dict("records"):
         id = f"{row['method']}.{row['preset']}.{row['dataset']}"
         cell = run.plan["cells"][id]
         for image in sorted(cell["images"], key=lambda one: one["index"])[:count]:
             key = (row["dataset"], image["name"])
             if key not in found:
-                found[key] = Panel(*key, pictures.source(run.store.input(*key)))
+                found[key] = Panel(*key, pictures.source(run.store.input(*key)), _truth(run, pictures, asked[key[0]], *key))
             reason = reasons.get((row["method"], row["preset"], *key), "")
-            found[key].strips.append(_strip(run, pictures, id, cell, row, image["name"], reason))
+            found[key].strips.append(_strip(run, pictures, id, asked[key[0]], row, image["name"], reason))
     return list(found.values())
 
 
@@ -116,14 +121,26 @@ def write(path: Path, data: bytes) -> None:
     os.replace(temporary, path)
 
 
+def _truth(run: Run, pictures: Pictures, asked: Iterable[Edit], dataset: str, image: str) -> Strip | None:
+    """The true mask and the true edits of an image; None where the run folder holds none of them."""
+    mask = pictures.source(run.store.truth_mask(dataset, image))
+    edits = _edits(asked, lambda edit: pictures.source(run.store.truth(dataset, image, edit)))
+    known = mask is not None or any(source for strips in edits.values() for _, source in strips)
+    return Strip("truth", None, None, mask, edits) if known else None
+
+
+def _edits(asked: Iterable[Edit], source: Callable[[Edit], str | None]) -> dict[str, list[tuple[float, str | None]]]:
+    found: dict[str, list[tuple[float, str | None]]] = {}
+    for edit in sorted(asked, key=lambda one: (one.name, one.strength)):
+        found.setdefault(edit.name, []).append((edit.strength, source(edit)))
+    return found
+
+
 def _strip(
-    run: Run, pictures: Pictures, id: str, cell: Mapping[str, Any], row: Mapping[str, Any], image: str, reason: str
+    run: Run, pictures: Pictures, id: str, asked: Iterable[Edit], row: Mapping[str, Any], image: str, reason: str
 ) -> Strip:
     inversion = run.store.picture(id, image)
-    edits: dict[str, list[tuple[float, str | None]]] = {}
-    for edit in sorted(cell["edits"], key=lambda one: (one["name"], one["strength"])):
-        path = run.store.picture(id, image, Edit(edit["name"], float(edit["strength"])))
-        edits.setdefault(edit["name"], []).append((float(edit["strength"]), None if reason else pictures.source(path)))
+    edits = _edits(asked, lambda edit: None if reason else pictures.source(run.store.picture(id, image, edit)))
     if reason:
         return Strip(label(run, row), None, None, None, edits, reason)
     return Strip(

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
 from bench import stats
-from bench.api import InvbenchError
 from bench.stats import Interval
 from bench.store import Store
-from reports import published
+from reports import measured, published
+from reports.measured import PLAIN, Found
 from reports.published import Number, PrintedTable
-from reports.query import Run
+from reports.run import Run
 
-PLAIN = ("", "full")  # variants of a method that are the method itself, not an ablation
 SEED = 0
 
 
@@ -32,7 +30,8 @@ class Cell:
 
     place            1 best, 2 second best of the printed numbers it competes with, 0 otherwise
     measured         what the run has for it; ``metric`` is the id it was measured with, ``images`` the dataset
-    measured_place   1 where it cannot be told apart from the best measured method, 2 where it shares rank 2, 0 otherwise
+    measured_place   1 where it cannot be told apart from the best measured method, 2 where it shares rank 2, 0 otherwise and
+                     where no two methods can be told apart
     reasons          why the measured value must not be compared with the printed one; empty = comparable
     """
 
@@ -66,17 +65,6 @@ class PaperTable:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Found:
-    """What a run has for numbers that compete: values [n] by method over the same images, or one value each."""
-
-    metric: str
-    dataset: str
-    methods: Mapping[str, str]  # published id -> preset
-    values: Mapping[str, np.ndarray] = field(default_factory=dict)
-    single: Mapping[str, Interval] = field(default_factory=dict)
-
-
 def build(
     printed: PrintedTable,
     source: Store | Run | None = None,
@@ -98,33 +86,29 @@ def build(
     notes: dict[str, None] = {}
     if source is not None:
         run = Run.of(source)
-        _check(run, dataset, preset)
+        measured.check(run, dataset, preset)
         rng = np.random.default_rng(SEED)
         for group in _groups(printed.numbers):
-            found = _find(run, group, dataset, preset)
+            found = measured.find(run, group, dataset=dataset, preset=preset, level=level, resamples=resamples)
             if found is None:
                 continue
             chosen = _choose(run, group, found)
-            intervals = dict(found.single)
-            for name, column in found.values.items():
-                intervals[name] = stats.mean_interval(column, rng, level=level, resamples=resamples)
-            measured_place, said = _places(found, group[0]["direction"], rng, level)
-            notes |= dict.fromkeys(said)
             scale = published.protocols()["scale"].get(group[0]["metric"], 1.0)
             for one in chosen:
                 method = one["method"]
                 cells[id(one)] = Cell(
                     one,
                     place.get(id(one), 0),
-                    _scaled(intervals[method], scale),
+                    _scaled(found.means[method], scale),
                     found.metric,
                     found.dataset,
-                    measured_place.get(method, 0),
-                    tuple(_reasons(run, one, found, intervals[method].n)),
+                    found.places.get(method, 0),
+                    tuple(_reasons(run, one, found)),
                 )
             agreements += _agreement(chosen, found, rng, level, resamples)
-            used = sorted({f"{_ours(name)}.{found.methods[name]}" for name in intervals})
+            used = sorted({".".join(found.methods[name]) for name in found.means})
             notes[f"measured on {found.dataset}: {', '.join(used)}"] = None
+            notes |= dict.fromkeys(found.notes)
     rows: dict[tuple[int, tuple[str, ...]], dict[tuple[str, ...], Cell]] = {}
     for one in printed.numbers:
         rows.setdefault((one.row, printed.label(one)), {})[printed.column(one)] = cells[id(one)]
@@ -139,102 +123,18 @@ def _groups(numbers: Iterable[Number]) -> list[list[Number]]:
     return list(groups.values())
 
 
-def _check(run: Run, dataset: str | None, preset: str | None) -> None:
-    for kind, name in (("dataset", dataset), ("preset", preset)):
-        known = sorted({cell[kind] for cell in run.plan["cells"].values()})
-        if name is not None and name not in known:
-            raise InvbenchError(f"{run.store.path}: expected a {kind} of the run ({', '.join(known)}), found {name!r}")
-
-
-def _ours(method: str) -> str:
-    return published.protocols()["methods"].get(method, method)
-
-
-def _find(run: Run, group: Sequence[Number], dataset: str | None, preset: str | None) -> _Found | None:
-    """What the run measured for numbers that compete; None where it has nothing."""
-    first, data = group[0], published.protocols()
-    metric = _metric(run, first)
-    images = _dataset(run, first, dataset)
-    if metric is None or images is None:
-        return None
-    presets: dict[str, str] = {}
-    for one in group:
-        if one["variant"] in PLAIN and not one["versus"]:
-            key = (_ours(one["method"]), images)
-            has = sorted(cell["preset"] for cell in run.plan["cells"].values() if (cell["method"], cell["dataset"]) == key)
-            wanted = [preset] if preset else ["paper", *has]
-            presets.update((one["method"], name) for name in [name for name in wanted if name in has][:1])
-    if metric in run.specs and run.specs[metric].kind == "set":
-        sets = run.sets[(run.sets["metric"] == metric) & (run.sets["dataset"] == images)].set_index(["method", "preset"])
-        keys = {name: (_ours(name), chosen) for name, chosen in presets.items()}
-        single = {
-            name: Interval(float(sets.loc[key, "value"]), math.nan, math.nan, int(sets.loc[key, "n"]))
-            for name, key in keys.items()
-            if key in sets.index and not pd.isna(sets.loc[key, "value"])
-        }
-        return _Found(metric, images, presets, single=single) if single else None
-    rows = run.rows[(run.rows["dataset"] == images) & (run.rows["status"] == "ok")]
-    if first["edit"]:
-        edit = data["edits"].get(first["edit"], first["edit"])
-        rows = rows[(rows["edit"] == edit) & (rows["strength"] == float(first["edit_strength"] or "nan"))]
-    else:
-        rows = rows[rows["edit"].isna()]
-    columns = {}
-    for name, chosen in presets.items():
-        mine = rows[(rows["method"] == _ours(name)) & (rows["preset"] == chosen)].set_index("image")[metric]
-        if mine.notna().any():
-            columns[name] = mine.astype(np.float64)
-    common = pd.DataFrame(columns).dropna()
-    if common.empty:
-        return None
-    if metric.startswith("seconds."):  # images of a batch share one time: they are no independent draws
-        means = {name: Interval(float(common[name].mean()), math.nan, math.nan, len(common)) for name in columns}
-        return _Found(metric, images, presets, single=means)
-    return _Found(metric, images, presets, values={name: common[name].to_numpy() for name in columns})
-
-
-def _metric(run: Run, number: Number) -> str | None:
-    """The run's metric for a number: the published recipe itself, else its nearest of the same family."""
-    family = published.protocols()["families"].get(number["metric"])
-    recipe = published.rule(number)["recipe"]
-    if family is None:
-        return None
-    if family.startswith("seconds."):
-        return family if family in run.rows else None
-    kinds = ("edit",) if number["edit"] else ("inversion", "set")
-    ids = [spec.id for spec in run.specs_of(*kinds) if spec.kind == "set" or spec.id in run.rows]
-    near = [id for id in ids if run.specs[id].name == family or run.specs[id].name.startswith(f"{family}_")]
-    same = [id for id in near if recipe and run.specs[id].name == recipe.split("@")[0]]
-    return next(iter([id for id in near if id == recipe] + same + near), None)
-
-
-def _dataset(run: Run, number: Number, wanted: str | None) -> str | None:
-    names = list(dict.fromkeys(cell["dataset"] for cell in run.plan["cells"].values()))
-    names = [name for name in names if wanted in (None, name)]
-    stands = [number["dataset"], *published.protocols()["domains"].get(number["domain"], [])]
-    return next((name for start in stands for name in names if start and name.replace("-", "_").startswith(start)), None)
-
-
-def _embedder(run: Run, method: str, preset: str) -> str | None:
-    """What a method of the run starts from; None where it starts from nothing or nobody has said."""
-    options = run.manifest.get("methods", {}).get(f"{method}.{preset}", {}).get("options", {})
-    known: dict[str, str] = published.protocols()["embedders"]
-    keys = [method, *(f"{method}.{name}={value}" for name, value in options.items())]
-    return next((known[key] for key in keys if key in known), None)
-
-
-def _choose(run: Run, group: Sequence[Number], found: _Found) -> list[Number]:
+def _choose(run: Run, group: Sequence[Number], found: Found) -> list[Number]:
     """The numbers beside which measured values stand: where a method has several, those that start from the same code."""
     chosen = []
-    for name in found.values or found.single:
+    for name in found.means:
         mine = [one for one in group if one["method"] == name and one["variant"] in PLAIN]
-        start = _embedder(run, _ours(name), found.methods[name])
+        start = measured.embedder(run, *found.methods[name])
         chosen += [one for one in mine if start is None or one["embedder"] in ("", start)] or mine[:1]
     return chosen
 
 
-def _reasons(run: Run, number: Number, found: _Found, n: int) -> list[str]:
-    rule, reasons = published.rule(number), []
+def _reasons(run: Run, number: Number, found: Found) -> list[str]:
+    rule, reasons, n = published.rule(number), [], found.means[number["method"]].n
     same = found.dataset.replace("-", "_").startswith(number["dataset"])
     if not same:
         reasons.append(f"measured on {found.dataset}, published on {number['dataset']}")
@@ -244,9 +144,11 @@ def _reasons(run: Run, number: Number, found: _Found, n: int) -> list[str]:
         reasons.append(rule["reason"])
     elif rule["recipe"] != found.metric:
         reasons.append(f"measured as {found.metric}, published as {rule['recipe']}")
-    start = _embedder(run, _ours(number["method"]), found.methods[number["method"]])
+    start = measured.embedder(run, *found.methods[number["method"]])
     if number["embedder"] and start and start != number["embedder"]:
         reasons.append(f"measured {number['method']} starts from {start}, published from {number['embedder']}")
+    if number["method"] in found.few:
+        reasons.append(found.few[number["method"]])
     if "matches_other_source" in number.flags:
         reasons.append("copied from another paper, whose protocol it follows")
     if "suspected_misprint" in number.flags:
@@ -254,33 +156,18 @@ def _reasons(run: Run, number: Number, found: _Found, n: int) -> list[str]:
     return reasons
 
 
-def _places(found: _Found, direction: str, rng: np.random.Generator, level: float) -> tuple[dict[str, int], list[str]]:
-    """Ranks 1 and 2 of the measured methods, and what must be said about them."""
-    if direction not in ("lower", "higher") or len(found.values or found.single) < 2:
-        return {}, []
-    if found.single:
-        sign = 1 if direction == "lower" else -1
-        order = sorted({sign * one.value for one in found.single.values()})
-        return {name: order.index(sign * one.value) + 1 for name, one in found.single.items()}, []
-    ranking = stats.rank(found.values, rng, better=direction, level=level)
-    notes = []
-    if not ranking.decidable:
-        notes.append(f"{ranking.n} images cannot tell any two of {len(ranking.order)} methods apart: all share rank 1")
-    return {name: min(ranks) for name, ranks in ranking.ranks.items()}, notes
-
-
 def _agreement(
-    chosen: Sequence[Number], found: _Found, rng: np.random.Generator, level: float, resamples: int
+    chosen: Sequence[Number], found: Found, rng: np.random.Generator, level: float, resamples: int
 ) -> list[Agreement]:
     """Rank agreement over the methods whose printed number can be trusted; nothing below two of them."""
     first: dict[str, Number] = {}
     for one in chosen:
         usable = one["direction"] != "none" and not math.isnan(one.value) and not one.flags & published.UNTRUSTED
-        if usable and one["method"] in found.values:
+        if usable and one["method"] in found.columns:
             first.setdefault(one["method"], one)
     if len(first) < 2:
         return []
-    values = np.stack([found.values[name] for name in first], axis=1)
+    values = np.stack([found.columns[name] for name in first], axis=1)
     tau = stats.rank_agreement([one.value for one in first.values()], values, rng, level=level, resamples=resamples)
     number = next(iter(first.values()))
     return [Agreement(number["metric"], found.metric, number["domain"], tuple(first), tau)]

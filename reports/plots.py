@@ -3,24 +3,31 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from bench.api import MetricSpec
-from reports.query import Run
+from reports import compare
+from reports.compare import Compared
+from reports.run import Run
 
 
 def plot_data(run: Run, board: pd.DataFrame, edits: pd.DataFrame) -> dict[str, Any]:
     """Everything that the page's script draws.
 
-    metrics  id -> {title, better, unit}
-    quality  one point per (dataset, method, preset): seconds an image and every metric's mean
-    edits    one line per (dataset, edit, method, preset): strengths in order and every edit metric's means
-    targets  edit -> {unit, per_strength}: the ideal line of a change, drawn for the metric that measures that edit only
+    metrics      id -> {title, name, better, unit}
+    quality      one point per (dataset, method, preset): seconds an image, every metric's mean, and its interval in ``ends``
+    edits        one line per (dataset, edit, method, preset): strengths in order, every edit metric's means and intervals
+    targets      edit -> {unit, per_strength}: the ideal line of a change, drawn for the metric that measures that edit only
+    comparisons  {methods: labels, blocks}: the paired differences of every two methods, see :func:`_comparison`; of edits
+                 at their largest strength only, since a page of all would be slow to make and to load
     """
+    methods = {method: label(run, dict(zip(("method", "preset"), method))) for method in _methods(run)}
+    compared = [one for one in (*run.inversions, *_strongest(run.edits)) if one.ranking is not None]
+    order = {method: index for index, method in enumerate(methods)}
     return {
         "metrics": {spec.id: _describe(spec) for spec in run.specs.values()},
         "quality": _quality(run, board),
@@ -28,6 +35,10 @@ def plot_data(run: Run, board: pd.DataFrame, edits: pd.DataFrame) -> dict[str, A
         "targets": {
             str(name): {"unit": known.get("unit", ""), "per_strength": known.get("per_strength")}
             for name, known in run.manifest.get("edits", {}).items()
+        },
+        "comparisons": {
+            "methods": list(methods.values()),
+            "blocks": [_comparison(one, found, order) for one, found in zip(compared, compare.pairs_of(compared))],
         },
     }
 
@@ -48,7 +59,8 @@ def label(run: Run, row: Mapping[str, Any]) -> str:
 
 
 def _describe(spec: MetricSpec) -> dict[str, Any]:
-    return {"title": spec.title, "kind": spec.kind, "better": spec.better, "unit": spec.unit, "edits": list(spec.edits)}
+    known = {"title": spec.title, "name": spec.name, "kind": spec.kind, "better": spec.better}
+    return known | {"unit": spec.unit, "edits": list(spec.edits)}
 
 
 def _quality(run: Run, board: pd.DataFrame) -> list[dict[str, Any]]:
@@ -60,6 +72,11 @@ def _quality(run: Run, board: pd.DataFrame) -> list[dict[str, Any]]:
             "seconds": _number(row.get("seconds.invert")),
             "n": f"{row['n_ok']} of {row['n_total']} images",
             "values": {spec.id: _number(row[spec.id]) for spec in run.specs_of("inversion", "set") if spec.id in row},
+            "ends": {
+                spec.id: [_number(row[f"{spec.id}.low"]), _number(row[f"{spec.id}.high"])]
+                for spec in run.specs_of("inversion", "set")
+                if f"{spec.id}.low" in row
+            },
         }
         for row in board.to_dict("records")
     ]
@@ -78,9 +95,54 @@ def _edit_lines(run: Run, edits: pd.DataFrame) -> list[dict[str, Any]]:
                 "label": label(run, {"method": method, "preset": preset}),
                 "strengths": [_number(value) for value in rows["strength"]],
                 "values": {id: [_number(value) for value in rows[id]] for id in measured},
+                "ends": {
+                    id: [[_short(low), _short(high)] for low, high in zip(rows[f"{id}.low"], rows[f"{id}.high"])]
+                    for id in measured
+                },
             }
         )
     return lines
+
+
+def _methods(run: Run) -> list[compare.Method]:
+    return sorted({(cell["method"], cell["preset"]) for cell in run.plan["cells"].values()})
+
+
+def _strongest(edits: Sequence[Compared]) -> list[Compared]:
+    largest: dict[tuple[object, ...], Any] = {}
+    for one in edits:
+        *at, strength = one.block.place
+        largest[*at,] = max(largest.get((*at,), -math.inf), strength)
+    return [one for one in edits if one.block.place[-1] == largest[*one.block.place[:-1],]]
+
+
+def _comparison(one: Compared, found: Sequence[compare.Pair], order: Mapping[compare.Method, int]) -> dict[str, Any]:
+    """One metric on one dataset (and of one edit and strength): methods by their place in ``methods``, best first.
+
+    pairs  [first, second, mean difference, low, high, Holm's p, told apart]: first minus second over the common images
+    """
+    block, ranking = one.block, one.ranking
+    assert ranking is not None
+    methods = [block.methods[int(name)] for name in ranking.order]
+    return {
+        "dataset": block.place[0],
+        "edit": f"{block.place[1]} {block.place[2]:+g}" if len(block.place) == 3 else "",
+        "metric": block.metric,
+        "n": ranking.n,
+        "of": len(block.images),
+        "order": [order[method] for method in methods],
+        "ranks": [compare.rank_text(one.means[method].ranks) for method in methods],
+        "pairs": [
+            [order[pair.first], order[pair.second], *map(_short, (pair.difference.value, pair.difference.low))]
+            + [_short(pair.difference.high), _short(pair.p), pair.distinct]
+            for pair in found
+        ],
+    }
+
+
+def _short(value: float) -> float | None:
+    """Six digits are more than a plot shows; the exact means are in the tables."""
+    return _number(float(f"{value:.6g}"))
 
 
 def _number(value: Any) -> float | None:

@@ -1,14 +1,12 @@
 """From a run's rows to the figures that tables and pages show; all means in float64.
 
-A mean is taken over the images that the metric covers in rows that are ok, and its count stands beside it as
-``<metric>.n``. Every figure of every table and page comes from the frames of this module.
+Methods are compared on the images that all of them cover (:mod:`reports.compare`); counts stand beside every mean. Every figure
+of every table and page comes from the frames of this module.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
-from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -16,58 +14,11 @@ import pandas as pd
 
 from bench.api import STAGES, MetricSpec
 from bench.store import Store
+from reports import compare
+from reports.compare import Compared
+from reports.run import EDIT_KEYS, KEYS, Run
 
-KEYS = ["dataset", "method", "preset"]
-EDIT_KEYS = [*KEYS, "edit", "strength"]
 MEMORY = ("memory.device_peak", "memory.rss_peak")
-_KINDS = ("inversion", "set", "edit")
-_FIRST = ("mse", "psnr", "lpips", "ms_ssim", "id")  # as tables of this field have them; the others follow by name
-_NOT_METRICS = frozenset({"key", "recipe", "suite", "image", "status", "reason", "index", "batch", *EDIT_KEYS})
-
-
-@dataclass(frozen=True)
-class Run:
-    """What a run folder held at one moment; read once, since a run may still be writing."""
-
-    store: Store
-    rows: pd.DataFrame
-    sets: pd.DataFrame
-    manifest: Mapping[str, Any]
-    plan: Mapping[str, Any]
-
-    @classmethod
-    def of(cls, source: Store | Run) -> Run:
-        """Read a run folder; a Run is returned as it is. Raises InvbenchError when the folder holds no run."""
-        if isinstance(source, Run):
-            return source
-        manifest, plan = source.manifest, source.plan
-        sets = pd.DataFrame(columns=[*KEYS, "metric", "value", "n", "reason"])
-        if (source.path / "sets.parquet").exists():
-            sets = source.query("SELECT * FROM sets ORDER BY metric, dataset, method, preset")
-        return cls(source, source.rows(), sets, manifest, plan)
-
-    @cached_property
-    def specs(self) -> dict[str, MetricSpec]:
-        """Metrics by id in the order of tables: of inversions, of sets, of edits.
-
-        A metric that an earlier run in the folder computed, and the manifest of the last one no longer describes, is
-        kept under its bare id and without a direction.
-        """
-        names = [field.name for field in fields(MetricSpec) if field.init]
-        known = {
-            id: MetricSpec(**{name: raw[name] for name in names if name in raw})
-            for id, raw in self.manifest.get("metrics", {}).items()
-        }
-        for id in self.rows.columns:
-            if id not in known and id not in _NOT_METRICS and "." not in id:
-                measured_on = self.rows.loc[self.rows[id].notna(), "edit"]
-                kind = "inversion" if measured_on.isna().any() or measured_on.empty else "edit"
-                known[id] = MetricSpec(id=id, title=id, entry="", kind=kind, better="none", unit="", range="")
-        return dict(sorted(known.items(), key=lambda item: _rank(item[1])))
-
-    def specs_of(self, *kinds: str) -> list[MetricSpec]:
-        """Metrics of the kinds "inversion", "set" or "edit"."""
-        return [spec for spec in self.specs.values() if spec.kind in kinds]
 
 
 def leaderboard(source: Store | Run) -> pd.DataFrame:
@@ -76,9 +27,17 @@ def leaderboard(source: Store | Run) -> pd.DataFrame:
     Columns
         dataset, method, preset
         n_total, n_ok, n_failed             images planned, inverted, failed; the rest has not been run
-        <metric>, <metric>.n                mean over the images covered, and how many these are; inversion and set metrics
+        <metric>                            mean over the images that all compared methods cover; of a method that is not
+                                            compared, over its own; of inversion metrics, and the value of set metrics
+        <metric>.n, <metric>.own            images in that mean; images that the method itself covers
+        <metric>.compared                   False where it covers too few to be compared (``reports.compare.FEW``)
+        <metric>.low, <metric>.high         its confidence interval
+        <metric>.rank                       ranks of its tie groups as text; empty without a direction
+        <metric>.place                      1 where it shares the first rank, 2 where the second is its best; 0 for others, and
+                                            for all where no two methods can be told apart
         <metric>.inf, <metric>.finite       where a value is infinite (PSNR of identical pictures): how many are, and the
                                             mean of the others; <metric> itself is infinite then
+        <metric>.bias                       of a set metric that states one
         seconds.<stage>, seconds.invert     mean seconds an image: stages of the inversion, the whole inversion
         seconds.edit                        mean seconds an edited image
         memory.device_peak, memory.rss_peak largest over the images, bytes
@@ -92,9 +51,8 @@ def leaderboard(source: Store | Run) -> pd.DataFrame:
     ]
     frame = pd.DataFrame(planned, columns=[*KEYS, "n_total"]).set_index(KEYS)
     frame = frame.join(_counts(inverted, KEYS))
+    frame = frame.join(_figures(run.inversions, KEYS)).join(_set_values(run))
     ok = inverted[inverted["status"] == "ok"]
-    frame = frame.join(_means(ok, KEYS, [spec.id for spec in run.specs_of("inversion")]))
-    frame = frame.join(_set_values(run.sets, [spec.id for spec in run.specs_of("set")]))
     stages = [f"seconds.{stage}" for stage in STAGES if stage != "edit"]
     times = [name for name in (*stages, "seconds.invert") if name in rows]
     frame = frame.join(ok.groupby(KEYS)[times].mean())
@@ -105,11 +63,11 @@ def leaderboard(source: Store | Run) -> pd.DataFrame:
     return _finish(frame, run.specs, by=["dataset"])
 
 
-def edits(source: Store | Run) -> pd.DataFrame:
-    """One row per (dataset, method, preset, edit, strength): counts and means of the edit metrics as in the leaderboard.
+def edits(source: Store | Run, *, strongest: bool = False) -> pd.DataFrame:
+    """One row per (dataset, method, preset, edit, strength): counts and figures of the edit metrics as in the leaderboard.
 
     ``target`` is what the edit asks for, strength times the suite's unit (NaN where the manifest does not know it), and
-    ``unit`` its unit.
+    ``unit`` its unit. ``strongest`` leaves out all but the largest strength of each edit, which is much faster.
     """
     run = Run.of(source)
     rows = run.rows[run.rows["edit"].notna()]
@@ -120,16 +78,52 @@ def edits(source: Store | Run) -> pd.DataFrame:
         for edit in cell["edits"]
     ]
     frame = pd.DataFrame(asked, columns=[*EDIT_KEYS, "n_total"])
+    if strongest:
+        frame = frame[frame["strength"] == frame.groupby(["dataset", "edit"])["strength"].transform("max")].copy()
     known: Mapping[str, Mapping[str, Any]] = run.manifest.get("edits", {})
     frame["unit"] = [known.get(name, {}).get("unit", "") for name in frame["edit"]]
     per_strength = [float(known.get(name, {}).get("per_strength", np.nan)) for name in frame["edit"]]
     frame["target"] = frame["strength"].astype(float) * np.array(per_strength, dtype=np.float64)
     frame = frame.set_index(EDIT_KEYS).join(_counts(rows, EDIT_KEYS))
-    ok = rows[rows["status"] == "ok"]
-    frame = frame.join(_means(ok, EDIT_KEYS, [spec.id for spec in run.specs_of("edit")]))
+    frame = frame.join(_figures(run.strongest_edits if strongest else run.edits, EDIT_KEYS))
     if "seconds.edit" in rows:
-        frame = frame.join(ok.groupby(EDIT_KEYS)["seconds.edit"].mean())
+        frame = frame.join(rows[rows["status"] == "ok"].groupby(EDIT_KEYS)["seconds.edit"].mean())
     return _finish(frame, run.specs, by=["dataset", "edit", "strength"])
+
+
+def latency(source: Store | Run) -> pd.DataFrame:
+    """One row per (method, preset, machine) that the latency pass timed; empty where there was none.
+
+    Columns
+        method, preset, machine, dataset, warmup   images that went before unrecorded
+        n, n_ok                                    images, and those that did not fail
+        edit_name, strength                        the edit that was timed, if any
+        invert, <stage>, edit                      median seconds of an image that comes alone: the whole inversion, its stages,
+                                                   the whole edit; each with <name>.low and <name>.high, the quartiles
+    Times of a recipe that the plan no longer has are left out; of several passes the one with the most images is taken.
+    """
+    run = Run.of(source)
+    rows = run.store.latency()
+    rows = rows[rows["recipe"].isin({cell.get("recipe") for cell in run.plan["cells"].values()})]
+    found = []
+    for (method, preset, machine), every in rows.groupby(["method", "preset", "machine"], sort=True):
+        one = every[every["key"] == every["key"].value_counts(sort=True).index[0]]
+        inverted, edited = one[one["edit"].isna()], one[one["edit"].notna()]
+        line = {"method": method, "preset": preset, "machine": machine, "dataset": one["dataset"].iloc[0]}
+        line |= {"warmup": one["warmup"].iloc[0], "n": len(inverted), "n_ok": int((inverted["status"] == "ok").sum())}
+        line |= {"edit_name": edited["edit"].iloc[0], "strength": edited["strength"].iloc[0]} if len(edited) else {}
+        times = {"invert": inverted["latency.total"]}
+        times |= {stage: inverted[f"latency.{stage}"] for stage in STAGES[:-1] if f"latency.{stage}" in inverted}
+        times |= {"edit": edited["latency.total"]}
+        for name, seconds in times.items():
+            if seconds.notna().any():
+                low, median, high = np.nanquantile(seconds.astype(np.float64), [0.25, 0.5, 0.75])
+                line |= {name: median, f"{name}.low": low, f"{name}.high": high}
+        found.append(line)
+    frame = pd.DataFrame(found)
+    head = [name for name in frame if name.partition(".")[0] not in {*STAGES, "invert"}]
+    timed = [f"{name}{part}" for name in ("invert", *STAGES) for part in ("", ".low", ".high") if name in frame]
+    return frame[[*head, *timed]]
 
 
 def failures(source: Store | Run) -> pd.DataFrame:
@@ -160,10 +154,10 @@ def unavailable(source: Store | Run) -> dict[str, str]:
 
 
 def places(frame: pd.DataFrame, spec: MetricSpec) -> pd.Series:
-    """1 for the best rows, 2 for the second best, 0 for all others; equal means share a place.
+    """1 for the best values of a set metric, 2 for the second best, 0 for all others; equal values share a place.
 
-    ``frame`` holds rows that may be compared: one dataset (and one edit and strength). A mean over fewer images than
-    another method's has no place: who fails on the hard images must not win by it.
+    ``frame`` holds rows that may be compared: one dataset. A value over fewer images than another method's has no place:
+    who fails on the hard images must not win by it, and set metrics depend on the number of images.
     """
     place = pd.Series(0, index=frame.index)
     if spec.better == "none" or spec.id not in frame or frame[spec.id].notna().sum() < 2:
@@ -182,45 +176,65 @@ def _counts(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return table.astype(int)
 
 
-def _means(rows: pd.DataFrame, keys: list[str], metrics: Iterable[str]) -> pd.DataFrame:
-    """Means over covered values with their counts. One infinite value makes a mean infinite, and that is said."""
-    columns: dict[str, pd.Series] = {}
-    groups = [rows[key] for key in keys]
-    for id in metrics:
-        if id not in rows:
-            continue
-        values = rows[id].astype(np.float64)
-        infinite = np.isinf(values)
-        columns[id] = values.groupby(groups).mean()
-        columns[f"{id}.n"] = values.notna().groupby(groups).sum()
-        if infinite.any():
-            columns[f"{id}.inf"] = infinite.groupby(groups).sum()
-            columns[f"{id}.finite"] = values.where(~infinite).groupby(groups).mean()
-    if columns:
-        return pd.DataFrame(columns)
-    return pd.DataFrame(index=pd.MultiIndex.from_arrays([[]] * len(keys), names=keys))
+def _figures(found: Iterable[Compared], keys: list[str]) -> pd.DataFrame:
+    """The columns of the metrics, indexed by ``keys``."""
+    records: dict[tuple[object, ...], dict[str, Any]] = {}
+    for one in found:
+        dataset, *rest = one.block.place
+        id = one.block.metric
+        infinite = any(mean.interval.infinite for mean in one.means.values())
+        for method, mean in one.means.items():
+            record = records.setdefault((dataset, *method, *rest), {})
+            place = min(mean.ranks, default=0) if one.decided else 0
+            record |= {
+                id: mean.interval.value,
+                f"{id}.n": mean.interval.n,
+                f"{id}.own": mean.own,
+                f"{id}.compared": mean.compared,
+                f"{id}.low": mean.interval.low,
+                f"{id}.high": mean.interval.high,
+                f"{id}.rank": compare.rank_text(mean.ranks),
+                f"{id}.place": place if place < 3 else 0,
+            }
+            if infinite:
+                record |= {f"{id}.inf": mean.interval.infinite, f"{id}.finite": mean.finite}
+    index = pd.MultiIndex.from_tuples(list(records), names=keys) if records else _no_keys(keys)
+    return pd.DataFrame(list(records.values()), index=index)
 
 
-def _rank(spec: MetricSpec) -> tuple[int, int, str]:
-    near = [position for position, name in enumerate(_FIRST) if spec.name == name or spec.name.startswith(f"{name}_")]
-    return _KINDS.index(spec.kind), near[0] if near else len(_FIRST), spec.id
+def _set_values(run: Run) -> pd.DataFrame:
+    blocks = []
+    for spec in run.specs_of("set"):
+        one = run.sets[run.sets["metric"] == spec.id].set_index(KEYS)
+        frame = pd.DataFrame({spec.id: one["value"].astype(np.float64), f"{spec.id}.n": one["n"]})
+        frame[f"{spec.id}.own"] = one["n"]
+        frame[f"{spec.id}.compared"] = one["n"] == one.groupby("dataset")["n"].transform("max")
+        for name in ("low", "high", "bias"):
+            if name in one and one[name].notna().any():
+                frame[f"{spec.id}.{name}"] = one[name].astype(np.float64)
+        place = [places(group, spec) for _, group in frame.groupby("dataset")]
+        frame[f"{spec.id}.place"] = pd.concat(place) if place else 0
+        blocks.append(frame)
+    return pd.concat(blocks, axis=1) if blocks else pd.DataFrame(index=_no_keys(KEYS))
 
 
-def _set_values(sets: pd.DataFrame, metrics: Iterable[str]) -> pd.DataFrame:
-    columns = {}
-    for id in metrics:
-        one = sets[sets["metric"] == id].set_index(KEYS)
-        columns[id], columns[f"{id}.n"] = one["value"].astype(np.float64), one["n"]
-    return pd.DataFrame(columns, index=sets.set_index(KEYS).index.unique())
+def _no_keys(keys: list[str]) -> pd.MultiIndex:
+    return pd.MultiIndex.from_arrays([[]] * len(keys), names=keys)
 
 
 def _finish(frame: pd.DataFrame, specs: Mapping[str, MetricSpec], *, by: list[str]) -> pd.DataFrame:
-    """Counts as integers (a missing one is 0), and the best first within each group of ``by``."""
+    """Counts as integers (a missing one is 0), and the best first within each group of ``by``, who is not compared last."""
     frame = frame.reset_index()
-    counts = [name for name in frame if name in {"n_ok", "n_failed"} or name.endswith((".n", ".inf"))]
-    frame[counts] = frame[counts].fillna(0).astype(int)
+    for name in frame:
+        if name in {"n_ok", "n_failed"} or name.endswith((".n", ".own", ".inf", ".place")):
+            frame[name] = frame[name].fillna(0).astype(int)
+        elif name.endswith(".rank"):
+            frame[name] = frame[name].fillna("")
+        elif name.endswith(".compared"):
+            frame[name] = frame[name].fillna(False).astype(bool)
     first = next((id for id, spec in specs.items() if spec.better != "none" and id in frame), None)
     frame = frame.sort_values(["method", "preset"], kind="stable")
     if first is not None:
         frame = frame.sort_values(first, ascending=specs[first].better == "lower", kind="stable", na_position="last")
+        frame = frame.sort_values(f"{first}.compared", ascending=False, kind="stable")
     return frame.sort_values(by, kind="stable").reset_index(drop=True)

@@ -3,78 +3,118 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 
 import pandas as pd
 from tabulate import tabulate
 
 from bench.api import MetricSpec
+from bench.stats import LEVEL
 from bench.store import Store
-from reports import query
+from reports import coverage, query
 from reports.query import Run
+from reports.text import ARROWS, NOTHING, escape_markdown, metric_texts, number_format
 
-ARROWS = {"lower": "↓", "higher": "↑", "none": ""}
-NOTHING = "–"
+Column = tuple[str, Sequence[str]]  # head and texts
 _MARKS: dict[str, dict[int, Callable[[str], str]]] = {
     "simple": {1: lambda text: f"* {text}"},
     "github": {1: lambda text: f"**{text}**", 2: lambda text: f"<u>{text}</u>"},
 }
+_LEFT = frozenset({"edit", "method", "preset", "rank", "on"})
 
 
-def terminal(source: Store | Run) -> str:
-    """All tables of a run as text: leaderboard, strongest edits, failures and what could not be measured."""
+def terminal(
+    source: Store | Run, *, intervals: bool | None = None, covered: bool = False, width: int | None = None
+) -> str:
+    """All tables of a run as text: leaderboard, strongest edits, times, failures and what could not be measured.
+
+    intervals  whether means stand with their intervals; None: where the tables fit into ``width`` with them
+    covered    also how many images every method covers in every metric; else only where it is not all of them
+    width      columns of the terminal, to which tables are folded; None: they are never folded
+    """
     run = Run.of(source)
-    board, edited = query.leaderboard(run), query.edits(run)
+    board, edited = query.leaderboard(run), query.edits(run, strongest=True)
     blocks = []
     for dataset, frame in board.groupby("dataset"):
-        blocks.append(f"{dataset}\n{leaderboard(run, frame)}")
+        found = [one for one in run.inversions if one.block.place == (dataset,)]
+        lines = [str(dataset), leaderboard(run, frame, intervals=intervals, width=width), *coverage.statements(found)]
+        metrics = [spec.id for spec in run.specs_of("inversion") if spec.id in frame] if covered else coverage.incomplete(found)
+        blocks.append("\n".join(lines))
+        if metrics:
+            table = fold(_heads(frame, "simple"), [[column] for column in coverage.own(frame, metrics).items()], width)
+            blocks.append(f"{dataset}: images covered of images planned\n{table}")
         strongest = edited[edited["dataset"] == dataset]
-        strongest = strongest[strongest["strength"] == strongest.groupby("edit")["strength"].transform("max")]
         if len(strongest):
-            blocks.append(f"{dataset}: edits at the largest strength (the page has all)\n{edits(run, strongest)}")
-    notes = ["* best mean among the methods with the most images; n = images measured of images planned"]
-    if not run.manifest.get("finished"):
-        notes.append("this run is not finished; `invbench run` with the same arguments continues it")
-    notes += [f"{id}: {reason}" for id, reason in query.unavailable(run).items()]
-    blocks.append("\n".join(notes))
+            found = [one for one in run.strongest_edits if one.block.place[0] == dataset]
+            head = f"{dataset}: edits at the largest strength (the page has all)"
+            table = edits(run, strongest, intervals=intervals, width=width)
+            blocks.append("\n".join([head, table, *coverage.statements(found)]))
+    times = query.latency(run)
+    if len(times):
+        blocks.append(f"{LATENCY}\n{latency(times, width=width)}")
+    blocks.append("\n".join(_notes(run)))
     failed = query.failures(run)
     if len(failed):
         blocks.append("failed\n" + failure_table(failed))
     return "\n\n".join(blocks)
 
 
+LATENCY = "latency: seconds of an image that comes alone, median [quartiles]; s/image above is throughput, in batches"
+
+
 def markdown(source: Store | Run) -> str:
     """The leaderboards of a run in GitHub's Markdown, a heading for each dataset: best bold, second underlined."""
     run = Run.of(source)
-    parts = [
-        f"### {escape_markdown(str(dataset))}\n\n{leaderboard(run, frame, style='github')}"
-        for dataset, frame in query.leaderboard(run).groupby("dataset")
-    ]
+    parts = []
+    for dataset, frame in query.leaderboard(run).groupby("dataset"):
+        found = [one for one in run.inversions if one.block.place == (dataset,)]
+        lines = "".join(f"\n- {escape_markdown(line)}" for line in coverage.statements(found))
+        table = leaderboard(run, frame, style="github", intervals=True)
+        parts.append(f"### {escape_markdown(str(dataset))}\n\n{table}\n{lines}")
     return "\n\n".join(parts) + "\n"
 
 
-def leaderboard(run: Run, frame: pd.DataFrame, *, style: str = "simple") -> str:
+def leaderboard(
+    run: Run, frame: pd.DataFrame, *, style: str = "simple", intervals: bool | None = None, width: int | None = None
+) -> str:
     """The rows of one dataset of :func:`reports.query.leaderboard` as a table; ``style`` is "simple" or "github"."""
-    columns = _heads(frame, style) | {"n": [f"{row.n_ok}/{row.n_total}" for row in frame.itertuples()]}
-    columns |= _metric_columns(frame, run.specs_of("inversion", "set"), style)
-    columns |= _numbers(frame, {"seconds.invert": "s/image", "seconds.edit": "s/edit"})
+    fixed = [*_heads(frame, style), ("n", [f"{row.n_ok}/{row.n_total}" for row in frame.itertuples()])]
+    rest = [[column] for column in _numbers(frame, {"seconds.invert": "s/image", "seconds.edit": "s/edit"})]
     for name, head in {"memory.device_peak": "device MiB", "memory.rss_peak": "RSS MiB"}.items():
         if name in frame and (frame[name] > 0).any():
-            columns[head] = [NOTHING if math.isnan(value) else f"{value / 2**20:.0f}" for value in frame[name]]
-    return _table(columns, style)
+            rest.append([(head, [NOTHING if math.isnan(value) else f"{value / 2**20:.0f}" for value in frame[name]])])
+    specs = run.specs_of("inversion", "set")
+    return _with_metrics(fixed, rest, frame, specs, style=style, intervals=intervals, width=width)
 
 
-def edits(run: Run, frame: pd.DataFrame, *, style: str = "simple") -> str:
+def edits(
+    run: Run, frame: pd.DataFrame, *, style: str = "simple", intervals: bool | None = None, width: int | None = None
+) -> str:
     """Rows of one dataset of :func:`reports.query.edits` as a table, sorted by edit and strength."""
     frame = frame.sort_values(["edit", "strength"], kind="stable").reset_index(drop=True)
-    columns = {
-        "edit": [_escape(f"{row.edit}{row.strength:+g}", style) for row in frame.itertuples()],
-        **_heads(frame, style),
-        "n": [f"{row.n_ok}/{row.n_total}" for row in frame.itertuples()],
-        "asked": [NOTHING if math.isnan(row.target) else f"{row.target:+g} {row.unit}" for row in frame.itertuples()],
-    }
-    columns |= _metric_columns(frame, run.specs_of("edit"), style, by=["edit", "strength"])
-    return _table(columns, style)
+    rows = list(frame.itertuples())
+    fixed = [
+        ("edit", [_escape(f"{row.edit}{row.strength:+g}", style) for row in rows]),
+        *_heads(frame, style),
+        ("n", [f"{row.n_ok}/{row.n_total}" for row in rows]),
+        ("asked", [NOTHING if math.isnan(row.target) else f"{row.target:+g} {row.unit}" for row in rows]),
+    ]
+    return _with_metrics(fixed, [], frame, run.specs_of("edit"), style=style, intervals=intervals, width=width)
+
+
+def latency(frame: pd.DataFrame, *, width: int | None = None) -> str:
+    """The frame of :func:`reports.query.latency` as a table."""
+    fixed = [*_heads(frame, "simple"), ("n", [f"{row.n_ok}/{row.n}" for row in frame.itertuples()])]
+    rest: list[list[Column]] = []
+    for name in [column.removesuffix(".low") for column in frame if column.endswith(".low")]:
+        write = number_format(frame[name])
+        texts = [
+            NOTHING if math.isnan(value) else f"{write(value)} [{write(low)}, {write(high)}]"
+            for value, low, high in zip(frame[name], frame[f"{name}.low"], frame[f"{name}.high"])
+        ]
+        rest.append([(name, texts)])
+    return fold(fixed, [*rest, [("on", [str(row.machine) for row in frame.itertuples()])]], width)
 
 
 def failure_table(failed: pd.DataFrame, *, style: str = "simple") -> str:
@@ -88,77 +128,86 @@ def failure_table(failed: pd.DataFrame, *, style: str = "simple") -> str:
     return tabulate(cells, headers=heads, tablefmt=style, disable_numparse=True, maxcolwidths=[None] * 5 + [70])
 
 
-def number_format(values: Iterable[float]) -> Callable[[float], str]:
-    """One format for a column: as many decimals as give its largest finite value four digits, at most six."""
-    sizes = [abs(value) for value in values if math.isfinite(value) and value != 0]
-    decimals = min(max(3 - math.floor(math.log10(max(sizes))), 0), 6) if sizes else 0
+def fold(
+    fixed: Sequence[Column], groups: Sequence[Sequence[Column]], width: int | None = None, *, style: str = "simple"
+) -> str:
+    """A table, or several one under the other where it is wider than ``width``; each begins with the ``fixed`` columns.
 
-    def write(value: float) -> str:
-        if math.isnan(value):
-            return NOTHING
-        if math.isinf(value):
-            return "∞" if value > 0 else "-∞"
-        return f"{value:.{decimals}f}"
-
-    return write
-
-
-def metric_texts(frame: pd.DataFrame, id: str) -> list[str]:
-    """A metric's means as text; where some values are infinite, how many, and the mean of the others."""
-    finite = frame[f"{id}.finite"] if f"{id}.finite" in frame else frame[id]
-    write = number_format(finite)
-    texts = []
-    for position in range(len(frame)):
-        value = float(frame[id].iloc[position])
-        text = write(value)
-        if math.isinf(value) and f"{id}.inf" in frame:
-            count, covered = frame[f"{id}.inf"].iloc[position], frame[f"{id}.n"].iloc[position]
-            text += f" ({count} of {covered}" + (f"; others {write(float(finite.iloc[position]))})" if count < covered else ")")
-        texts.append(text)
-    return texts
+    A group of columns is never divided.
+    """
+    tables: list[list[Column]] = [[*fixed]]
+    for group in groups:
+        if width is not None and len(tables[-1]) > len(fixed) and _width([*tables[-1], *group]) > width:
+            tables.append([*fixed])
+        tables[-1] += group
+    return "\n\n".join(_table(columns, style) for columns in tables)
 
 
-def escape_markdown(text: str) -> str:
-    """Text that Markdown and its HTML show as it is."""
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("\n", " ")
-    return "".join(f"\\{letter}" if letter in "\\`*_[]|#" else letter for letter in text)
+def _with_metrics(
+    fixed: Sequence[Column],
+    rest: Sequence[Sequence[Column]],
+    frame: pd.DataFrame,
+    specs: Iterable[MetricSpec],
+    *,
+    style: str,
+    intervals: bool | None,
+    width: int | None,
+) -> str:
+    specs = list(specs)
+    groups = [*_metric_columns(frame, specs, style, intervals=intervals is not False), *rest]
+    if intervals is None and width is not None and _width([*fixed, *chain(*groups)]) > width:
+        groups = [*_metric_columns(frame, specs, style, intervals=False), *rest]
+    return fold(fixed, groups, width, style=style)
+
+
+def _metric_columns(frame: pd.DataFrame, specs: Iterable[MetricSpec], style: str, *, intervals: bool) -> list[list[Column]]:
+    """For each metric with a value: means with the best marked, and ranks where there are any."""
+    found: list[list[Column]] = []
+    for spec in specs:
+        if spec.id not in frame or frame[spec.id].isna().all():
+            continue
+        marks, plain = _MARKS[style], (lambda text: text)
+        texts = [_escape(text, style) for text in metric_texts(frame, spec.id, intervals=intervals)]
+        texts = [marks.get(number, plain)(text) for text, number in zip(texts, frame[f"{spec.id}.place"])]
+        few = ~frame[f"{spec.id}.compared"] & frame[spec.id].notna()
+        texts = [f"({text}, {n} img)" if one else text for text, n, one in zip(texts, frame[f"{spec.id}.n"], few)]
+        group: list[Column] = [(f"{_escape(spec.id, style)} {ARROWS[spec.better]}".strip(), texts)]
+        if f"{spec.id}.rank" in frame and (frame[f"{spec.id}.rank"] != "").any():
+            group.append(("rank", [rank or NOTHING for rank in frame[f"{spec.id}.rank"]]))
+        found.append(group)
+    return found
+
+
+def _notes(run: Run) -> list[str]:
+    notes = [
+        f"[low, high]: {LEVEL:.0%} BCa interval of the mean; rank: methods that cannot be told apart share one",
+        "* shares the first rank (paired sign-flip tests, Holm); of set metrics, the best value at the most images",
+        "n = images inverted of images planned; (in brackets): covers too few images to be compared",
+    ]
+    if not run.manifest.get("finished"):
+        notes.append("this run is not finished; `invbench run` with the same arguments continues it")
+    return notes + [f"{id}: {reason}" for id, reason in query.unavailable(run).items()]
 
 
 def _escape(text: str, style: str) -> str:
     return escape_markdown(text) if style == "github" else text
 
 
-def _heads(frame: pd.DataFrame, style: str) -> dict[str, list[str]]:
-    return {name: [_escape(str(value), style) for value in frame[name]] for name in ("method", "preset")}
+def _heads(frame: pd.DataFrame, style: str) -> list[Column]:
+    return [(name, [_escape(str(value), style) for value in frame[name]]) for name in ("method", "preset")]
 
 
-def _metric_columns(
-    frame: pd.DataFrame, specs: Iterable[MetricSpec], style: str, *, by: list[str] | None = None
-) -> dict[str, list[str]]:
-    """Head -> texts with the best marked within each group of ``by``; metrics without a single value are left out."""
-    columns = {}
-    frame = frame.reset_index(drop=True)
-    for spec in specs:
-        if spec.id not in frame or frame[spec.id].isna().all():
-            continue
-        groups = [group for _, group in frame.groupby(by)] if by else [frame]
-        place = pd.concat([query.places(group, spec) for group in groups]).sort_index()
-        marks, plain = _MARKS[style], (lambda text: text)
-        texts = [marks.get(number, plain)(text) for text, number in zip(metric_texts(frame, spec.id), place)]
-        full = frame["n_ok"]
-        texts = [
-            f"{text} ({covered} img)" if covered != of and text != NOTHING else text
-            for text, covered, of in zip(texts, frame[f"{spec.id}.n"], full)
-        ]
-        columns[f"{_escape(spec.id, style)} {ARROWS[spec.better]}".strip()] = texts
-    return columns
-
-
-def _numbers(frame: pd.DataFrame, heads: dict[str, str]) -> dict[str, list[str]]:
+def _numbers(frame: pd.DataFrame, heads: Mapping[str, str]) -> list[Column]:
     found = {name: head for name, head in heads.items() if name in frame and frame[name].notna().any()}
-    return {head: [number_format(frame[name])(float(value)) for value in frame[name]] for name, head in found.items()}
+    return [(head, [number_format(frame[name])(float(value)) for value in frame[name]]) for name, head in found.items()]
 
 
-def _table(columns: dict[str, list[str]], style: str) -> str:
-    align = ["left" if head in {"edit", "method", "preset"} else "right" for head in columns]
-    return tabulate(columns, headers="keys", tablefmt=style, disable_numparse=True, colalign=align)
+def _width(columns: Sequence[Column]) -> int:
+    """What tabulate makes of them: a head is padded by two, and two blanks stand between columns."""
+    return sum(max([len(head) + 2, *map(len, texts)]) + 2 for head, texts in columns) - 2
+
+
+def _table(columns: Sequence[Column], style: str) -> str:
+    align = ["left" if head in _LEFT else "right" for head, _ in columns]
+    rows = list(zip(*(texts for _, texts in columns)))
+    return tabulate(rows, headers=[head for head, _ in columns], tablefmt=style, disable_numparse=True, colalign=align)

@@ -9,11 +9,24 @@ import click
 run_argument = click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 
 
-@click.command(epilog="Example: invbench show runs/latest-procfaces", short_help="The tables, in the terminal.")
+SHOW_EPILOG = """\b
+Examples
+  invbench show runs/latest-procfaces
+  invbench show runs/latest-procfaces --intervals   every mean with its interval, in as many tables as that takes
+  invbench show runs/latest-procfaces --coverage    how many images each method covers in each metric
+"""
+
+
+@click.command(epilog=SHOW_EPILOG, short_help="The tables, in the terminal.")
 @run_argument
-def show(run: Path) -> None:
-    """Print the tables of the run folder RUN: every method with n of N, metrics, times, and the reasons of failures."""
-    print_tables(run)
+@click.option("--intervals/--no-intervals", default=None, help="The interval of every mean. [default: where the width allows]")
+@click.option("--coverage", is_flag=True, help="The images that each method covers, for every metric.")
+def show(run: Path, intervals: bool | None, coverage: bool) -> None:
+    """Print the tables of the run folder RUN: every method with n of N, metrics, ranks, times, and the reasons of failures.
+
+    Methods are compared on the images that all of them cover; how many these are is printed below each table.
+    """
+    print_tables(run, intervals=intervals, coverage=coverage)
 
 
 @click.command(epilog="Example: invbench report runs/latest-procfaces --inline", short_help="The page, with pictures.")
@@ -25,12 +38,16 @@ def report(run: Path, inline: bool, images: int) -> None:
     click.echo(write_page(run, inline=inline, images=images))
 
 
-def print_tables(run: Path) -> None:
+def print_tables(run: Path, *, intervals: bool | None = None, coverage: bool = False) -> None:
     """Print the tables of a run folder; raises InvbenchError when it is not one."""
+    import shutil
+    import sys
+
     from bench.store import Store
     from reports import tables
 
-    click.echo(tables.terminal(Store(run)))
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+    click.echo(tables.terminal(Store(run), intervals=intervals, covered=coverage, width=width))
 
 
 def write_page(run: Path, *, inline: bool = False, images: int = 4) -> Path:

@@ -1,5 +1,5 @@
 "use strict";
-// The plots: quality against time, and edit metrics against strength. All data is in the page.
+// The plots: quality against time, edit metrics against strength and against each other. All data is in the page.
 (() => {
   const data = JSON.parse(document.getElementById("board-data").textContent);
   const byId = (id) => document.getElementById(id);
@@ -13,7 +13,7 @@
   };
   // plotly reads a little HTML in its texts; names are data and must stay text.
   const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
-  const nameOf = (id) => id.split("@")[0]; // an id is name@protocol
+  const nameOf = (id) => data.metrics[id]?.name;
   const title = (id) => {
     const metric = data.metrics[id];
     const arrow = { lower: " ↓", higher: " ↑", none: "" }[metric.better];
@@ -27,6 +27,15 @@
     .filter((id) => [item.values[id]].flat().some((value) => value !== null))));
   // Every metric in the order of the tables.
   const ordered = (ids) => Object.keys(data.metrics).filter((id) => ids.includes(id));
+
+  const quiet = () => getComputedStyle(document.documentElement).getPropertyValue("--quiet").trim();
+  // Whiskers from means and the ends of their intervals; none where there is no interval.
+  const whiskers = (means, ends, colour) => ends && ends.some(([low, high]) => low !== null && high !== null) ? {
+    type: "data", symmetric: false, thickness: 1, width: 3, color: colour,
+    array: ends.map(([, high], i) => (high === null || means[i] === null ? 0 : Math.max(high - means[i], 0))),
+    arrayminus: ends.map(([low], i) => (low === null || means[i] === null ? 0 : Math.max(means[i] - low, 0))),
+  } : undefined;
+  const range = (ends) => (ends && ends[0] !== null ? ` [${ends[0].toPrecision(4)}, ${ends[1].toPrecision(4)}]` : "");
 
   function draw(target, traces, xaxis, yaxis) {
     const css = getComputedStyle(document.documentElement);
@@ -49,7 +58,8 @@
     const traces = points.map((one) => ({
       x: [one.seconds], y: [one.values[metric]], mode: "markers+text", name: plain(one.label), showlegend: false,
       text: [plain(one.label)], textposition: "top center", cliponaxis: false, marker: { ...style(one.method), size: 11 },
-      hovertemplate: `${plain(one.label)}<br>%{y:.5g} ${plain(metric)}<br>%{x:.3g} s an image<br>${plain(one.n)}<extra></extra>`,
+      error_y: whiskers([one.values[metric]], one.ends[metric] && [one.ends[metric]], style(one.method).color),
+      hovertemplate: `${plain(one.label)}<br>%{y:.5g}${range(one.ends[metric])} ${plain(metric)}<br>%{x:.3g} s an image<br>${plain(one.n)}<extra></extra>`,
     }));
     draw(byId("time-plot"), traces, { type: "log", title: "seconds an image (log)", dtick: "D2" }, { title: title(metric) });
   }
@@ -60,20 +70,48 @@
     drawTime();
   }
 
+  const chosenLines = (metric) => data.edits.filter((one) => one.dataset === byId("edit-dataset").value
+    && one.edit === byId("edit-name").value && metric in one.values);
+
   function drawEdits(side) {
     const metric = byId(`edit-${side}`).value;
     const edit = byId("edit-name").value;
-    const lines = data.edits.filter((one) => one.dataset === byId("edit-dataset").value && one.edit === edit && metric in one.values);
+    const lines = chosenLines(metric);
     const traces = lines.map((one) => ({
       x: one.strengths, y: one.values[metric], mode: "lines+markers", name: plain(one.label), line: { color: style(one.method).color, width: 1.5 },
-      marker: { ...style(one.method), size: 7 }, hovertemplate: `${plain(one.label)}<br>%{x:+g}: %{y:.5g}<extra></extra>`,
+      marker: { ...style(one.method), size: 7 }, error_y: whiskers(one.values[metric], one.ends[metric], style(one.method).color),
+      customdata: one.ends[metric].map(range), hovertemplate: `${plain(one.label)}<br>%{x:+g}: %{y:.5g}%{customdata}<extra></extra>`,
     }));
     const target = data.targets[edit];
-    if (nameOf(metric) === `${edit}_change` && target && target.per_strength !== null) {
-      const x = unique([0, ...lines.flatMap((one) => one.strengths)]).sort((a, b) => a - b);
-      traces.push({ x, y: x.map((one) => one * target.per_strength), mode: "lines", name: "asked for", line: { dash: "dash", width: 1.5, color: getComputedStyle(document.documentElement).getPropertyValue("--quiet").trim() }, hoverinfo: "skip" });
+    if (nameOf(metric) === `${edit}_change` && target) {
+      const reference = { mode: "lines", hoverinfo: "skip" };
+      if (target.per_strength !== null) {
+        const x = unique([0, ...lines.flatMap((one) => one.strengths)]).sort((a, b) => a - b);
+        traces.push({ ...reference, x, y: x.map((one) => one * target.per_strength), name: "asked for", line: { dash: "dash", width: 1.5, color: quiet() } });
+      }
+      // The true change is of the images, not of a method; the first line that covers it tells it.
+      const known = lines.map((one) => ({ one, id: Object.keys(one.values).find((id) => nameOf(id) === "true_change") })).find(({ id }) => id);
+      if (known) {
+        traces.push({ ...reference, x: known.one.strengths, y: known.one.values[known.id], name: "true", line: { dash: "dot", width: 2, color: quiet() } });
+      }
     }
     draw(byId(`edit-${side}-plot`), traces, { title: `strength of ${plain(edit)}` }, { title: metric ? title(metric) : "" });
+  }
+
+  // What was kept against how far the attribute went: one line a method, one point a strength.
+  function drawKept() {
+    const metric = byId("edit-kept").value;
+    const edit = byId("edit-name").value;
+    const change = Object.keys(data.metrics).find((id) => nameOf(id) === `${edit}_change` && chosenLines(id).length);
+    const traces = (change ? chosenLines(metric) : []).filter((one) => change in one.values).map((one) => {
+      const [x, y, colour] = [one.values[change], one.values[metric], style(one.method).color];
+      return {
+        x, y, mode: "lines+markers", name: plain(one.label), line: { color: colour, width: 1.5 }, marker: { ...style(one.method), size: 7 },
+        error_x: whiskers(x, one.ends[change], colour), error_y: whiskers(y, one.ends[metric], colour), customdata: one.strengths,
+        hovertemplate: `${plain(one.label)}, strength %{customdata:+g}<br>change %{x:.4g}: %{y:.5g}<extra></extra>`,
+      };
+    });
+    draw(byId("edit-kept-plot"), traces, { title: change ? title(change) : `nothing measures the change of ${plain(edit)}` }, { title: metric ? title(metric) : "" });
   }
 
   function chooseEdit() {
@@ -82,9 +120,12 @@
     const known = ordered(measured(data.edits.filter((one) => one.edit === edit && one.dataset === dataset)));
     const left = known.find((id) => nameOf(id) === `${edit}_change`) ?? known[0];
     fill(byId("edit-left"), known, left);
-    fill(byId("edit-right"), known, known.find((id) => id.startsWith("truth_")) ?? known.find((id) => id !== left));
+    fill(byId("edit-right"), known, known.find((id) => nameOf(id).startsWith("truth_")) ?? known.find((id) => id !== left));
+    const kept = known.filter((id) => id !== left);
+    fill(byId("edit-kept"), kept, kept.includes(byId("edit-kept").value) ? byId("edit-kept").value : kept.find((id) => nameOf(id) === "id_kept"));
     drawEdits("left");
     drawEdits("right");
+    drawKept();
     filterTable();
   }
 
@@ -96,6 +137,7 @@
     for (const row of document.querySelectorAll("table.edits tbody tr")) {
       row.hidden = row.dataset.edit !== edit || (strength !== "" && row.dataset.strength !== strength);
     }
+    for (const row of document.querySelectorAll("table.equal tbody tr")) row.hidden = row.dataset.edit !== edit;
     // A column that this edit has nothing in would only be dashes.
     for (const table of document.querySelectorAll("table.edits")) {
       [...table.tHead.rows[0].cells].forEach((head, column) => {
@@ -118,13 +160,14 @@
       byId("edit-strength").value = strengths[strengths.length - 1];
       for (const id of ["edit-dataset", "edit-name"]) byId(id).addEventListener("change", chooseEdit);
       for (const side of ["left", "right"]) byId(`edit-${side}`).addEventListener("change", () => drawEdits(side));
+      byId("edit-kept").addEventListener("change", drawKept);
       byId("edit-strength").addEventListener("change", filterTable);
       chooseEdit();
     }
     chooseTime();
   }
 
-  const redraw = () => { drawTime(); if (byId("edit-name")) { drawEdits("left"); drawEdits("right"); } };
+  const redraw = () => { drawTime(); if (byId("edit-name")) { drawEdits("left"); drawEdits("right"); drawKept(); } };
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   start();
 })();

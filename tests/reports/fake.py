@@ -69,6 +69,11 @@ def make_run(
             for edit in EDITS
             for strength in strengths
         }
+        for (edit, strength), images in edited.items():
+            for name, picture in zip(names, images):
+                save(store.truth(dataset, name, Edit(edit, strength)), picture)
+        for name, out in zip(names, originals.ood_mask):
+            save(store.truth_mask(dataset, name), np.where(out, 0, 255).astype(np.uint8))
         for method in methods:
             cell, rows = f"{method}.paper.{dataset}", []
             for index, name in enumerate(names):

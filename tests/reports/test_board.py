@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.api import InvbenchError
-from bench.store import Store
+from bench.api import Edit, InvbenchError
+from bench.store import Part, Store
 from reports import board, query
 
 from .fake import make_run
@@ -129,6 +129,66 @@ def test_data_of_the_plots_are_the_figures(run: Store, text: str) -> None:
     assert "yaw_change@native" not in line["values"]
     assert data["targets"]["age"] == {"unit": "years", "per_strength": 5.0}
     assert list(data["metrics"])[:3] == ["mse@native", "psnr@native", "lpips_proc@native"]
+
+
+def test_the_matrix_holds_every_paired_difference_once(run: Store, text: str) -> None:
+    data = json.loads(re.search(r'id="board-data">(.*?)</script>', text, re.S).group(1))["comparisons"]
+    assert data["methods"] == ["DHR", "PSP", "PTI"]
+    at = {"dataset": "procfaces-test-ood", "edit": "", "metric": "mse@native"}
+    block = next(one for one in data["blocks"] if at.items() <= one.items())
+    rows = store_rows(run, "procfaces-test-ood")
+    assert block["n"] == 2 and [data["methods"][index] for index in block["order"]] == ["DHR", "PTI", "PSP"]
+    assert len(block["pairs"]) == 3
+    for first, second, difference, low, high, p, distinct in block["pairs"]:
+        a, b = (rows[data["methods"][index].lower()] for index in (first, second))
+        assert difference == pytest.approx(np.mean(a - b), rel=1e-4) and low <= difference <= high
+        assert 0 < p <= 1 and not distinct  # two images cannot tell
+    edits = {one["edit"] for one in data["blocks"]}
+    assert edits == {"", "age +2", "yaw +2"}  # the largest strength of each
+
+
+def store_rows(run: Store, dataset: str) -> dict[str, np.ndarray]:
+    rows = run.rows()
+    rows = rows[(rows["dataset"] == dataset) & rows["edit"].isna()].sort_values("index")
+    return {str(method): group["mse@native"].to_numpy() for method, group in rows.groupby("method")}
+
+
+def test_whiskers_lie_in_their_cells_and_few_images_are_marked(tmp_path: Path) -> None:
+    store = make_run(tmp_path, count=5, methods=("psp", "dhr"), datasets=("procfaces-test",), failing=None, strengths=())
+    part = store.parts("psp.paper.procfaces-test")[0]
+    store.write_part("psp.paper.procfaces-test", Part(part.name, part.rows[:2], part.metrics))
+    text = board.write(tmp_path, images=0).read_text(encoding="utf-8")
+    page = Page(text)
+    cells = [found for tag, found in page.tags if tag == "td" and "few" in str(found.get("class")).split()]
+    assert len(cells) == 4 and all("covers too few images to be compared" in str(cell["title"]) for cell in cells)
+    assert "psp.paper covers only 2 of 5 images" in text and "2 images, not compared" in text
+    spans = re.findall(r'<i style="left:([\d.]+)%;width:([\d.]+)%"></i><b style="left:([\d.]+)%"></b>', text)
+    assert len(spans) >= 8
+    for left, width, at in (map(float, one) for one in spans):
+        assert 0 <= left <= at <= left + width + 0.2 and left + width <= 100.2
+
+
+def test_the_truth_stands_beside_the_methods(run: Store, text: str) -> None:
+    links = [unquote(link) for link in Page(text).values("img", "src")]
+    for edit, strength in (("age", -1.0), ("age", 2.0), ("yaw", 2.0)):
+        path = run.truth("procfaces-test", "0000", Edit(edit, strength))
+        assert path.exists() and f"../{path.relative_to(run.path)}" in links
+    assert f"../{run.truth_mask('procfaces-test-ood', '0000').relative_to(run.path)}" in links
+    assert text.count('<tr class="truth">') == 4  # two images of two datasets
+
+
+def test_latency_has_a_table_of_its_own(tmp_path: Path, text: str) -> None:
+    assert "Not measured: <code>invbench run --latency N</code>" in text
+    store = make_run(tmp_path, count=1, methods=("dhr",), datasets=("procfaces-test",), failing=None, strengths=())
+    plan = store.plan
+    plan["cells"]["dhr.paper.procfaces-test"]["recipe"] = "r"
+    store.write_json("plan.json", plan)
+    row = {"key": "k", "recipe": "r", "method": "dhr", "preset": "paper", "machine": HOSTILE, "status": "ok", "warmup": 3}
+    store.write_latency("dhr.paper", "k", [row | {"index": i, "latency.total": 1.0 + i} for i in range(3)])
+    found = board.write(tmp_path, images=0).read_text(encoding="utf-8")
+    timed = [one for one in Page(found).rows if one["table"] == "latency"]
+    assert len(timed) == 1 and timed[0]["2"] == "2.0"
+    assert "[1.500, 2.500]" in found and HOSTILE not in found and "3 of 3" in found
 
 
 def test_hostile_names_stay_text(tmp_path: Path) -> None:

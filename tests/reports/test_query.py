@@ -11,7 +11,7 @@ import pytest
 
 from bench.api import InvbenchError, MetricSpec
 from bench.store import Part, Store
-from reports import query, tables
+from reports import query, tables, text
 
 PSNR = {"id": "psnr", "title": "PSNR", "entry": "m:C", "kind": "inversion", "better": "higher", "unit": "dB", "range": ""}
 CHANGE = {"id": "age_change", "title": "Age", "entry": "m:C", "kind": "edit", "better": "none", "unit": "years", "range": ""}
@@ -48,7 +48,7 @@ def only(frame: pd.DataFrame, **where: object) -> pd.Series:
     return frame.iloc[0]
 
 
-def test_means_cover_ok_rows_only_and_say_how_many(tmp_path: Path) -> None:
+def test_means_cover_the_images_that_all_compared_methods_cover(tmp_path: Path) -> None:
     store = toy(
         tmp_path,
         {
@@ -64,20 +64,54 @@ def test_means_cover_ok_rows_only_and_say_how_many(tmp_path: Path) -> None:
     )
     frame = query.leaderboard(store)
     a, b, c = (only(frame, method=name) for name in "abc")
-    assert (a["n_total"], a["n_ok"], a["n_failed"], a["psnr.n"], a["psnr"]) == (4, 3, 1, 2, 25.0)
+    assert (a["n_total"], a["n_ok"], a["n_failed"]) == (4, 3, 1)
+    assert (a["psnr.n"], a["psnr.own"], a["psnr"]) == (1, 2, 20.0)  # b covers the first image only
     assert (a["seconds.invert"], a["seconds.encode"], a["memory.rss_peak"]) == (2.0, 1.0, 30.0)
-    assert (b["n_ok"], b["n_failed"], b["psnr"]) == (1, 0, 40.0)
+    assert (b["n_ok"], b["n_failed"], b["psnr"], b["psnr.n"]) == (1, 0, 40.0, 1)
     assert (c["n_ok"], c["n_failed"], c["psnr.n"]) == (0, 0, 0) and math.isnan(c["psnr"])
+    assert a["psnr.compared"] and b["psnr.compared"] and not c["psnr.compared"]
     assert list(frame["method"]) == ["b", "a", "c"]  # best first, what has no value last
 
 
+def test_a_method_that_covers_too_few_images_is_not_compared_and_said(tmp_path: Path) -> None:
+    rows = {name: [row(name, i, psnr=20.0 + i + step) for i in range(8)] for step, name in enumerate("ab")}
+    rows["few"] = [row("few", i, psnr=90.0 + i) for i in range(3)]
+    store = toy(tmp_path, rows, planned=8)
+    frame = query.leaderboard(store)
+    few, best = only(frame, method="few"), only(frame, method="b")
+    assert (few["psnr"], few["psnr.n"], few["psnr.own"], few["psnr.compared"], few["psnr.rank"]) == (91.0, 3, 3, False, "")
+    assert (best["psnr"], best["psnr.n"], best["psnr.rank"], best["psnr.place"]) == (24.5, 8, "1", 1)
+    assert list(frame["method"]) == ["b", "a", "few"]  # what is not compared stands last
+    shown = tables.terminal(store)
+    assert "means over the 8 images, which all 2 compared methods cover (a.paper, b.paper)" in shown
+    assert "(91.00" in shown and "3 img)" in shown
+    assert "few.paper covers only 3 of 8 images in psnr: its own mean is shown, it is not compared" in shown
+    assert "images covered of images planned" in shown and "3/8" in shown
+    assert "(91.00" in tables.markdown(store)
+
+
+def test_ranks_and_intervals_stand_beside_the_means(tmp_path: Path) -> None:
+    hard = np.random.default_rng(0).normal(0, 3, 30)
+    noise = np.random.default_rng(1).normal(0, 0.1, (3, 30))
+    values = {"a": 20 + hard + noise[0], "b": 20 + hard + noise[1], "c": 25 + hard + noise[2]}
+    store = toy(tmp_path, {n: [row(n, i, psnr=v) for i, v in enumerate(ones)] for n, ones in values.items()}, planned=30)
+    frame = query.leaderboard(store)
+    assert dict(zip(frame["method"], frame["psnr.rank"])) == {"c": "1", "a": "2", "b": "2"}
+    assert dict(zip(frame["method"], frame["psnr.place"])) == {"c": 1, "a": 2, "b": 2}
+    assert (frame["psnr.low"] < frame["psnr"]).all() and (frame["psnr"] < frame["psnr.high"]).all()
+    best = only(frame, method="c")
+    interval = f"{best['psnr']:.2f} [{best['psnr.low']:.2f}, {best['psnr.high']:.2f}]"
+    assert f"* {interval}" in tables.terminal(store)
+    assert f"**{best['psnr']:.2f} \\[" in tables.markdown(store)
+
+
 def test_an_infinite_psnr_is_said_and_not_hidden(tmp_path: Path) -> None:
-    values = {"a": [20.0, 30.0, math.inf], "b": [9.0]}
+    values = {"a": [20.0, 30.0, math.inf], "b": [9.0, 8.0, 7.0]}
     store = toy(tmp_path, {name: [row(name, i, psnr=one) for i, one in enumerate(ones)] for name, ones in values.items()})
     frame = query.leaderboard(store)
     a = only(frame, method="a")
     assert a["psnr"] == math.inf and a["psnr.inf"] == 1 and a["psnr.finite"] == 25.0
-    assert tables.metric_texts(frame, "psnr")[0] == "∞ (1 of 3; others 25.00)"
+    assert text.metric_texts(frame, "psnr")[0] == "∞ (1 of 3; others 25.00)"
     assert "∞ (1 of 3; others 25.00)" in tables.terminal(store)
 
 
@@ -135,17 +169,17 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     [
         ([34.816, 7.1], ["34.82", "7.10"]),
         ([0.00392, 0.0526], ["0.00392", "0.05260"]),
-        ([1234.5, math.nan], ["1234", tables.NOTHING]),
+        ([1234.5, math.nan], ["1234", text.NOTHING]),
         ([0.0, -math.inf], ["0", "-∞"]),
     ],
 )
 def test_numbers_of_a_column_share_their_decimals(values: list[float], texts: list[str]) -> None:
-    assert [tables.number_format(values)(value) for value in values] == texts
+    assert [text.number_format(values)(value) for value in values] == texts
 
 
 def test_markdown_cannot_be_broken_by_names(tmp_path: Path) -> None:
     store = toy(tmp_path, {"a|b<script>": [row("a|b<script>", 0, psnr=1.0)]})
-    text = tables.markdown(store)
-    assert "<script>" not in text and "a\\|b&lt;script>" in text
-    rows = [line for line in text.splitlines() if line.startswith("|")]
+    found = tables.markdown(store)
+    assert "<script>" not in found and "a\\|b&lt;script>" in found
+    rows = [line for line in found.splitlines() if line.startswith("|")]
     assert len({line.replace("\\|", "").count("|") for line in rows}) == 1

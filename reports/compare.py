@@ -1,0 +1,220 @@
+"""Methods beside each other: which images all of them cover, their means over these, and which can be told apart.
+
+Methods are compared on the images that every one of them covers, so that none wins by failing on the hard ones. A method that
+covers fewer than half as many as the best covered one would leave next to nothing to compare on: it is left out of the
+comparison, keeps the mean over its own images, has no rank, and is marked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+import pandas as pd
+
+from bench import stats
+from bench.stats import Interval, Ranking
+
+FEW = 0.5  # a method that covers a smaller share of what the best covered one covers is not compared
+SEED = 0
+FLIPS = 1999  # sign patterns a test: enough for p after Holm's correction for 21 pairs to reach 0.0105
+
+Method = tuple[str, str]  # id and preset
+Place = TypeVar("Place", bound=tuple[object, ...])
+
+
+@dataclass(frozen=True)
+class Block:
+    """One metric of methods that may be compared: on one dataset, and for one edit and strength if it is of edits.
+
+    place     (dataset,) or (dataset, edit, strength)
+    metric    id
+    methods   those that the plan has here
+    images    names of the images that the plan has here, in the dataset's order
+    values    float64 [images, methods]; NaN where a method has no value: failed, not covered, or not run
+    """
+
+    place: tuple[object, ...]
+    metric: str
+    methods: tuple[Method, ...]
+    images: tuple[str, ...]
+    values: np.ndarray
+
+    @cached_property
+    def own(self) -> np.ndarray:
+        """int [methods]: how many images each method covers."""
+        return (~np.isnan(self.values)).sum(axis=0)
+
+    @cached_property
+    def compared(self) -> np.ndarray:
+        """bool [methods]: those that take part in the comparison."""
+        return (self.own > 0) & (self.own >= FEW * self.own.max(initial=0))
+
+    @cached_property
+    def common(self) -> np.ndarray:
+        """bool [images]: those that all compared methods cover."""
+        return ~np.isnan(self.values[:, self.compared]).any(axis=1) & self.compared.any()
+
+    @property
+    def left_out(self) -> tuple[str, ...]:
+        """Images that are not compared on."""
+        return tuple(name for name, kept in zip(self.images, self.common) if not kept)
+
+    def column(self, index: int) -> np.ndarray:
+        """The values that a method's mean is of: the common images, or its own where it is not compared."""
+        column = self.values[:, index]
+        return column[self.common] if self.compared[index] else column[~np.isnan(column)]
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A method's figure in a block.
+
+    interval   mean and interval over ``n`` images (:class:`bench.stats.Interval`)
+    own        images that the method itself covers
+    compared   whether ``interval`` is over the common images, of which other methods' means are, too
+    ranks      of the tie groups it is in; empty where the metric has no direction or nothing is compared
+    finite     mean of the finite values where some are infinite, else that of all
+    """
+
+    interval: Interval
+    own: int
+    compared: bool
+    ranks: tuple[int, ...]
+    finite: float
+
+
+@dataclass(frozen=True)
+class Compared:
+    """A block with its figures.
+
+    ``ranking`` names the methods by their index in the block; None where the metric has no direction or there are no two.
+    """
+
+    block: Block
+    means: Mapping[Method, Mean]
+    ranking: Ranking | None
+
+    @property
+    def decided(self) -> bool:
+        """Whether some two methods can be told apart."""
+        return self.ranking is not None and any(one.distinct for one in self.ranking.comparisons)
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The difference of two methods' means, paired image by image, with its interval and Holm's p-value."""
+
+    first: Method
+    second: Method
+    difference: Interval
+    p: float
+    distinct: bool
+
+
+def blocks(
+    rows: pd.DataFrame,
+    plan: Mapping[Place, Mapping[Method, Sequence[str]]],
+    *,
+    metrics: Sequence[str],
+    by: Sequence[str],
+) -> list[Block]:
+    """The blocks of ``rows``, grouped by the columns ``by``: of every metric that has a value there.
+
+    ``plan`` holds for each place the images that each method has there, in the dataset's order.
+    """
+    rows = rows[rows["status"] == "ok"]
+    known = [id for id in metrics if id in rows]
+    groups = dict(iter(rows.groupby(list(by), sort=False)))
+    found = []
+    for place, asked in plan.items():
+        group = groups.get(place)
+        if group is None:
+            continue
+        methods = tuple(asked)
+        images = tuple(dict.fromkeys(name for names in asked.values() for name in names))
+        at = pd.Index(images).get_indexer(group["image"])
+        of = pd.MultiIndex.from_tuples(methods).get_indexer(pd.MultiIndex.from_frame(group[["method", "preset"]]))
+        meant = (at >= 0) & (of >= 0)
+        table = np.full((len(images), len(methods), len(known)), np.nan)
+        table[at[meant], of[meant]] = group[known].to_numpy(dtype=np.float64)[meant]
+        for index, id in enumerate(known):
+            if not np.isnan(table[:, :, index]).all():
+                found.append(Block(place, id, methods, images, table[:, :, index]))
+    return found
+
+
+def compare(
+    found: Sequence[Block],
+    better: Mapping[str, str],
+    *,
+    level: float = stats.LEVEL,
+    resamples: int = stats.RESAMPLES,
+    flips: int = FLIPS,
+) -> list[Compared]:
+    """Means, intervals and ranks of blocks; the same for the same blocks, whatever was computed before.
+
+    ``better`` metric -> "lower", "higher", or "none" for one that is not ranked.
+    """
+    rng = np.random.default_rng(SEED)
+    columns = [block.column(index) for block in found for index in range(len(block.methods))]
+    intervals = iter(stats.mean_intervals(columns, rng, level=level, resamples=resamples))
+    ranked = [block for block in found if better[block.metric] in ("lower", "higher") and block.compared.sum() > 1]
+    families = [{str(i): block.column(i) for i in np.flatnonzero(block.compared).tolist()} for block in ranked]
+    directions = [better[block.metric] for block in ranked]
+    rankings = stats.rankings(families, rng, better=directions, level=level, flips=flips)
+    of = {id(block): one for block, one in zip(ranked, rankings)}
+    results = []
+    for block in found:
+        ranking = of.get(id(block))
+        means = {}
+        for index, method in enumerate(block.methods):
+            ranks = ranking.ranks.get(str(index), ()) if ranking else ()
+            column, interval = block.column(index), next(intervals)
+            finite = column[np.isfinite(column)]
+            mean = float(finite.mean()) if len(finite) else np.nan
+            means[method] = Mean(interval, int(block.own[index]), bool(block.compared[index]), ranks, mean)
+        results.append(Compared(block, means, ranking))
+    return results
+
+
+def pairs(one: Compared) -> list[Pair]:
+    """Every pair of compared methods, in the order of the ranking; empty where there is none."""
+    return pairs_of([one])[0]
+
+
+def pairs_of(many: Sequence[Compared]) -> list[list[Pair]]:
+    """:func:`pairs` of each of many, in far less time than one by one."""
+    rng = np.random.default_rng(SEED)
+    wanted = [
+        (position, comparison)
+        for position, one in enumerate(many)
+        for comparison in (one.ranking.comparisons if one.ranking else ())
+    ]
+    columns = [_difference(many[position].block, comparison.first, comparison.second) for position, comparison in wanted]
+    found: list[list[Pair]] = [[] for _ in many]
+    for (position, comparison), interval in zip(wanted, stats.mean_intervals(columns, rng)):
+        block = many[position].block
+        first, second = (block.methods[int(name)] for name in (comparison.first, comparison.second))
+        found[position].append(Pair(first, second, interval, comparison.adjusted, comparison.distinct))
+    return found
+
+
+def rank_text(ranks: Iterable[int]) -> str:
+    """(1,) -> "1", (2, 3) -> "2-3", (1, 3) -> "1, 3"; empty for none."""
+    runs: list[list[int]] = []
+    for rank in sorted(ranks):
+        if runs and rank == runs[-1][-1] + 1:
+            runs[-1].append(rank)
+        else:
+            runs.append([rank])
+    return ", ".join(f"{run[0]}-{run[-1]}" if len(run) > 1 else str(run[0]) for run in runs)
+
+
+def _difference(block: Block, first: str, second: str) -> np.ndarray:
+    a, b = (block.values[block.common, int(name)] for name in (first, second))
+    with np.errstate(invalid="ignore"):
+        return np.where(np.isinf(a) & np.isinf(b), np.inf, a - b)

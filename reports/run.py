@@ -1,0 +1,121 @@
+"""A run folder as reports see it: read once, with the methods beside each other in every metric."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from bench.api import MetricSpec
+from bench.store import Store
+from reports import compare
+from reports.compare import Compared
+
+KEYS = ["dataset", "method", "preset"]
+EDIT_KEYS = [*KEYS, "edit", "strength"]
+EditPlace = tuple[str, str, float]  # dataset, edit, strength
+_KINDS = ("inversion", "set", "edit")
+_FIRST = ("mse", "psnr", "lpips", "ms_ssim", "id")  # as tables of this field have them; the others follow by name
+_NOT_METRICS = frozenset({"key", "recipe", "suite", "image", "status", "reason", "index", "batch", *EDIT_KEYS})
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a run folder held at one moment; read once, since a run may still be writing."""
+
+    store: Store
+    rows: pd.DataFrame
+    sets: pd.DataFrame
+    manifest: Mapping[str, Any]
+    plan: Mapping[str, Any]
+
+    @classmethod
+    def of(cls, source: Store | Run) -> Run:
+        """Read a run folder; a Run is returned as it is. Raises InvbenchError when the folder holds no run."""
+        if isinstance(source, Run):
+            return source
+        manifest, plan = source.manifest, source.plan
+        sets = pd.DataFrame(columns=[*KEYS, "metric", "value", "n", "reason"])
+        if (source.path / "sets.parquet").exists():
+            sets = source.query("SELECT * FROM sets ORDER BY metric, dataset, method, preset")
+        return cls(source, source.rows(), sets, manifest, plan)
+
+    @cached_property
+    def specs(self) -> dict[str, MetricSpec]:
+        """Metrics by id in the order of tables: of inversions, of sets, of edits.
+
+        A metric that an earlier run in the folder computed, and the manifest of the last one no longer describes, is
+        kept under its bare id and without a direction.
+        """
+        names = [field.name for field in fields(MetricSpec) if field.init]
+        known = {
+            id: MetricSpec(**{name: raw[name] for name in names if name in raw})
+            for id, raw in self.manifest.get("metrics", {}).items()
+        }
+        for id in self.rows.columns:
+            if id not in known and id not in _NOT_METRICS and "." not in id:
+                measured_on = self.rows.loc[self.rows[id].notna(), "edit"]
+                kind = "inversion" if measured_on.isna().any() or measured_on.empty else "edit"
+                known[id] = MetricSpec(id=id, title=id, entry="", kind=kind, better="none", unit="", range="")
+        return dict(sorted(known.items(), key=lambda item: _rank(item[1])))
+
+    def specs_of(self, *kinds: str) -> list[MetricSpec]:
+        """Metrics of the kinds "inversion", "set" or "edit"."""
+        return [spec for spec in self.specs.values() if spec.kind in kinds]
+
+    def images(self, method: str, preset: str, dataset: str) -> list[str]:
+        """Names of the images that a method is planned for, in the dataset's order; none where it is not."""
+        cells = [cell for cell in self.plan["cells"].values() if cell["dataset"] == dataset]
+        return next((_images(cell) for cell in cells if (cell["method"], cell["preset"]) == (method, preset)), [])
+
+    @property
+    def _better(self) -> dict[str, str]:
+        return {id: spec.better for id, spec in self.specs.items()}
+
+    @cached_property
+    def inversions(self) -> list[Compared]:
+        """The methods beside each other in every metric of inversions, on every dataset."""
+        plan: dict[tuple[str], dict[compare.Method, Sequence[str]]] = {}
+        for cell in self.plan["cells"].values():
+            plan.setdefault((cell["dataset"],), {})[cell["method"], cell["preset"]] = _images(cell)
+        rows = self.rows[self.rows["edit"].isna()]
+        metrics = [spec.id for spec in self.specs_of("inversion")]
+        return compare.compare(compare.blocks(rows, plan, metrics=metrics, by=["dataset"]), self._better)
+
+    @cached_property
+    def edits(self) -> list[Compared]:
+        """The methods beside each other in every metric of edits, on every dataset, for every edit and strength."""
+        return self._edits(self._edit_plan)
+
+    @cached_property
+    def strongest_edits(self) -> list[Compared]:
+        """As :attr:`edits`, for the largest strength of each edit only."""
+        strongest = {place[:2]: place for place in sorted(self._edit_plan, key=lambda place: place[2])}
+        return self._edits({place: self._edit_plan[place] for place in strongest.values()})
+
+    @cached_property
+    def _edit_plan(self) -> dict[EditPlace, dict[compare.Method, Sequence[str]]]:
+        plan: dict[EditPlace, dict[compare.Method, Sequence[str]]] = {}
+        for cell in self.plan["cells"].values():
+            for edit in cell["edits"]:
+                place = (cell["dataset"], edit["name"], float(edit["strength"]))
+                plan.setdefault(place, {})[cell["method"], cell["preset"]] = _images(cell)
+        return plan
+
+    def _edits(self, plan: Mapping[EditPlace, Mapping[compare.Method, Sequence[str]]]) -> list[Compared]:
+        rows = self.rows[self.rows["edit"].notna()]
+        metrics = [spec.id for spec in self.specs_of("edit")]
+        found = compare.blocks(rows, plan, metrics=metrics, by=["dataset", "edit", "strength"])
+        return compare.compare(found, self._better)
+
+
+def _images(cell: Mapping[str, Any]) -> list[str]:
+    return [image["name"] for image in sorted(cell["images"], key=lambda image: image["index"])]
+
+
+def _rank(spec: MetricSpec) -> tuple[int, int, str]:
+    near = [position for position, name in enumerate(_FIRST) if spec.name == name or spec.name.startswith(f"{name}_")]
+    return _KINDS.index(spec.kind), near[0] if near else len(_FIRST), spec.id
