@@ -21,7 +21,9 @@ from bench.api import InvbenchError
 from bench.config import PROJECT
 
 TRACED = ("methods", "metrics")  # packages whose modules belong to a result's recipe when a plug-in imports them
-PACKAGES = ("torch", "torchvision", "numpy", "scipy", "scikit-image", "pillow", "piq", "lpips", "torch-fidelity")
+PACKAGES = (
+    "torch", "torchvision", "numpy", "scipy", "scikit-image", "pillow", "piq", "lpips", "torch-fidelity", "facenet-pytorch",
+)  # fmt: skip
 
 
 def digest(content: Any) -> str:

@@ -24,7 +24,7 @@ SPECS = [
         "range": "[-1, 1]",
         "roles": ["identity_arcface"],
         "protocols": ["mtcnn112", "irse_crop112"],
-        "summary": "Cosine of ArcFace embeddings. This network is the identity loss of most methods, which favours those.",
+        "summary": "Cosine of ArcFace embeddings. The pSp family is trained with this network as a loss, which favours it.",
         "reference": "criteria/id_loss.py of eladrich/pixel2style2pixel (irse_crop112)",
     },
     {

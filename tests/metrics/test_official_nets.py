@@ -16,9 +16,10 @@ from methods.convert.encoders import convert_e4e, convert_psp
 from methods.convert.invertibility import convert_invertibility
 from methods.nets.encoders import E4EEncoder, PSPEncoder, WEncoder
 from metrics.nets import arcface, bisenet, curricularface, dex, lpips_package
-from metrics.nets.irse import IR101, stage_ends
+from metrics.nets.irse import IR101, FaceEmbedding, stage_ends
 from metrics.nets.published import LISTED
 from tests import golden_vectors
+from tests.agreement import agree
 
 KERNEL = torch.tensor([1.0, 3.0, 3.0, 1.0])
 NETS = ("alex", "vgg", "squeeze")
@@ -208,6 +209,35 @@ def test_curricularface_is_ir101():
         network(torch.zeros(1, 3, 256, 256))
 
 
+def test_curricularfaces_units_are_the_published_ones():
+    """Against the layers written out one by one, in float64 and with fewer and narrower units."""
+    widths = (8, 8, 12, 16)
+    with torch.device("meta"):
+        network = FaceEmbedding(stages=[(width, 2) for width in widths], gated=False, affine=False, features=24)
+    w = drawn({key: list(value.shape) for key, value in network.state_dict().items()})
+    w = {key: value.double().abs() + 0.5 if key.endswith("var") else value.double() for key, value in w.items()}
+    network.double().eval().load_state_dict(w, assign=True)
+
+    def norm(x: Tensor, name: str) -> Tensor:
+        weight, bias = w.get(f"{name}.weight"), w.get(f"{name}.bias")
+        return F.batch_norm(x, w[f"{name}.running_mean"], w[f"{name}.running_var"], weight, bias)
+
+    faces = torch.rand(2, 3, 112, 112, generator=torch.Generator().manual_seed(2), dtype=torch.float64) * 2 - 1
+    x = F.prelu(norm(F.conv2d(faces, w["input_layer.0.weight"], padding=1), "input_layer.1"), w["input_layer.2.weight"])
+    for unit in range(8):
+        name, stride = f"body.{unit}", 2 - unit % 2
+        y = F.conv2d(norm(x, f"{name}.res_layer.0"), w[f"{name}.res_layer.1.weight"], padding=1)
+        y = F.conv2d(F.prelu(y, w[f"{name}.res_layer.2.weight"]), w[f"{name}.res_layer.3.weight"], stride=stride, padding=1)
+        shortcut = f"{name}.shortcut_layer"
+        wider = f"{shortcut}.0.weight" in w
+        x = norm(F.conv2d(x, w[f"{shortcut}.0.weight"], stride=2), f"{shortcut}.1") if wider else x[..., ::stride, ::stride]
+        x = x + norm(y, f"{name}.res_layer.4")
+    x = norm(x, "output_layer.0").reshape(2, -1)
+    x = norm(F.linear(x, w["output_layer.3.weight"], w["output_layer.3.bias"]), "output_layer.4")
+    with torch.no_grad():
+        agree(network.embedding(faces), x / x.norm(dim=1, keepdim=True), relative=1e-6)
+
+
 def test_age_is_the_mean_of_the_softmax():
     state = stand_in(layout("dex_age", "age_net"))
     weights = {key: torch.zeros(1).expand(value.shape) for key, value in state.items()}
@@ -242,7 +272,7 @@ def test_dex_is_the_published_network():
     expected = F.linear(x, state["fc8_101.weight"], state["fc8_101.bias"])
     assert expected.std() > 1e-6
     with torch.no_grad():
-        torch.testing.assert_close(network.logits(images), expected, rtol=1e-5, atol=1e-6)
+        agree(network.logits(images), expected, relative=1e-5)
 
 
 # Encoders and SAM ----------------------------------------------------------------------------------------------------
