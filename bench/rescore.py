@@ -24,28 +24,37 @@ def rescore(cell: Cell, tools: Tools) -> int:
     Rows of images or edits that are not in the cell now are left as they are, with the metrics they have.
     Raises InvbenchError when a picture that a row speaks of is missing or broken.
     """
+    return sum(rescore_part(cell, part, tools) for part in tools.store.parts(cell.id))
+
+
+def rescore_part(cell: Cell, part: Part, tools: Tools) -> int:
+    """Bring one part up to date and write it; a part with failed rows is left as it is. Returns how many rows changed."""
     entries = {entry.name: entry for entry in cell.entries if entry.sha256 is not None}
-    changed = 0
-    for part in tools.store.parts(cell.id):
-        stale = [id for id, recipe in tools.scorer.recipes.items() if part.metrics.get(id) != recipe]
-        rows = [row for row in part.rows if row["status"] == "ok" and row["image"] in entries]
-        if not stale or len(rows) < len(part.rows):
-            continue
-        groups: dict[Edit | None, list[Row]] = defaultdict(list)
-        for row in rows:
-            for name in [name for name in row if _is_old(name)]:
-                del row[name]
-            groups[Edit(row["edit"], row["strength"]) if "edit" in row else None].append(row)
-        judges: dict[tuple[str, ...], Judge] = {}  # one for all edits of the same images
-        for edit, group in groups.items():
-            _rescore_group(cell, edit, group, [entries[row["image"]] for row in group], stale, judges, tools)
-        changed += len(rows)
-        failed = _refresh_features(cell, part, [entries[row["image"]] for row in rows if "edit" not in row], judges, tools)
-        recipes = {id: recipe for id, recipe in part.metrics.items() if not _is_old(id)} | tools.scorer.recipes
-        with tools.ledger.spent("writing"):
-            done = {id: recipe for id, recipe in recipes.items() if id not in failed}
-            tools.store.write_part(cell.id, Part(part.name, part.rows, done))
-    return changed
+    stale = [id for id, recipe in tools.scorer.recipes.items() if part.metrics.get(id) != recipe]
+    rows = [row for row in part.rows if row["status"] == "ok" and row["image"] in entries]
+    if not stale or len(rows) < len(part.rows):
+        return 0
+    judges = score_rows(cell, rows, stale, tools)
+    failed = _refresh_features(cell, part, [entries[row["image"]] for row in rows if "edit" not in row], judges, tools)
+    recipes = {id: recipe for id, recipe in part.metrics.items() if not _is_old(id)} | tools.scorer.recipes
+    with tools.ledger.spent("writing"):
+        done = {id: recipe for id, recipe in recipes.items() if id not in failed}
+        tools.store.write_part(cell.id, Part(part.name, part.rows, done))
+    return len(rows)
+
+
+def score_rows(cell: Cell, rows: Sequence[Row], ids: Sequence[str], tools: Tools) -> dict[tuple[str, ...], Judge]:
+    """Put the values of the metrics ``ids`` into rows that are ok, from their saved pictures. Returns the judges used."""
+    entries = {entry.name: entry for entry in cell.entries}
+    groups: dict[Edit | None, list[Row]] = defaultdict(list)
+    for row in rows:
+        for name in [name for name in row if _is_old(name)]:
+            del row[name]
+        groups[Edit(row["edit"], row["strength"]) if "edit" in row else None].append(row)
+    judges: dict[tuple[str, ...], Judge] = {}  # one for all edits of the same images
+    for edit, group in groups.items():
+        _score_group(cell, edit, group, [entries[row["image"]] for row in group], ids, judges, tools)
+    return judges
 
 
 def _is_old(name: str) -> bool:
@@ -53,16 +62,16 @@ def _is_old(name: str) -> bool:
     return "@" not in name and "." not in name and name not in SCHEMA.names
 
 
-def _rescore_group(
+def _score_group(
     cell: Cell,
     edit: Edit | None,
     rows: Sequence[Row],
     entries: Sequence[Entry],
-    stale: Sequence[str],
+    ids: Sequence[str],
     judges: dict[tuple[str, ...], Judge],
     tools: Tools,
 ) -> None:
-    wanted = [id for id in tools.scorer.wanted(edit) if id in stale]
+    wanted = [id for id in tools.scorer.wanted(edit) if id in ids]
     if not wanted:
         return
     judge = _judge(cell, entries, judges, tools)

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -51,7 +52,7 @@ def run(settings: RunSettings, *, progress: bool = True) -> int:
         )
         openings = {choice.id: data.opening(choice.spec) for choice in settings.datasets}
         datasets = {name: Ahead(name, how, workers=settings.workers) for name, how in openings.items()}
-    store = _open(settings)
+    store = open_store(settings.out)
     try:
         with locked(store.path), Progress(enabled=progress) as bar:
             return _Run(settings, store, networks, methods, scorer, datasets, device, ledger, bar).execute()
@@ -269,9 +270,9 @@ def _methods(settings: RunSettings, networks: Networks) -> dict[tuple[str, str],
     return built
 
 
-def _open(settings: RunSettings) -> Store:
-    store = Store(settings.out)
-    path = store.path
+def open_store(path: Path) -> Store:
+    """A run folder, new or to be continued; raises InvbenchError for a file and for a folder that holds something else."""
+    store = Store(path)
     if path.exists() and not path.is_dir():
         raise InvbenchError(f"{path}: expected a folder, found a file")
     if path.is_dir() and not store.exists():

@@ -69,8 +69,8 @@ def settings(
         return RunSettings(
             suite=suite,
             methods=tuple(choice for i, choice in enumerate(chosen) if labels[i] not in labels[:i]),
-            datasets=_datasets(suite, datasets or [suite.default], registry, images=images),
-            metrics=_metrics(metrics or suite.metrics or registry.metrics, registry.metrics),
+            datasets=choose_datasets(suite, datasets or [suite.default], registry, images=images),
+            metrics=choose_metrics(metrics or suite.metrics or registry.metrics, registry.metrics),
             protocols=dict(registry.protocols),
             metrics_required=bool(metrics),
             edits=_edits(suite, edits or suite.default_edits),
@@ -135,7 +135,8 @@ def _method(
     return MethodChoice(spec=spec, preset=asked, options=resolve(suite, spec, asked, changes.get(name)))
 
 
-def _datasets(suite: Suite, items: Iterable[str], registry: Registry, *, images: int | None) -> tuple[DatasetChoice, ...]:
+def choose_datasets(suite: Suite, items: Iterable[str], registry: Registry, *, images: int | None) -> tuple[DatasetChoice, ...]:
+    """The datasets that are named, each once; ``images`` is the most to take of each."""
     chosen: dict[str, tuple[DatasetSpec, int | None]] = {}
     for item in items:
         for part in suite.collections.get(item, (item,)):
@@ -169,7 +170,8 @@ def _folder(suite: Suite, name: str) -> DatasetSpec:
     )
 
 
-def _metrics(names: Iterable[str], known: Mapping[str, MetricSpec]) -> tuple[MetricSpec, ...]:
+def choose_metrics(names: Iterable[str], known: Mapping[str, MetricSpec]) -> tuple[MetricSpec, ...]:
+    """The metrics that are named, each once; "none" is none."""
     return tuple(_unique(find_metric(name, known) for name in names if name != "none"))
 
 

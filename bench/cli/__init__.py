@@ -14,6 +14,7 @@ from bench.cli.gate import baseline, gate
 from bench.cli.listing import list_
 from bench.cli.reading import report, show
 from bench.cli.run import run
+from bench.cli.score import score
 from bench.cli.table import table
 from bench.cli.weights import weights
 
@@ -45,6 +46,7 @@ def main() -> None:
     invbench show runs/latest-procfaces     the tables, in the terminal
     invbench report runs/latest-procfaces   the page, with pictures
     invbench table paper:dhr-1              a published table, with a run beside it
+    invbench score FOLDER --against ID      pictures made by any code, measured likewise
     invbench gate runs/new --baseline old   fail where a run is worse than another
     invbench list methods --long            what there is
     invbench datasets prepare NAME          check the files of a dataset
@@ -56,5 +58,5 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 
-for verb in (run, list_, show, report, table, gate, baseline, datasets, weights, doctor):
+for verb in (run, list_, show, report, table, score, gate, baseline, datasets, weights, doctor):
     main.add_command(verb)

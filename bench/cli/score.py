@@ -1,0 +1,102 @@
+"""``invbench score``: pictures that some other code made, and a check of a run's own scores."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import click
+
+from bench.api import InvbenchError
+from bench.cli.common import Names, config_option, find_suite, plugin_option, suite_option
+from bench.registry import discover
+
+EPILOG = """\b
+Examples
+  invbench score results/ --against procfaces-test --name mine         a row of its own, in runs/scored-mine
+  invbench score results/ --against procfaces-test --out runs/full     beside the methods of that run
+  invbench score results/ --against ./originals --metrics mse@psp256,lpips_alex@psp256
+  invbench score runs/full                                             do the saved pictures give the saved scores?
+
+\b
+FOLDER holds NAME.png for a reconstruction and age_+3/NAME.png (or NAME@age+3.png) for an edit; PNG, JPEG or WebP.
+NAME is that of the image in the dataset, its file name without suffix.
+
+\b
+Exit code: 0 all images scored (or all scores the same); 1 some failed; 2 nothing was started; 3 a file could not be written.
+"""
+
+
+@click.command(epilog=EPILOG, short_help="Score pictures made by any code.")
+@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--against", help="The originals: a dataset of the suite, ID or ID:COUNT, or ./FOLDER.")
+@click.option("--name", help="What the row is called. [default: from FOLDER]")
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="[default: runs/scored-NAME]")
+@click.option("--metrics", type=Names(), default=(), help="ID, or NAME@PROTOCOL, by commas. [default: of the suite]")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
+@suite_option
+@config_option
+@plugin_option
+@click.option("--quiet", is_flag=True, help="No progress bars.")
+@click.pass_context
+def score(
+    ctx: click.Context,
+    folder: Path,
+    against: str | None,
+    name: str | None,
+    out: Path | None,
+    metrics: tuple[str, ...],
+    device: str,
+    suite: str,
+    config: Path | None,
+    plugins: tuple[Path, ...],
+    quiet: bool,
+) -> None:
+    """Measure the pictures in FOLDER, made by any code, as a row of their own.
+
+    They are paired with the originals by name; what is missing, ambiguous, unreadable or of another size is a failed row and
+    listed, what belongs to no image is listed. Nothing is resized. Without --against, FOLDER is a run folder, whose scores are
+    computed again from its pictures and compared.
+    """
+    registry = discover(plugins)
+    if against is None:
+        ctx.exit(_verify(folder, suite, config, plugins, metrics, device))
+    label = name or re.sub(r"[^a-z0-9_-]+", "-", folder.resolve().name.lower()).strip("-_") or "scored"
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", label):
+        raise InvbenchError(f"--name: expected lower-case letters, digits, '_' and '-', found {label!r}")
+    chosen = find_suite(suite, config)
+    from bench import score as scoring  # imports torch
+
+    settings = scoring.settings(
+        chosen,
+        registry,
+        name=label,
+        against=against,
+        metrics=metrics,
+        device=device,
+        out=out or Path("runs") / f"scored-{label}",
+    )
+    ctx.exit(scoring.score(settings, folder, progress=not quiet, say=click.echo))
+
+
+def _verify(
+    folder: Path, suite: str, config: Path | None, plugins: tuple[Path, ...], metrics: tuple[str, ...], device: str
+) -> int:
+    from tabulate import tabulate
+
+    from bench.store import Store
+
+    if not Store(folder).exists():
+        raise InvbenchError(f"{folder}: expected --against DATASET, or a run folder (with a plan.json in it)")
+    chosen = find_suite(Store(folder).plan["suite"], config)
+    from bench.verify import verify
+
+    checks = verify(folder, chosen, discover(plugins), metrics=metrics, device=device, say=click.echo)
+    rows = [
+        [one.metric, one.n, f"{one.largest:.1e}", one.unequal, "its code, weights or protocol changed" if one.changed else ""]
+        for one in checks
+    ]
+    click.echo(tabulate(rows, headers=["metric", "values", "largest difference", "unequal", ""], disable_numparse=True))
+    unequal = sum(one.unequal for one in checks)
+    click.echo(f"{sum(one.n for one in checks)} scores computed again from the pictures, {unequal} of them different")
+    return 1 if unequal or not checks else 0
