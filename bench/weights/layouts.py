@@ -167,8 +167,10 @@ def _direction(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 STATISTICS = Derived("generator", "methods.convert.latent_stats:measure", "methods.nets.latent_stats:LatentStatistics")
-GENERATOR: dict[str, str | Derived] = {"generator": "methods.convert.stylegan2:generator", "latent_stats": STATISTICS}
-DECODER: dict[str, str | Derived] = {"generator": "methods.convert.encoders:decoder", "latent_stats": STATISTICS}
+SEFA = Derived("generator", "methods.convert.directions:sefa", "methods.nets.edit_directions:EditDirections")
+MEASURED: dict[str, str | Derived] = {"latent_stats": STATISTICS, "sefa": SEFA}
+GENERATOR: dict[str, str | Derived] = {"generator": "methods.convert.stylegan2:generator", **MEASURED}
+DECODER: dict[str, str | Derived] = {"generator": "methods.convert.encoders:decoder", **MEASURED}
 
 LAYOUTS = {
     "stylegan2_nvlabs": Layout(

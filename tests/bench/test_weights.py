@@ -326,6 +326,39 @@ def test_add_takes_a_file_by_what_the_user_says(folder, tmp_path):
     assert "unknown asset 'e4e_cow'" in call("add", str(path), "--as", "e4e_cow").output
 
 
+SUITE = """
+[suites.mine]
+title = "mine"
+resolution = 1024
+domain = "faces"
+datasets = ["procfaces-val"]
+default = "all"
+[suites.mine.collections]
+all = ["procfaces-val"]
+[suites.mine.networks]
+generator = { asset = "stylegan2_ffhq_rosinality" }
+encoder_e4e = { asset = "e4e_ffhq" }
+perceptual_alex = { asset = "lpips_alex" }
+"""
+
+
+@pytest.mark.usefixtures("listed")
+def test_doctor_and_suites_tell_what_is_missing_and_how_it_is_got(server, folder, tmp_path):
+    config = tmp_path / "mine.toml"
+    config.write_text(SUITE)
+    asked = ("--suite", "mine", "--config", str(config))
+    assert fetch.get(asset(server), shelf()).path.exists()
+    official.save(official.e4e(14, None), folder / "odd.pt")
+    told = CliRunner().invoke(main, ["doctor", *asked])
+    assert told.exit_code == 1
+    assert f"ok    generator: stylegan2-ffhq-config-f.pt, {len(DATA) / 1e6:.2f} MB (stylegan2_ffhq_rosinality)" in told.output
+    assert "MISS  encoder_e4e: weights missing: e4e_ffhq (e4e, FFHQ); looked in" in told.output
+    assert "`invbench weights get e4e_ffhq`" in told.output and "`invbench weights get alexnet`" in told.output
+    assert f"--    {folder / 'odd.pt'}: its layout fits e4e_church, e4e_horse, e4e_cat" in told.output
+    needed = call("list", *asked).output.splitlines()[1:]
+    assert [line.split()[0] for line in needed] == ["stylegan2_ffhq_rosinality", "e4e_ffhq", "lpips_alex", "alexnet"]
+
+
 def test_verbs_need_something_to_do_and_known_names(folder):
     assert "expected ids, --suite NAME or --all" in call("get").output
     assert "did you mean 'e4e_ffhq'" in call("get", "e4e_fhq").output

@@ -133,6 +133,31 @@ def test_lpips_is_joined_with_its_trunk(folder):
     assert networks.provenance("perceptual_alex")["beside trunk"] == f"alexnet {shelf.inspect(path).sha256}"
 
 
+def test_directions_come_from_several_files_or_from_the_generator(folder):
+    edits = {"age": {"file": "age"}, "yaw": {"file": "pose", "scale": 2.0}}
+    table = {
+        "loader": "methods.convert.directions:edit_directions",
+        "assets": {"age": "interfacegan_age", "pose": "interfacegan_pose"},
+        "config": {"num_ws": 18, "edits": edits},
+    }
+    with pytest.raises(MissingWeights, match="`invbench weights get interfacegan_age`"):
+        Networks(suite(directions=table))["directions"]
+    shelf = Shelf()
+    for id, shape in (("interfacegan_age", (1, 512)), ("interfacegan_pose", (1, 18, 512))):
+        path = official.save(torch.randn(shape), folder / f"{id}.any")
+        shelf.ledger.record(id, sha256=shelf.inspect(path).sha256, size=1, source="added by hand")
+    networks = Networks(suite(directions=table))
+    assert networks["directions"].names == ("age", "yaw") and networks["directions"]["yaw"].shape == (18, 512)
+    assert networks.provenance("directions")["beside pose"] == f"interfacegan_pose {shelf.inspect(path).sha256}"
+    with pytest.raises(InvbenchError, match="suite mine: directions: expected 16 style vectors for 512 pixels, found .* 18"):
+        Networks(suite(512, directions=table))["directions"]
+    official.save(official.rosinality(1024), folder / "g.pt")
+    own = {"asset": "stylegan2_ffhq_rosinality", "part": "sefa", "config": {"edits": {"first": {"layers": [0, 4]}}}}
+    first, again = (Networks(suite(directions=own))["directions"] for _ in range(2))
+    assert torch.equal(first["first"], again["first"]) and float(first["first"][:4].norm(dim=1).min()) == pytest.approx(1)
+    assert len(list((folder.parent / "derived").glob("sefa-*.safetensors"))) == 1
+
+
 def test_another_resolution_or_domain_than_the_suite_is_refused(folder):
     official.save(official.rosinality(1024), folder / "g.pt")
     with pytest.raises(InvbenchError, match=r"suite mine: generator: .*rosinality \(g.pt\): expected weights for 512 x 512"):
