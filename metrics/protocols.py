@@ -75,9 +75,9 @@ PROTOCOLS = [
         "id": "mtcnn112",
         "class": "Mtcnn112",
         "title": "The face found by MTCNN, aligned to 112 x 112",
-        "recipe": "uint8 PNG at its own size; MTCNN as the script runs it (thresholds 0.15, 0.25, 0.35, smallest face 20 pixels);"
-        " the most probable face; similarity transform of its five points to 112 x 112, bilinear without antialiasing; uint8;"
-        " [-1, 1]. A picture without a face is not covered",
+        "recipe": "uint8 PNG at its own size; MTCNN as the script runs it (thresholds 0.15, 0.25, 0.35, smallest face 20"
+        " pixels); the most probable face; similarity transform of its five points to 112 x 112, bilinear without antialiasing;"
+        " uint8; [-1, 1]. A picture without a face is not covered",
         "source": "eladrich/pixel2style2pixel: scripts/calc_id_loss_parallel.py, which its followers share",
         "roles": ["face_detector"],
     },
