@@ -12,6 +12,7 @@ Conventions used everywhere
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -339,6 +340,22 @@ class Metric(Protocol):
         """float64 [N]; NaN where the metric does not cover an image (no face found, say)."""
 
 
+@dataclass(frozen=True)
+class SetValue:
+    """A figure of a set of images; NaN = not known.
+
+    value      as its definition has it, for these n images
+    bias       what of ``value`` is there only because n is finite: ``value - bias`` estimates the figure of all such images
+    low, high  what is uncertain, laid around ``value``: ``low - bias`` to ``high - bias`` is the 95 % confidence interval of
+               the figure of all such images
+    """
+
+    value: float
+    low: float = math.nan
+    high: float = math.nan
+    bias: float = math.nan
+
+
 class SetMetric(Protocol):
     """A metric over a set. Features are kept for each image, so that shards merge and subsets can be drawn."""
 
@@ -348,5 +365,5 @@ class SetMetric(Protocol):
     def features(self, images: Tensor) -> np.ndarray:
         """``images`` [N, 3, H, W] in [-1, 1] -> float32 [N, F]."""
 
-    def compute(self, reference: np.ndarray, measured: np.ndarray) -> float:
-        """Features [n, F] of originals and of outputs -> the value."""
+    def compute(self, reference: np.ndarray, measured: np.ndarray) -> float | SetValue:
+        """Features [n, F] of originals and of outputs, row i of both of one image -> the figure."""

@@ -1,21 +1,103 @@
-"""Distances between the set of originals and the set of outputs: FID and KID by torch-fidelity's mathematics.
+"""Distances and overlaps between the set of originals and the set of outputs, from features that are kept for each image.
 
-The features are kept for each image; ``compute`` sees the features of all images at once and works in float64.
+Any extractor can serve: a network with ``features(images [N, 3, H, W] in [-1, 1]) -> [N, F]`` in a role of the suite, and a
+class of two lines beside these (docs/set-metrics.md shows one in a plug-in). All is computed in float64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from bench.api import InvbenchError
+from bench.api import InvbenchError, SetValue
+from metrics import manifold
 from metrics.common import network
+from metrics.frechet import frechet
+from metrics.kernel_distance import kernel_distance
 
 SPECS = [
+    {
+        "id": "fid",
+        "protocols": ["inception_uint8"],
+        "class": "Fid",
+        "title": "FID (Inception-v3, 2048 features)",
+        "kind": "set",
+        "better": "lower",
+        "unit": "",
+        "range": "[0, inf)",
+        "roles": ["inception"],
+        "reference": "torch-fidelity: fid_statistics_to_metric",
+        "summary": "Frechet distance; its bias and interval by a jackknife; needs 100 images and more images than features.",
+    },
+    {
+        "id": "kid",
+        "protocols": ["inception_uint8"],
+        "class": "Kid",
+        "title": "KID (Inception-v3, 2048 features)",
+        "kind": "set",
+        "better": "lower",
+        "unit": "",
+        "range": "(-inf, inf)",
+        "roles": ["inception"],
+        "reference": "torch-fidelity: kid_features_to_metric",
+        "summary": "Kernel distance (cubic polynomial), not times 1000; bias of pairing and bootstrap interval; needs 50 images.",
+    },
+    {
+        "id": "precision",
+        "protocols": ["inception_uint8"],
+        "class": "Precision",
+        "title": "Precision (Inception-v3, 2048 features)",
+        "kind": "set",
+        "better": "higher",
+        "unit": "share of the outputs",
+        "range": "[0, 1]",
+        "roles": ["inception"],
+        "reference": "torch-fidelity: prc_features_to_metric (k = 3)",
+        "summary": "Outputs within reach of the originals (k = 3); compare at equal n; needs 50 images.",
+    },
+    {
+        "id": "recall",
+        "protocols": ["inception_uint8"],
+        "class": "Recall",
+        "title": "Recall (Inception-v3, 2048 features)",
+        "kind": "set",
+        "better": "higher",
+        "unit": "share of the originals",
+        "range": "[0, 1]",
+        "roles": ["inception"],
+        "reference": "torch-fidelity: prc_features_to_metric (k = 3)",
+        "summary": "Originals within reach of the outputs (k = 3); compare at equal n; needs 50 images.",
+    },
+    {
+        "id": "density",
+        "protocols": ["inception_uint8"],
+        "class": "Density",
+        "title": "Density (Inception-v3, 2048 features)",
+        "kind": "set",
+        "better": "higher",
+        "unit": "",
+        "range": "[0, inf)",
+        "roles": ["inception"],
+        "reference": "clovaai/generative-evaluation-prdc (k = 5)",
+        "summary": "How densely originals surround the outputs (k = 5), about 1 for equal sets; needs 50 images.",
+    },
+    {
+        "id": "coverage",
+        "protocols": ["inception_uint8"],
+        "class": "Coverage",
+        "title": "Coverage (Inception-v3, 2048 features)",
+        "kind": "set",
+        "better": "higher",
+        "unit": "share of the originals",
+        "range": "[0, 1]",
+        "roles": ["inception"],
+        "reference": "clovaai/generative-evaluation-prdc (k = 5)",
+        "summary": "Originals with an output within reach (k = 5); compare at equal n; needs 50 images.",
+    },
     {
         "id": "fid_proc",
         "class": "FidProc",
@@ -25,8 +107,8 @@ SPECS = [
         "unit": "",
         "range": "[0, inf)",
         "roles": ["regressor"],
-        "summary": "Frechet distance of features; needs 100 images and more images than features; compare at equal n.",
-        "reference": "torch_fidelity.metric_fid",
+        "reference": "torch-fidelity: fid_statistics_to_metric",
+        "summary": "Frechet distance; its bias and interval by a jackknife; needs 100 images and more images than features.",
     },
     {
         "id": "kid_proc",
@@ -37,137 +119,187 @@ SPECS = [
         "unit": "",
         "range": "(-inf, inf)",
         "roles": ["regressor"],
-        "summary": "Kernel distance (cubic polynomial) of features; needs 50 images.",
-        "reference": "torch_fidelity.metric_kid",
+        "reference": "torch-fidelity: kid_features_to_metric",
+        "summary": "Kernel distance (cubic polynomial), not times 1000; bias of pairing and bootstrap interval; needs 50 images.",
     },
     {
-        "id": "fid",
-        "protocols": ["inception_uint8"],
-        "class": "FidInception",
-        "title": "FID (Inception-v3, 2048 features)",
+        "id": "precision_proc",
+        "class": "PrecisionProc",
+        "title": "Precision (features of the procfaces regressor)",
         "kind": "set",
-        "better": "lower",
+        "better": "higher",
+        "unit": "share of the outputs",
+        "range": "[0, 1]",
+        "roles": ["regressor"],
+        "reference": "torch-fidelity: prc_features_to_metric (k = 3)",
+        "summary": "Outputs within reach of the originals (k = 3); compare at equal n; needs 50 images.",
+    },
+    {
+        "id": "recall_proc",
+        "class": "RecallProc",
+        "title": "Recall (features of the procfaces regressor)",
+        "kind": "set",
+        "better": "higher",
+        "unit": "share of the originals",
+        "range": "[0, 1]",
+        "roles": ["regressor"],
+        "reference": "torch-fidelity: prc_features_to_metric (k = 3)",
+        "summary": "Originals within reach of the outputs (k = 3); compare at equal n; needs 50 images.",
+    },
+    {
+        "id": "density_proc",
+        "class": "DensityProc",
+        "title": "Density (features of the procfaces regressor)",
+        "kind": "set",
+        "better": "higher",
         "unit": "",
         "range": "[0, inf)",
-        "roles": ["inception"],
-        "summary": "Frechet distance of Inception features; needs more than 2048 images; compare at equal n.",
-        "reference": "torch_fidelity.metric_fid",
+        "roles": ["regressor"],
+        "reference": "clovaai/generative-evaluation-prdc (k = 5)",
+        "summary": "How densely originals surround the outputs (k = 5), about 1 for equal sets; needs 50 images.",
     },
     {
-        "id": "kid",
-        "protocols": ["inception_uint8"],
-        "class": "KidInception",
-        "title": "KID (Inception-v3, 2048 features)",
+        "id": "coverage_proc",
+        "class": "CoverageProc",
+        "title": "Coverage (features of the procfaces regressor)",
         "kind": "set",
-        "better": "lower",
-        "unit": "",
-        "range": "(-inf, inf)",
-        "roles": ["inception"],
-        "summary": "Kernel distance (cubic polynomial) of Inception features; needs 50 images.",
-        "reference": "torch_fidelity.metric_kid",
+        "better": "higher",
+        "unit": "share of the originals",
+        "range": "[0, 1]",
+        "roles": ["regressor"],
+        "reference": "clovaai/generative-evaluation-prdc (k = 5)",
+        "summary": "Originals with an output within reach (k = 5); compare at equal n; needs 50 images.",
     },
 ]
 
-KID_SUBSETS = 100
-KID_SUBSET_SIZE = 1000
-KID_SEED = 2020  # torch-fidelity's default
 
+class FeatureMetric:
+    """A figure of two feature sets. A metric is a class with the five names below.
 
-class FidProc:
-    """Frechet distance |m1 - m2|^2 + tr(C1 + C2 - 2 (C1 C2)^(1/2)) of two feature sets (Heusel et al., NeurIPS 2017).
-
-    Refused (InvbenchError) below 100 images, where its upward bias is larger than most differences between methods,
-    and at n <= F, where the covariance of F features has no full rank. Even so it is biased: compare at equal n.
+    metric      its id, for messages
+    feature     the role of its extractor; metrics with one role and one protocol share the stored features
+    minimum     it is refused below this many images ...
+    full_rank   ... and, where True, unless there are more images than features, as a covariance of full rank needs
+    estimate    (reference float64 [n, F], measured float64 [m, F]) -> float or SetValue
     """
 
-    metric = "fid_proc"
-    role = feature = "regressor"
-    minimum = 100
-
-    def __init__(self, networks: Mapping[str, Any]) -> None:
-        self.network = network(networks, self.role, self.metric)
-
-    @torch.inference_mode()
-    def features(self, images: Tensor) -> np.ndarray:
-        """Images [N, 3, H, W] in [-1, 1] -> float32 [N, F]."""
-        return self.network.features(images).float().cpu().numpy()
-
-    def compute(self, reference: np.ndarray, measured: np.ndarray) -> float:
-        """Features [n, F] of originals and [m, F] of outputs -> the distance."""
-        from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
-
-        first, second = _checked(self, reference, measured, least=reference.shape[-1] + 1)
-        statistics = [fid_features_to_statistics(features) for features in (first, second)]
-        return float(fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID])
-
-
-class KidProc:
-    """Unbiased squared MMD with the kernel (x.y / F + 1)^3 (Binkowski et al., ICLR 2018), not multiplied by 1000.
-
-    Up to 1000 images: one estimate from all of them. Above: mean over 100 random subsets of 1000, drawn with a fixed
-    seed. May be slightly negative. The estimate is unbiased for independent sets; reconstructions are paired with their
-    originals, which adds a term of order 1/n. Refused (InvbenchError) below 50 images.
-    """
-
-    metric = "kid_proc"
-    role = feature = "regressor"
+    metric: str
+    feature: str
     minimum = 50
+    full_rank = False
+    estimate: Callable[[np.ndarray, np.ndarray], float | SetValue]
 
     def __init__(self, networks: Mapping[str, Any]) -> None:
-        self.network = network(networks, self.role, self.metric)
+        self.network = network(networks, self.feature, self.metric)
 
     @torch.inference_mode()
     def features(self, images: Tensor) -> np.ndarray:
         """Images [N, 3, H, W] in [-1, 1] -> float32 [N, F]."""
         return self.network.features(images).float().cpu().numpy()
 
-    def compute(self, reference: np.ndarray, measured: np.ndarray) -> float:
-        """Features [n, F] of originals and [m, F] of outputs -> the squared MMD."""
-        from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+    def compute(self, reference: np.ndarray, measured: np.ndarray) -> float | SetValue:
+        """Features [n, F] of originals and [m, F] of outputs -> the figure.
 
-        first, second = _checked(self, reference, measured)
-        n = min(len(first), len(second))
-        result = kid_features_to_metric(
-            first,
-            second,
-            kid_subsets=1 if n <= KID_SUBSET_SIZE else KID_SUBSETS,
-            kid_subset_size=min(n, KID_SUBSET_SIZE),
-            rng_seed=KID_SEED,
-            verbose=False,
-        )
-        return float(result[KEY_METRIC_KID_MEAN])
-
-
-class FidInception(FidProc):
-    """As :class:`FidProc`, on the 2048 pool features of Inception-v3."""
-
-    metric = "fid"
-    role = feature = "inception"
+        Rows of equal index belong to one image, where n = m. InvbenchError where shapes do not fit each other, features are not
+        finite, or images are too few.
+        """
+        if reference.ndim != 2 or measured.ndim != 2 or reference.shape[1] != measured.shape[1]:
+            raise InvbenchError(
+                f"metric {self.metric!r}: expected features [n, F] and [m, F], "
+                f"found shapes {reference.shape} and {measured.shape}"
+            )
+        n, width = min(len(reference), len(measured)), reference.shape[1]
+        needed = max(self.minimum, width + 1 if self.full_rank else 0)
+        if n < needed:
+            raise InvbenchError(f"metric {self.metric!r}: expected at least {needed} images for {width} features, found {n}")
+        pair = (reference.astype(np.float64), measured.astype(np.float64))
+        if not all(np.isfinite(features).all() for features in pair):
+            raise InvbenchError(f"metric {self.metric!r}: expected finite features, found NaN or inf")
+        return self.estimate(*pair)
 
 
-class KidInception(KidProc):
-    """As :class:`KidProc`, on the 2048 pool features of Inception-v3."""
+class Fid(FeatureMetric):
+    """Frechet distance of Inception features: see :func:`metrics.frechet.frechet`.
 
-    metric = "kid"
-    role = feature = "inception"
+    Below 100 images its bias is larger than most differences between methods, and at n <= F it does not fall as 1 / n.
+    """
+
+    metric, feature, minimum, full_rank = "fid", "inception", 100, True
+    estimate = staticmethod(frechet)
 
 
-def _checked(
-    metric: FidProc | KidProc, reference: np.ndarray, measured: np.ndarray, *, least: int = 0
-) -> tuple[Tensor, Tensor]:
-    """Both feature sets as float64 tensors; InvbenchError where they do not fit each other or are too few."""
-    if reference.ndim != 2 or measured.ndim != 2 or reference.shape[1] != measured.shape[1]:
-        raise InvbenchError(
-            f"metric {metric.metric!r}: expected features [n, F] and [m, F], "
-            f"found shapes {reference.shape} and {measured.shape}"
-        )
-    n = min(len(reference), len(measured))
-    needed = max(metric.minimum, least)
-    if n < needed:
-        raise InvbenchError(
-            f"metric {metric.metric!r}: expected at least {needed} images for {reference.shape[1]} features, found {n}"
-        )
-    pair = (torch.from_numpy(reference).double(), torch.from_numpy(measured).double())
-    if not all(bool(features.isfinite().all()) for features in pair):
-        raise InvbenchError(f"metric {metric.metric!r}: expected finite features, found NaN or inf")
-    return pair
+class Kid(FeatureMetric):
+    """Kernel distance of Inception features: see :func:`metrics.kernel_distance.kernel_distance`."""
+
+    metric, feature = "kid", "inception"
+    estimate = staticmethod(kernel_distance)
+
+
+class Precision(FeatureMetric):
+    """Precision (Kynkaanniemi et al., 2019) of Inception features: see :mod:`metrics.manifold`, also for the next three."""
+
+    metric, feature = "precision", "inception"
+    estimate = staticmethod(manifold.precision)
+
+
+class Recall(FeatureMetric):
+    """Recall (Kynkaanniemi et al., 2019) of Inception features."""
+
+    metric, feature = "recall", "inception"
+    estimate = staticmethod(manifold.recall)
+
+
+class Density(FeatureMetric):
+    """Density (Naeem et al., 2020) of Inception features."""
+
+    metric, feature = "density", "inception"
+    estimate = staticmethod(manifold.density)
+
+
+class Coverage(FeatureMetric):
+    """Coverage (Naeem et al., 2020) of Inception features."""
+
+    metric, feature = "coverage", "inception"
+    estimate = staticmethod(manifold.coverage)
+
+
+class FidProc(FeatureMetric):
+    """As :class:`Fid`, of the procfaces regressor's features."""
+
+    metric, feature, minimum, full_rank = "fid_proc", "regressor", 100, True
+    estimate = staticmethod(frechet)
+
+
+class KidProc(FeatureMetric):
+    """As :class:`Kid`, of the procfaces regressor's features."""
+
+    metric, feature = "kid_proc", "regressor"
+    estimate = staticmethod(kernel_distance)
+
+
+class PrecisionProc(FeatureMetric):
+    """As :class:`Precision`, of the procfaces regressor's features."""
+
+    metric, feature = "precision_proc", "regressor"
+    estimate = staticmethod(manifold.precision)
+
+
+class RecallProc(FeatureMetric):
+    """As :class:`Recall`, of the procfaces regressor's features."""
+
+    metric, feature = "recall_proc", "regressor"
+    estimate = staticmethod(manifold.recall)
+
+
+class DensityProc(FeatureMetric):
+    """As :class:`Density`, of the procfaces regressor's features."""
+
+    metric, feature = "density_proc", "regressor"
+    estimate = staticmethod(manifold.density)
+
+
+class CoverageProc(FeatureMetric):
+    """As :class:`Coverage`, of the procfaces regressor's features."""
+
+    metric, feature = "coverage_proc", "regressor"
+    estimate = staticmethod(manifold.coverage)

@@ -1,0 +1,97 @@
+"""Kernel distance (KID) of two feature sets, with the bias that pairing gives it and an interval.
+
+The value is torch-fidelity's. A reconstruction is paired with its original, which torch-fidelity's estimate does not know:
+it is unbiased for independent sets, and too low by 2 / n of what a picture is nearer to its own reconstruction than to
+another one's. The U-statistic over pairs i != j,
+
+    h(i, j) = k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(x_j, y_i),
+
+is unbiased for pairs (Gretton et al., JMLR 2012, lemma 6), and what it is made of gives the interval.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+import torch
+from scipy import stats
+
+from bench.api import SetValue
+
+SUBSETS, SUBSET_SIZE, SEED = 100, 1000, 2020  # torch-fidelity's defaults
+LEVEL = 0.95
+RESAMPLES = 1999
+MOST = 10_000  # images, for an interval: it holds n * n kernel values
+_HELD = 2**22  # numbers of resampled data held at a time
+
+
+def kernel_distance(
+    reference: np.ndarray, measured: np.ndarray, *, subsets: int = SUBSETS, subset_size: int = SUBSET_SIZE
+) -> SetValue:
+    """Features float64 [n, F] of originals and [m, F] of outputs -> squared MMD with the kernel (x.y / F + 1)^3.
+
+    Source: Binkowski et al., ICLR 2018; not multiplied by 1000. Up to ``subset_size`` images: one estimate from all of them.
+    Above: mean over ``subsets`` random subsets of that size with torch-fidelity's seed. May be negative.
+    For n = m, row i of both being the same image, also
+
+    bias        what pairing makes of the value; ``value - bias`` is the unbiased U-statistic (above 1000 images up to what
+                the random choice of the subsets does, about a tenth of one subset's standard deviation)
+    low, high   ``low - bias`` to ``high - bias`` is the 95 % BCa bootstrap interval over images, an original always drawn with
+                its output (measured coverage 94 to 100 %: too wide only where the sets can hardly be told apart).
+                None above 10,000 images.
+    """
+    from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
+
+    n = min(len(reference), len(measured))
+    result = kid_features_to_metric(
+        torch.from_numpy(reference),
+        torch.from_numpy(measured),
+        kid_subsets=1 if n <= subset_size else subsets,
+        kid_subset_size=min(n, subset_size),
+        rng_seed=SEED,
+        verbose=False,
+    )
+    value = float(result[KEY_METRIC_KID_MEAN])
+    if len(reference) != len(measured) or n > MOST:
+        return SetValue(value)
+    cross = _kernel(reference, measured)
+    own = np.trace(cross) / n
+    bias = -2 / n * (own - (cross.sum() - own * n) / (n * (n - 1)))
+    h = _kernel(reference, reference) + _kernel(measured, measured) - cross - cross.T
+    np.fill_diagonal(h, 0)
+    low, high = _interval(h)
+    return SetValue(value, low=low + float(bias), high=high + float(bias), bias=float(bias))
+
+
+def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Features [n, F] and [m, F] -> [n, m]."""
+    product = x @ y.T / x.shape[1] + 1
+    return product * product * product
+
+
+def _mean(chosen: np.ndarray, axis: int = -1, *, h: np.ndarray) -> np.ndarray:
+    """Mean of h over pairs of different images among those ``chosen`` [..., n], an image drawn twice counting twice."""
+    rows = np.moveaxis(chosen, axis, -1).reshape(-1, chosen.shape[axis]).astype(np.int64)
+    n = len(h)
+    places = (rows + n * np.arange(len(rows))[:, None]).ravel()
+    counts = np.bincount(places, minlength=n * len(rows)).reshape(len(rows), n).astype(np.float64)
+    means = ((counts @ h) * counts).sum(1) / (np.square(counts.sum(1)) - np.square(counts).sum(1))
+    return means.reshape(np.moveaxis(chosen, axis, -1).shape[:-1])
+
+
+def _interval(h: np.ndarray) -> tuple[float, float]:
+    """Ends of the BCa interval of the mean of ``h`` [n, n] over pairs of different images."""
+    n = len(h)
+    if not h.any():  # equal sets: BCa cannot correct what does not vary
+        return 0.0, 0.0
+    found = stats.bootstrap(
+        (np.arange(n),),
+        partial(_mean, h=h),
+        n_resamples=RESAMPLES,
+        batch=max(_HELD // n, 1),
+        confidence_level=LEVEL,
+        method="BCa",
+        rng=np.random.default_rng(SEED),
+    ).confidence_interval
+    return float(found.low), float(found.high)
