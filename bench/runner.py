@@ -130,7 +130,7 @@ class _Run:
         failed = sum(self._work(cell, tools) for cell in cells)
         self._time_single_images(cells)
         with self.ledger.spent("metrics"):
-            rows = aggregate.set_rows(self.store, self.scorer)
+            rows = aggregate.set_rows(self.store, self.scorer, progress=self.bar)
         with self.ledger.spent("writing"):
             self.store.write_sets(rows)
             self._write_manifest(finished=_now())

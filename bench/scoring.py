@@ -32,12 +32,13 @@ SAMPLE_NEEDS = ("factors", "ood_mask", "parsing")
 class Scorer:
     """The metrics of a run.
 
-    specs        of the metrics that can be computed, by id
-    protocols    of these metrics, by id
-    regions      the parser's classes that an edit may change, by the edit's name
-    recipes      digest of each metric's sources and weights, protocol included, by id: a value is only as old as its recipe
-    unavailable  reason by id, for metrics that lack their weights
-    failures     by id: how many values could not be computed since the metric raised, and the last reason
+    specs            of the metrics that can be computed, by id
+    protocols        of these metrics, by id
+    regions          the parser's classes that an edit may change, by the edit's name
+    recipes          by id: digest of the metric's sources and weights, protocol included; a value is as old as its recipe
+    feature_recipes  by feature name: the same without the metric's declaration, so that metrics share features
+    unavailable      reason by id, for metrics that lack their weights
+    failures         by id: how many values could not be computed since the metric raised, and the last reason
     """
 
     def __init__(
@@ -52,6 +53,7 @@ class Scorer:
         self.specs: dict[str, MetricSpec] = {}
         self.protocols: dict[str, ProtocolSpec] = {}
         self.recipes: dict[str, str] = {}
+        self.feature_recipes: dict[str, str] = {}
         self.unavailable: dict[str, str] = {}
         self.failures: dict[str, dict[str, Any]] = {}
         self.sets: dict[str, SetMetric] = {}
@@ -78,13 +80,14 @@ class Scorer:
         roles = dict.fromkeys([*protocol.roles, *spec.roles])
         sources = source_digest([cls, preparing, *(code for role in roles for code in self._networks.code(role))])
         weights = {role: self._networks.provenance(role) for role in roles}
-        content = {"spec": asdict(spec), "protocol": asdict(protocol), "source": sources, "networks": weights}
+        content = {"protocol": asdict(protocol), "source": sources, "networks": weights}
         if "region" in spec.needs:
             content["regions"] = self.regions
-        self.recipes[spec.id] = digest(content)
+        self.recipes[spec.id] = digest(content | {"spec": asdict(spec)})
         self.specs[spec.id], self.protocols[protocol.id] = spec, protocol
         if spec.kind == "set":
             self.sets[spec.id] = metric
+            self.feature_recipes.setdefault(self.feature(spec.id), digest(content))
         else:
             self._metrics[spec.id] = metric
 
@@ -134,14 +137,6 @@ class Scorer:
     def feature(self, id: str) -> str:
         """The name under which the features of a set metric are stored: two protocols never share features."""
         return f"{self.sets[id].feature}@{self.specs[id].protocol}"
-
-    @property
-    def feature_recipes(self) -> dict[str, str]:
-        """Feature name -> recipe digest of the metric that makes it (the first that names it)."""
-        found: dict[str, str] = {}
-        for id in self.sets:
-            found.setdefault(self.feature(id), self.recipes[id])
-        return found
 
     def note(self, id: str, count: int, error: Exception) -> None:
         """Remember that a metric could not be computed on ``count`` images."""

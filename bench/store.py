@@ -9,7 +9,7 @@
     inputs/<dataset>/<image>.png        the originals
     truths/<dataset>/<image>.png        the true edited pictures, named as the edits are, where the dataset knows them
     truth_masks/<dataset>/<image>.png   the true domain masks as grey levels (white = in-domain), likewise
-    sets.parquet                        values of the set metrics
+    sets.parquet                        values of the set metrics, with interval, bias and n
     latency/<method>-<key>.parquet      times of the latency pass, one row per picture, and one per picture and edit
 
 A part of rows is written after its pictures and its features, so wherever there is a row, all it was scored from is there.
@@ -49,6 +49,13 @@ LATENCY = pa.schema(
         *((name, pa.string()) for name in _LATENCY_TEXT),
         *((name, pa.int64()) for name in ("index", "warmup")),
         ("strength", pa.float64()),
+    ]
+)
+SETS = pa.schema(
+    [
+        *((name, pa.string()) for name in ("suite", "method", "preset", "dataset", "metric", "reason", "key")),
+        *((name, pa.float64()) for name in ("value", "low", "high", "bias")),
+        ("n", pa.int64()),
     ]
 )
 ORDER = "suite, dataset, method, preset, index, edit NULLS FIRST, strength"
@@ -101,6 +108,17 @@ class Store:
         """The run's plan. Raises InvbenchError where the folder holds no run."""
         return self._read_json("plan.json")
 
+    def sets(self) -> list[dict[str, Any]]:
+        """Values of the set metrics, None where a column has none; rows of older runs lack some columns."""
+        path = self.path / "sets.parquet"
+        if not path.exists():
+            return []
+        try:
+            table = pq.read_table(path)
+        except (OSError, pa.ArrowException) as error:
+            raise InvbenchError(f"{path}: expected the set metrics of a run, found an unreadable file: {error}") from error
+        return [dict.fromkeys(SETS.names) | row for row in table.to_pylist()]
+
     def exists(self) -> bool:
         return (self.path / "plan.json").exists()
 
@@ -146,6 +164,10 @@ class Store:
         except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
             raise InvbenchError(f"{path}: expected features of a run, found an unreadable file: {error}") from error
 
+    def feature_parts(self, cell: str) -> list[str]:
+        """Names of the feature files of a cell."""
+        return sorted(path.stem for path in self._folder("features", cell).glob("*.safetensors"))
+
     # -- writing ----------------------------------------------------------------------------------------------------
     def write_part(self, cell: str, part: Part) -> None:
         """Write rows, in their order; a row that lacks a column of another has a null there."""
@@ -171,10 +193,8 @@ class Store:
 
     def write_sets(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Replace the values of the set metrics."""
-        text = [(name, pa.string()) for name in ("suite", "method", "preset", "dataset", "metric", "reason")]
-        schema = pa.schema([*text, ("value", pa.float64()), ("n", pa.int64())])
         buffer = io.BytesIO()
-        pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), buffer)
+        pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=SETS), buffer)
         write_atomic(self.path / "sets.parquet", buffer.getvalue())
 
     def write_latency(self, name: str, key: str, rows: Sequence[Mapping[str, Any]]) -> None:

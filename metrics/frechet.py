@@ -58,7 +58,7 @@ def distance(reference: np.ndarray, measured: np.ndarray) -> float:
     R C2 R^T.
     """
     first, second = reference.mean(0), measured.mean(0)
-    root = np.linalg.qr(reference - first, mode="r") / math.sqrt(len(reference) - 1)
+    root = np.asarray(np.linalg.qr((reference - first) / math.sqrt(len(reference) - 1), mode="r"))
     covariance = np.cov(measured, rowvar=False)
     shared = np.sqrt(np.linalg.eigvalsh(root @ covariance @ root.T).clip(min=0)).sum()
     return float(np.square(first - second).sum() + np.square(root).sum() + np.trace(covariance) - 2 * shared)

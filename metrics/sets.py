@@ -44,7 +44,7 @@ SPECS = [
         "range": "(-inf, inf)",
         "roles": ["inception"],
         "reference": "torch-fidelity: kid_features_to_metric",
-        "summary": "Kernel distance (cubic polynomial), not times 1000; bias of pairing and bootstrap interval; needs 50 images.",
+        "summary": "Kernel distance (cubic), not times 1000; bias of pairing, bootstrap interval; needs 50 images.",
     },
     {
         "id": "precision",
@@ -120,7 +120,7 @@ SPECS = [
         "range": "(-inf, inf)",
         "roles": ["regressor"],
         "reference": "torch-fidelity: kid_features_to_metric",
-        "summary": "Kernel distance (cubic polynomial), not times 1000; bias of pairing and bootstrap interval; needs 50 images.",
+        "summary": "Kernel distance (cubic), not times 1000; bias of pairing, bootstrap interval; needs 50 images.",
     },
     {
         "id": "precision_proc",

@@ -122,5 +122,6 @@ def test_counters_may_be_missing_and_nothing_else(weights):
     assert len(old) < len(weights)
     assert torch.equal(from_checkpoint(old, source="file.pth").model.fc.bias, weights["fc.bias"])
     del old["Mixed_7c.branch_pool.conv.weight"]
-    with pytest.raises(InvbenchError, match=r"^file.pth: .*1 missing: model.Mixed_7c.branch_pool.conv.weight \[192, 2048, 1, 1\]"):
+    expected = r"^file.pth: .*1 missing: model.Mixed_7c.branch_pool.conv.weight \[192, 2048, 1, 1\]"
+    with pytest.raises(InvbenchError, match=expected):
         from_checkpoint(old, source="file.pth")
