@@ -20,7 +20,7 @@ from bench.stats import Interval, Ranking
 
 FEW = 0.5  # a method that covers a smaller share of what the best covered one covers is not compared
 SEED = 0
-FLIPS = 1999  # sign patterns a test: enough for p after Holm's correction for 21 pairs to reach 0.0105
+FLIPS = 1999  # sign patterns a test of edits, of which there are many: p after correction for 21 pairs can still be 0.0105
 
 Method = tuple[str, str]  # id and preset
 Place = TypeVar("Place", bound=tuple[object, ...])

@@ -23,22 +23,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from bench import stats
 from bench.api import MetricSpec
 from bench.store import Store
-from reports.query import KEYS, Run
+from reports import compare
+from reports.compare import Compared
+from reports.query import figures, finish
+from reports.run import KEYS, Run
 
 STEPS = (-2.0, -1.0, 1.0, 2.0)  # changes to compare at, in the edit's ``per_strength``: -10, -5, +5 and +10 years
 # metric name -> its value for a picture compared with itself
 AT_REST = {"id_kept": 1.0, "id_kept_curricular": 1.0, "leakage": 0.0}
 GROUP = [*KEYS, "edit", "change"]
-SEED = 0
 
 
 def at_change(strengths: ArrayLike, changes: ArrayLike, values: ArrayLike, *, change: float, at_rest: float) -> np.ndarray:
@@ -88,58 +89,60 @@ def per_image(source: Store | Run) -> pd.DataFrame:
         if judge is None or not step or rows.empty:
             continue
         for key, group in rows.groupby(KEYS):
-            wide = {id: _wide(group, id) for id in [judge.id, *metrics]}
+            images, strengths, wide = _wide(group, [judge.id, *metrics])
             changes = wide[judge.id]
-            strengths = changes.columns.to_numpy(dtype=np.float64)
             for factor in STEPS:
                 change = factor * float(step)
-                of = {"changes": changes, "change": change}
                 block = {**dict(zip(KEYS, key)), "edit": name, "change": change, "unit": known["unit"], "judge": judge.id}
-                block |= {"image": changes.index}
-                block["strength"] = at_change(strengths, values=np.tile(strengths, (len(changes), 1)), at_rest=0.0, **of)
-                block |= {id: at_change(strengths, values=wide[id], at_rest=rest, **of) for id, rest in metrics.items()}
+                block |= {"image": images}
+                block["strength"] = at_change(
+                    strengths, changes, np.tile(strengths, (len(changes), 1)), change=change, at_rest=0.0
+                )
+                for id, rest in metrics.items():
+                    block[id] = at_change(strengths, changes, wide[id], change=change, at_rest=rest)
                 blocks.append(pd.DataFrame(block))
     columns = [*GROUP, "unit", "judge", "image", "strength", *metrics]
     return pd.concat(blocks, ignore_index=True)[columns] if blocks else pd.DataFrame(columns=columns)
 
 
-def summary(source: Store | Run, *, level: float = stats.LEVEL, resamples: int = stats.RESAMPLES) -> pd.DataFrame:
-    """One row per (dataset, method, preset, edit, change), the best first within each change.
+@dataclass(frozen=True)
+class EqualChange:
+    """Methods beside each other at equal change; ``compared`` has the images behind each mean.
+
+    ``frame`` has one row per (dataset, method, preset, edit, change), the best first within each change:
 
     unit, judge                       as in :func:`per_image`
     n_total                           images that were edited (or whose edit failed)
     n                                 images on which the method reaches the change
     strength                          mean of the strength that reaches it
-    <metric>, .low, .high, .n         mean over the images covered, its interval, and how many these are
-    <metric>.common, .common.n        mean over the images that all methods of the dataset cover at this change
+    <metric>, <metric>.low, ...       figures over the images on which all compared methods do, as in
+                                      :func:`reports.query.leaderboard`
     """
+
+    frame: pd.DataFrame
+    compared: list[Compared]
+
+
+def summary(source: Store | Run) -> EqualChange:
+    """What the methods of a run kept at equal change. Raises InvbenchError when the folder holds no run."""
     run = Run.of(source)
-    frame = per_image(run)
-    metrics = [id for id in _kept(run) if id in frame]
-    lines: list[dict[str, Any]] = []
-    columns: list[pd.Series] = []
-    for (dataset, edit, change), block in frame.groupby(["dataset", "edit", "change"]):
-        shared = {id: _shared(block, id) for id in metrics}
-        for (method, preset), group in block.groupby(["method", "preset"]):
-            line = {"dataset": dataset, "method": method, "preset": preset, "edit": edit, "change": change}
-            line |= {"unit": group["unit"].iloc[0], "judge": group["judge"].iloc[0]}
-            line |= {"n_total": len(group), "n": int(group["strength"].notna().sum()), "strength": group["strength"].mean()}
-            for id in metrics:
-                common = group[group["image"].isin(shared[id])][id]
-                line |= {f"{id}.common": common.mean(), f"{id}.common.n": len(common)}
-            lines.append(line)
-            columns += [group[id] for id in metrics]
-    intervals = iter(stats.mean_intervals(columns, np.random.default_rng(SEED), level=level, resamples=resamples))
-    for line in lines:
-        for id, found in zip(metrics, intervals):  # as many as there are metrics
-            line |= {id: found.value, f"{id}.low": found.low, f"{id}.high": found.high, f"{id}.n": found.n}
-    result = pd.DataFrame(lines, columns=None if lines else [*GROUP, "unit", "judge", "n_total", "n", "strength"])
-    if not metrics or result.empty:
-        return result
-    by = [metrics[0] + ".common", metrics[0]]
-    falling = [run.specs[metrics[0]].better == "lower"] * 2
-    result = result.sort_values(by, ascending=falling, kind="stable", na_position="last")
-    return result.sort_values(["dataset", "edit", "change"], kind="stable").reset_index(drop=True)
+    rows = per_image(run)
+    metrics = [id for id in _kept(run) if id in rows]
+    groups = rows.groupby(GROUP, sort=False)
+    frame = groups.agg(
+        unit=("unit", "first"),
+        judge=("judge", "first"),
+        n_total=("image", "size"),
+        n=("strength", "count"),
+        strength=("strength", "mean"),
+    )
+    plan: dict[tuple[str, str, float], dict[compare.Method, Sequence[str]]] = {}
+    for (dataset, method, preset, edit, change), group in groups:
+        plan.setdefault((dataset, edit, change), {})[method, preset] = list(group["image"])
+    blocks = compare.blocks(rows.assign(status="ok"), plan, metrics=metrics, by=["dataset", "edit", "change"])
+    found = compare.compare(blocks, run.better)
+    frame = frame.join(figures(found, GROUP))
+    return EqualChange(finish(frame, run.specs, by=["dataset", "edit", "change"]), found)
 
 
 def _kept(run: Run) -> dict[str, float]:
@@ -159,13 +162,12 @@ def _judge(run: Run, edit: str, unit: str | None) -> MetricSpec | None:
     return found[0] if found else None
 
 
-def _wide(rows: pd.DataFrame, id: str) -> pd.DataFrame:
-    """Values of a metric [images, strengths]; NaN in rows that failed."""
-    values = rows[id].astype(np.float64).where(rows["status"] == "ok")
-    return rows.assign(value=values).pivot(index="image", columns="strength", values="value")
-
-
-def _shared(block: pd.DataFrame, id: str) -> Sequence[str]:
-    """Images on which every method of a block has a value."""
-    table = block.pivot(index="image", columns=["method", "preset"], values=id)
-    return list(table.dropna().index)
+def _wide(rows: pd.DataFrame, ids: Sequence[str]) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:
+    """Images, strengths, and by metric the values [images, strengths] of one method's edits; NaN in rows that failed."""
+    images, strengths = list(rows["image"].unique()), np.sort(rows["strength"].unique()).astype(np.float64)
+    at = pd.Index(images).get_indexer(rows["image"]), np.searchsorted(strengths, rows["strength"])
+    tables = {}
+    for id in ids:
+        tables[id] = np.full((len(images), len(strengths)), np.nan)
+        tables[id][at] = rows[id].astype(np.float64).where(rows["status"] == "ok")
+    return images, strengths, tables

@@ -11,11 +11,12 @@ import pandas as pd
 from bench.api import STAGES, MetricSpec
 from bench.stats import LEVEL
 from reports import coverage, query, text
+from reports.equal_change import EqualChange
 from reports.plots import label
 from reports.run import Run
 
 
-def of_dataset(run: Run, name: str, rows: pd.DataFrame, edits: pd.DataFrame, kept: pd.DataFrame) -> dict[str, Any]:
+def of_dataset(run: Run, name: str, rows: pd.DataFrame, edits: pd.DataFrame, kept: EqualChange) -> dict[str, Any]:
     """What the page shows of a dataset: its rows of the leaderboard, of the edits, and of :mod:`reports.equal_change`."""
     rows = rows.reset_index(drop=True)
     edited = edits[edits["dataset"] == name].sort_values(["edit", "strength"], kind="stable").reset_index(drop=True)
@@ -42,28 +43,22 @@ def of_dataset(run: Run, name: str, rows: pd.DataFrame, edits: pd.DataFrame, kep
             | {"target": "" if math.isnan(row["target"]) else f"{row['target']:+g} {row['unit']}"}
             for row, cells in zip(edited.to_dict("records"), _cells(edited, edit_specs, by=["edit", "strength"]))
         ],
-        "kept": _kept(run, kept[kept["dataset"] == name] if len(kept) else kept),
+        "kept": _kept(run, name, kept),
     }
 
 
-def _kept(run: Run, frame: pd.DataFrame) -> dict[str, Any]:
-    """The table of what edits keep at equal change of their attribute, over the images where all methods get there."""
-    ids = [column.removesuffix(".common") for column in frame if column.endswith(".common")]
-    texts = {id: text.number_format(frame[f"{id}.common"]) for id in ids}
+def _kept(run: Run, name: str, kept: EqualChange) -> dict[str, Any]:
+    """The table of what edits keep at equal change of their attribute."""
+    frame = kept.frame[kept.frame["dataset"] == name].reset_index(drop=True)
+    specs = [spec for spec in run.specs_of("edit") if spec.id in frame and frame[spec.id].notna().any()]
     return {
-        "columns": [_column(run, run.specs[id]) for id in ids],
+        "columns": [_column(run, spec) for spec in specs],
+        "images": coverage.statements([one for one in kept.compared if one.block.place[0] == name]),
         "rows": [
             {name: row[name] for name in ("edit", "change", "unit", "n", "n_total")}
-            | {"id": row["method"], "label": label(run, row), "strength": _exact(row["strength"])}
+            | {"id": row["method"], "label": label(run, row), "strength": _exact(row["strength"]), "cells": cells}
             | {"strength_text": text.NOTHING if math.isnan(row["strength"]) else f"{row['strength']:+.2f}"}
-            | {
-                "cells": [
-                    {"text": texts[id](row[f"{id}.common"]), "value": _exact(row[f"{id}.common"]), "n": row[f"{id}.common.n"]}
-                    | {"tip": f"over its own {row[f'{id}.n']} images: {texts[id](row[id])}"}
-                    for id in ids
-                ]
-            }
-            for row in frame.to_dict("records")
+            for row, cells in zip(frame.to_dict("records"), _cells(frame, specs, by=["edit", "change"]))
         ],
     }
 

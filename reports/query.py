@@ -51,7 +51,7 @@ def leaderboard(source: Store | Run) -> pd.DataFrame:
     ]
     frame = pd.DataFrame(planned, columns=[*KEYS, "n_total"]).set_index(KEYS)
     frame = frame.join(_counts(inverted, KEYS))
-    frame = frame.join(_figures(run.inversions, KEYS)).join(_set_values(run))
+    frame = frame.join(figures(run.inversions, KEYS)).join(_set_values(run))
     ok = inverted[inverted["status"] == "ok"]
     stages = [f"seconds.{stage}" for stage in STAGES if stage != "edit"]
     times = [name for name in (*stages, "seconds.invert") if name in rows]
@@ -60,7 +60,7 @@ def leaderboard(source: Store | Run) -> pd.DataFrame:
         frame = frame.join(edited[edited["status"] == "ok"].groupby(KEYS)["seconds.edit"].mean())
     memory = [name for name in MEMORY if name in rows]
     frame = frame.join(rows[rows["status"] == "ok"].groupby(KEYS)[memory].max())
-    return _finish(frame, run.specs, by=["dataset"])
+    return finish(frame, run.specs, by=["dataset"])
 
 
 def edits(source: Store | Run, *, strongest: bool = False) -> pd.DataFrame:
@@ -85,10 +85,10 @@ def edits(source: Store | Run, *, strongest: bool = False) -> pd.DataFrame:
     per_strength = [float(known.get(name, {}).get("per_strength", np.nan)) for name in frame["edit"]]
     frame["target"] = frame["strength"].astype(float) * np.array(per_strength, dtype=np.float64)
     frame = frame.set_index(EDIT_KEYS).join(_counts(rows, EDIT_KEYS))
-    frame = frame.join(_figures(run.strongest_edits if strongest else run.edits, EDIT_KEYS))
+    frame = frame.join(figures(run.strongest_edits if strongest else run.edits, EDIT_KEYS))
     if "seconds.edit" in rows:
         frame = frame.join(rows[rows["status"] == "ok"].groupby(EDIT_KEYS)["seconds.edit"].mean())
-    return _finish(frame, run.specs, by=["dataset", "edit", "strength"])
+    return finish(frame, run.specs, by=["dataset", "edit", "strength"])
 
 
 def latency(source: Store | Run) -> pd.DataFrame:
@@ -176,8 +176,8 @@ def _counts(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
     return table.astype(int)
 
 
-def _figures(found: Iterable[Compared], keys: list[str]) -> pd.DataFrame:
-    """The columns of the metrics, indexed by ``keys``."""
+def figures(found: Iterable[Compared], keys: list[str]) -> pd.DataFrame:
+    """The columns of the metrics as :func:`leaderboard` lists them, indexed by ``keys``."""
     records: dict[tuple[object, ...], dict[str, Any]] = {}
     for one in found:
         dataset, *rest = one.block.place
@@ -222,7 +222,7 @@ def _no_keys(keys: list[str]) -> pd.MultiIndex:
     return pd.MultiIndex.from_arrays([[]] * len(keys), names=keys)
 
 
-def _finish(frame: pd.DataFrame, specs: Mapping[str, MetricSpec], *, by: list[str]) -> pd.DataFrame:
+def finish(frame: pd.DataFrame, specs: Mapping[str, MetricSpec], *, by: list[str]) -> pd.DataFrame:
     """Counts as integers (a missing one is 0), and the best first within each group of ``by``, who is not compared last."""
     frame = frame.reset_index()
     for name in frame:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from bench import stats
 from bench.api import MetricSpec
 from bench.store import Store
 from reports import compare
@@ -72,7 +73,8 @@ class Run:
         return next((_images(cell) for cell in cells if (cell["method"], cell["preset"]) == (method, preset)), [])
 
     @property
-    def _better(self) -> dict[str, str]:
+    def better(self) -> dict[str, str]:
+        """The better direction of each metric."""
         return {id: spec.better for id, spec in self.specs.items()}
 
     @cached_property
@@ -83,7 +85,8 @@ class Run:
             plan.setdefault((cell["dataset"],), {})[cell["method"], cell["preset"]] = _images(cell)
         rows = self.rows[self.rows["edit"].isna()]
         metrics = [spec.id for spec in self.specs_of("inversion")]
-        return compare.compare(compare.blocks(rows, plan, metrics=metrics, by=["dataset"]), self._better)
+        found = compare.blocks(rows, plan, metrics=metrics, by=["dataset"])
+        return compare.compare(found, self.better, flips=stats.SIGN_FLIPS)
 
     @cached_property
     def edits(self) -> list[Compared]:
@@ -109,7 +112,7 @@ class Run:
         rows = self.rows[self.rows["edit"].notna()]
         metrics = [spec.id for spec in self.specs_of("edit")]
         found = compare.blocks(rows, plan, metrics=metrics, by=["dataset", "edit", "strength"])
-        return compare.compare(found, self._better)
+        return compare.compare(found, self.better)
 
 
 def _images(cell: Mapping[str, Any]) -> list[str]:

@@ -12,8 +12,8 @@ from tabulate import tabulate
 from bench.api import MetricSpec
 from bench.stats import LEVEL
 from bench.store import Store
-from reports import coverage, query
-from reports.query import Run
+from reports import coverage, equal_change, query
+from reports.run import Run
 from reports.text import ARROWS, NOTHING, escape_markdown, metric_texts, number_format
 
 Column = tuple[str, Sequence[str]]  # head and texts
@@ -50,6 +50,13 @@ def terminal(
             head = f"{dataset}: edits at the largest strength (the page has all)"
             table = edits(run, strongest, intervals=intervals, width=width)
             blocks.append("\n".join([head, table, *coverage.statements(found)]))
+    kept = equal_change.summary(run)
+    for dataset, frame in kept.frame.groupby("dataset"):
+        largest = frame[frame["change"] == frame.groupby("edit")["change"].transform("max")].reset_index(drop=True)
+        places = set(zip(largest["edit"], largest["change"]))
+        found = [one for one in kept.compared if one.block.place[0] == dataset and one.block.place[1:] in places]
+        head = f"{dataset}: kept by edits that change their attribute equally; n = images where the method gets that far"
+        blocks.append("\n".join([head, at_change(run, largest, intervals=intervals, width=width), *coverage.statements(found)]))
     times = query.latency(run)
     if len(times):
         blocks.append(f"{LATENCY}\n{latency(times, width=width)}")
@@ -101,6 +108,18 @@ def edits(
         ("asked", [NOTHING if math.isnan(row.target) else f"{row.target:+g} {row.unit}" for row in rows]),
     ]
     return _with_metrics(fixed, [], frame, run.specs_of("edit"), style=style, intervals=intervals, width=width)
+
+
+def at_change(run: Run, frame: pd.DataFrame, *, intervals: bool | None = None, width: int | None = None) -> str:
+    """Rows of one dataset of :func:`reports.equal_change.summary` as a table."""
+    rows = list(frame.itertuples())
+    fixed = [
+        ("edit", [f"{row.edit} {row.change:+g} {row.unit}" for row in rows]),
+        *_heads(frame, "simple"),
+        ("n", [f"{row.n}/{row.n_total}" for row in rows]),
+        ("strength", [NOTHING if math.isnan(row.strength) else f"{row.strength:+.2f}" for row in rows]),
+    ]
+    return _with_metrics(fixed, [], frame, run.specs_of("edit"), style="simple", intervals=intervals, width=width)
 
 
 def latency(frame: pd.DataFrame, *, width: int | None = None) -> str:

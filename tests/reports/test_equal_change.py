@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from bench.store import Part, Store
@@ -139,7 +138,7 @@ def make(folder: Path, methods: dict[str, tuple[float, float]], *, failed: tuple
 
 
 def test_methods_are_compared_at_the_changes_of_the_suite(tmp_path):
-    frame = summary(make(tmp_path, {"far": (10.0, 0.02), "near": (3.0, 0.02), "careful": (4.0, 0.01)}), resamples=99)
+    frame = summary(make(tmp_path, {"far": (10.0, 0.02), "near": (3.0, 0.02), "careful": (4.0, 0.01)})).frame
     assert sorted(frame["change"].unique()) == [-10, -5, 5, 10]
     five = frame[frame["change"] == 5].set_index("method")
     expected = 1 - np.array([0.05, 0.1, 0.1]) * 1.025
@@ -154,11 +153,14 @@ def test_methods_are_compared_at_the_changes_of_the_suite(tmp_path):
 def test_images_that_are_not_reached_are_counted_and_the_common_ones_compared(tmp_path):
     """At 10 years "near" arrives on the images 2 to 5 only (9 (1 + i / 10) >= 10); "far" failed on image 5."""
     store = make(tmp_path, {"far": (10.0, 0.02), "near": (3.0, 0.01)}, failed=("far", 5))
-    ten = summary(store, resamples=99)
+    found = summary(store)
+    ten = found.frame
     ten = ten[ten["change"] == 10].set_index("method")
     assert ten.loc["near", ["n", "n_total"]].tolist() == [4, 6] and ten.loc["far", ["n", "n_total"]].tolist() == [5, 6]
-    assert ten["id_kept@native.common.n"].tolist() == [3, 3]
-    np.testing.assert_allclose(ten.loc["near", "id_kept@native.common"], 1 - 0.1 * 1.03, rtol=1e-9)
+    assert ten["id_kept@native.n"].tolist() == [3, 3] and ten.loc[["near", "far"], "id_kept@native.own"].tolist() == [4, 5]
+    np.testing.assert_allclose(ten.loc["near", "id_kept@native"], 1 - 0.1 * 1.03, rtol=1e-9)
+    block = next(one.block for one in found.compared if one.block.place == ("d", "age", 10.0))
+    assert block.left_out == ("i0", "i1", "i5")
     images = per_image(store)
     missing = images[(images["change"] == 10) & images["id_kept@native"].isna()]
     assert sorted(zip(missing["method"], missing["image"])) == [("far", "i5"), ("near", "i0"), ("near", "i1")]
@@ -168,5 +170,5 @@ def test_a_change_in_another_unit_is_no_measure_of_the_edit(tmp_path):
     store = make(tmp_path, {"far": (10.0, 0.02)})
     manifest = store.manifest | {"edits": {"age": {"unit": "decades", "per_strength": 0.5}}}
     store.write_json("manifest.json", manifest)
-    assert per_image(store).empty and summary(store).empty
-    assert isinstance(summary(store), pd.DataFrame)
+    assert per_image(store).empty and summary(store).frame.empty
+    assert summary(store).compared == []
