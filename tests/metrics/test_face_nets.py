@@ -11,6 +11,8 @@ from torchvision.models import resnet50
 from torchvision.transforms import functional as transforms
 
 from bench.api import InvbenchError
+from bench.checkpoints import load_checkpoint
+from bench.weights.layouts import recognise
 from metrics.nets import facenet, hopenet, moco
 from tests.agreement import agree
 
@@ -171,3 +173,26 @@ def test_hopenet_files_that_do_not_fit(hopenet_file):
         hopenet.from_checkpoint(short, source="h.pkl")
     with pytest.raises(InvbenchError, match=r"^h.pkl: .*fc_yaw.bias \(expected \[66\], found \[62\]\)"):
         hopenet.from_checkpoint(hopenet_file | {"fc_yaw.bias": torch.zeros(62)}, source="h.pkl")
+
+
+# Files --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("layout", "module", "file", "legacy"),
+    [
+        ("facenet", facenet, "facenet_file", False),
+        ("moco", moco, "moco_file", True),
+        ("hopenet", hopenet, "hopenet_file", True),
+    ],
+)
+def test_files_on_disk_are_recognised_and_load_safely(layout, module, file, legacy, request, tmp_path):
+    content = request.getfixturevalue(file)
+    path = tmp_path / "renamed.bin"
+    torch.save(content, path, _use_new_zipfile_serialization=not legacy)  # the older two were saved before torch 1.6
+    loaded = load_checkpoint(path)
+    assert recognise(loaded).layout == layout
+    network = module.from_checkpoint(loaded, source=str(path))
+    expected = content.get("state_dict", content)
+    name = next(key for key in expected if key.endswith("layer4.2.conv3.weight") or key == "last_linear.weight")
+    assert torch.equal(network.get_parameter(name.removeprefix(moco.QUERY)), expected[name])
