@@ -97,8 +97,9 @@ class Suite(Frozen):
 
     id: str
     title: str
-    resolution: int = Field(gt=0)  # pixels, height and width of the generator's output
+    resolution: int = Field(gt=0)  # pixels, height and width of the generator's canvas
     domain: str | None = None  # of the pictures, as in assets.toml; official weights of another one are refused
+    rows: tuple[int, int] | None = None  # (first, end) rows of the canvas that are the picture; None = all
     datasets: tuple[str, ...]
     collections: dict[str, tuple[str, ...]] = {}  # name -> items of the form "dataset" or "dataset:n"
     default: str  # the collection that a run takes when none is asked for
@@ -108,6 +109,12 @@ class Suite(Frozen):
     metrics: tuple[str, ...] = ()  # empty = every registered metric
     methods: dict[str, dict[str, Any]] = {}  # "method" or "method:preset" -> options that differ in this suite
     max_batch: int = Field(default=16, gt=0)  # upper bound of ``--batch auto``
+
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        """Height and width of the pictures in pixels."""
+        first, end = self.rows or (0, self.resolution)
+        return end - first, self.resolution
 
     @model_validator(mode="after")
     def _names_agree(self) -> Suite:

@@ -135,7 +135,7 @@ class DHR:
 
     def _at_feature(self, domain: Tensor) -> Tensor:
         """The domain mask [N, 1, H, W] at the feature's resolution; soft at its borders."""
-        return F.adaptive_avg_pool2d(domain, self.feature_resolution)
+        return F.adaptive_avg_pool2d(self.generator.on_canvas(domain, outside=1.0), self.feature_resolution)
 
     # ---- domain-specific segmentation (section 3.2 of the paper)
 
@@ -218,6 +218,7 @@ class DHR:
         """
         maps = self.perceptual.maps(output, images)
         squared = (output - images).square()
+        pooled = self.generator.off_canvas(pooled)
         losses = []
         for full, soft in ((domain, pooled), (1 - domain, 1 - pooled)):
             perceptual = sum(region_mean(m, F.interpolate(soft, size=m.shape[-2:], mode="nearest")) for m in maps)

@@ -26,8 +26,10 @@ def mse(a: Tensor, b: Tensor) -> Tensor:
 
 
 def at_most(images: Tensor, size: int) -> Tensor:
-    """Area-resizes images [N, 3, H, W] down to ``size`` pixels when they are larger (NVlabs projector, SAM)."""
-    return F.interpolate(images, size=(size, size), mode="area") if images.shape[-1] > size else images
+    """Area-resizes images [N, 3, H, W] until the longer side has ``size`` pixels, if it is longer (NVlabs projector, SAM)."""
+    longer = max(images.shape[-2:])
+    height, width = (round(side * size / longer) for side in images.shape[-2:])
+    return F.interpolate(images, size=(height, width), mode="area") if longer > size else images
 
 
 def noise_regulariser(noise_maps: list[Tensor]) -> Tensor:

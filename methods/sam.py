@@ -20,7 +20,7 @@ SPEC = {
     "family": "features",
     "paper": "Parmar et al., Spatially-Adaptive Multilayer Selection for GAN Inversion and Editing",
     "venue": "CVPR 2022",
-    "roles": ["generator", "latent_stats", "perceptual_vgg", "encoder_e4e", "parser", "invertibility", "directions"],
+    "roles": ["generator", "latent_stats", "perceptual_vgg", "encoder_e4e", "segmenter", "invertibility", "directions"],
     "options": {
         "spaces": {
             "default": ["F4", "F6", "F8", "F10"],
@@ -32,7 +32,7 @@ SPEC = {
         "fused": {
             "default": ["skin", "l_brow", "r_brow", "l_eye", "r_eye", "l_ear", "r_ear", "nose", "mouth", "u_lip", "l_lip", "neck"],  # noqa: E501
             "unit": "",
-            "help": "parsing classes that are one segment",
+            "help": "classes of the segmenter that are one segment",
         },
         "steps": {"default": 1001, "unit": "steps", "help": "optimisation steps"},
         "lr": {"default": 0.05, "unit": "per step", "help": "peak learning rate of Adam"},
@@ -80,10 +80,10 @@ class SAM:
                     f"sam.spaces: {space} follows the {BLOCKS[space]}x{BLOCKS[space]} block, after which a generator of "
                     f"{self.generator.resolution}x{self.generator.resolution} has no layer left"
                 )
-        classes = networks["parser"].classes if fused else ()  # inversions in a single space come without a parser
+        classes = networks["segmenter"].classes if fused else ()  # inversions in a single space come without one
         unknown = [name for name in fused if name not in classes]
         if unknown:
-            raise InvbenchError(f"sam.fused: {unknown[0]!r} is no class of the parser ({', '.join(classes)})")
+            raise InvbenchError(f"sam.fused: {unknown[0]!r} is no class of the segmenter ({', '.join(classes)})")
         self.spaces, self.threshold, self.fused = tuple(spaces), threshold, tuple(fused)
         self.steps, self.lr = steps, lr
         self.lambda_mse, self.lambda_lpips = lambda_mse, lambda_lpips
@@ -101,7 +101,7 @@ class SAM:
         with clock.stage("synthesise"), torch.no_grad():
             output = self.generator.synthesis(latents, features=self._added(found, masks))
         state = {f"mask.{space}": mask for space, mask in masks.items()} | found
-        state["domain_mask"] = 1 - self._full_size(masks, images.shape[-1]).amax(1, keepdim=True)
+        state["domain_mask"] = 1 - self._full_size(masks, images).amax(1, keepdim=True)
         return Inversion(latents, output, state)
 
     def edit(self, inversion: Inversion, edit: Edit, clock: Clock) -> Tensor:
@@ -154,7 +154,7 @@ class SAM:
         errors = torch.cat([errors[space] for space in ("W+", *self.spaces)], dim=1)
         segments = self._segments(images)
         chosen = F.one_hot(most_editable(errors, segments, self.threshold), len(self.spaces) + 1).to(segments)
-        by_space = torch.einsum("nchw,nck->nkhw", segments, chosen)[:, 1:]
+        by_space = self.generator.on_canvas(torch.einsum("nchw,nck->nkhw", segments, chosen)[:, 1:], outside=0.0)
         masks = {}
         for index, space in enumerate(self.spaces):
             size = (BLOCKS[space], BLOCKS[space])
@@ -164,13 +164,16 @@ class SAM:
 
     def _segments(self, images: Tensor) -> Tensor:
         """One-hot segments [N, C, H, W]: the parsing's classes, those in ``fused`` joined."""
-        parser = self.networks["parser"]
-        classes = parser(images).argmax(1)
-        one_hot = F.one_hot(classes, len(parser.classes)).movedim(3, 1).to(images)
-        return join_classes(one_hot, parser.classes, self.fused)
+        segmenter = self.networks["segmenter"]
+        classes = segmenter(images).argmax(1)
+        one_hot = F.one_hot(classes, len(segmenter.classes)).movedim(3, 1).to(images)
+        return join_classes(one_hot, segmenter.classes, self.fused)
 
-    def _full_size(self, masks: dict[str, Tensor], size: int) -> Tensor:
-        return torch.cat([F.interpolate(mask, size=(size, size), mode="nearest") for mask in masks.values()], dim=1)
+    def _full_size(self, masks: dict[str, Tensor], images: Tensor) -> Tensor:
+        """The masks [N, K, H, W] in the size of the pictures."""
+        canvas = (self.generator.resolution,) * 2
+        full = torch.cat([F.interpolate(mask, size=canvas, mode="nearest") for mask in masks.values()], dim=1)
+        return self.generator.off_canvas(full)
 
     def _optimise(self, images: Tensor, start: Tensor, masks: dict[str, Tensor]) -> dict[str, Tensor]:
         """Latents and all feature offsets together -> "latents" [N, L, D] and one [N, C, r, r] for each space."""

@@ -6,8 +6,8 @@ The two PyTorch layouts hold the same numbers; only names and axes of length 1 d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -115,9 +115,20 @@ def convert_generator(
     return ConvertedGenerator(config, {name: found[name] for name in expected}, tuple(notes))
 
 
-def generator(checkpoint: Mapping[str, Any], *, source: str) -> tuple[Generator, tuple[str, ...]]:
-    """The generator of a file of either layout, and notes: see :func:`convert_generator`."""
+def generator(
+    checkpoint: Mapping[str, Any], *, source: str, rows: Sequence[int] | None = None
+) -> tuple[Generator, tuple[str, ...]]:
+    """The generator of a file of either layout, and notes: see :func:`convert_generator`.
+
+    rows  (first, end) of the canvas that are the picture: see GeneratorConfig. InvbenchError where they do not fit.
+    """
     converted = convert_generator(checkpoint, source=source)
+    if rows is not None:
+        try:
+            first, end = rows
+            converted = replace(converted, config=replace(converted.config, rows=(first, end)))
+        except (TypeError, ValueError) as error:
+            raise InvbenchError(f"{source}: {error}") from error
     return converted.network(), converted.notes
 
 

@@ -47,7 +47,7 @@ class PSPEncoder(nn.Module):
 
     num_ws   number of style vectors n = 2 log2(generator resolution) - 2
     w_dim    width of a style vector
-    size     pictures are resized to [N, 3, size, size]; a power of two, at least 32
+    size     pictures are resized to this many pixels at their longer side; a power of two, at least 32
     stages   (width, units) of the four stages of the backbone; every stage halves the resolution
     heads    width of the heads' convolutions; the pyramid itself is as wide as the last stage
     groups   heads before groups[0] read the coarse tap, those before groups[1] the middle one, the rest the fine one
@@ -142,12 +142,18 @@ class WEncoder(nn.Module):
 
 
 def _resize(images: Tensor, size: int) -> Tensor:
-    """[N, 3, H, W] -> [N, 3, size, size], antialiased bilinear as the public code does through PIL; aspect is not kept."""
+    """[N, 3, H, W] -> ``size`` pixels at the longer side: 256 x 256 for faces, 192 x 256 for the car generator's 384 x 512.
+
+    Antialiased bilinear, as the public code does through PIL.
+    """
     if images.ndim != 4 or images.shape[1] != 3:
         raise ValueError(f"images: expected shape [N, 3, H, W], found {list(images.shape)}")
-    if images.shape[2:] == (size, size):
+    height, width = images.shape[2:]
+    longer = max(height, width)
+    if longer == size:
         return images
-    return F.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+    target = (round(height * size / longer), round(width * size / longer))
+    return F.interpolate(images, size=target, mode="bilinear", antialias=True)
 
 
 def _upsample_add(small: Tensor, large: Tensor) -> Tensor:

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from methods.nets.equalised import NO_OVERRIDES, binomial_filter, upsample
 from methods.nets.stylegan2_config import GeneratorConfig
@@ -65,7 +66,7 @@ class FeatureEdit:
 
 
 class Synthesis(nn.Module):
-    """ws [N,L,D] -> images [N,3,H,W], nominally in [-1,1] but not clamped. See `forward`."""
+    """ws [N,L,D] -> images [N,3,H,W], nominally in [-1,1] but not clamped: the rows of the canvas that are the picture."""
 
     kernel: Tensor
 
@@ -73,6 +74,7 @@ class Synthesis(nn.Module):
         super().__init__()
         self.resolutions = config.resolutions
         self.num_ws, self.w_dim = config.num_ws, config.w_dim
+        self.rows = slice(*config.rows) if config.rows else slice(None)
         self.style_index: dict[str, int] = {}
         """Layer name -> index of the latent code on axis 1 of ws that styles it (a ToRGB shares the next up-conv's)."""
         self.feature_shape: dict[str, tuple[int, int, int]] = {}
@@ -142,7 +144,9 @@ class Synthesis(nn.Module):
             w = ws[:, self.style_index[layer]]
             skip = self.get_submodule(layer)(seen, w, own.get(layer, NO_OVERRIDES))
             rgb = skip if rgb is None else skip + upsample(rgb, self.kernel)
-        return (rgb, kept) if return_features else rgb
+        assert rgb is not None
+        picture = rgb[:, :, self.rows]
+        return (picture, kept) if return_features else picture
 
     def _convolutions(self, res: int) -> tuple[str, ...]:
         return (f"b{res}.conv1",) if res == self.resolutions[0] else (f"b{res}.conv0", f"b{res}.conv1")
@@ -223,6 +227,19 @@ class Generator(nn.Module):
     def channels(self) -> Mapping[int, int]:
         """Resolution -> channels of its features."""
         return self.config.channels
+
+    def on_canvas(self, maps: Tensor, *, outside: float) -> Tensor:
+        """Maps [N,C,H,W] of the pictures -> [N,C,r,r] of the square canvas that features live on, `outside` in the bars."""
+        if self.config.rows is None:
+            return maps
+        first, end = self.config.rows
+        return F.pad(maps, (0, 0, first, self.resolution - end), value=outside)
+
+    def off_canvas(self, maps: Tensor) -> Tensor:
+        """Maps [N,C,r,r] on the square canvas, of any resolution r -> the rows [N,C,h,r] that are the picture."""
+        first, end = self.config.rows or (0, self.resolution)
+        size = maps.shape[-1]
+        return maps[:, :, first * size // self.resolution : end * size // self.resolution]
 
     def max_batch(self, memory: int, *, per_image_weights: bool = False) -> int:
         """About how many images fit into ``memory`` bytes while something of each is optimised; at least 1.

@@ -31,6 +31,8 @@ class GeneratorConfig:
     n_mapping              layers of the mapping network
     mapping_lr_multiplier  relative learning rate of the mapping network (0.01 in the official networks);
                            it changes what stored mapping weights mean
+    rows                   (first, end) rows of the square canvas that are the picture; None = all. LSUN cars: 64 to 448,
+                           the network was trained on pictures of 512 x 384 between black bars
     """
 
     resolution: int
@@ -39,6 +41,7 @@ class GeneratorConfig:
     w_dim: int = 512
     n_mapping: int = 8
     mapping_lr_multiplier: float = 0.01
+    rows: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         given = self.channels or official_channels(self.resolution)
@@ -47,11 +50,22 @@ class GeneratorConfig:
             expected = list(powers_of_two(self.resolution))
             raise ValueError(f"channels: expected the resolutions {expected}, found {sorted(channels)}")
         object.__setattr__(self, "channels", dict(sorted(channels.items())))
+        if self.rows is not None:
+            first, end = self.rows
+            if not 0 <= first < end <= self.resolution:
+                raise ValueError(f"rows: expected 0 <= first < end <= {self.resolution}, found {first} to {end}")
+            object.__setattr__(self, "rows", (first, end))
 
     @property
     def resolutions(self) -> tuple[int, ...]:
         """4, 8, ..., resolution."""
         return powers_of_two(self.resolution)
+
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        """Height and width of the pictures in pixels."""
+        first, end = self.rows or (0, self.resolution)
+        return end - first, self.resolution
 
     @property
     def num_ws(self) -> int:
