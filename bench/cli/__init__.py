@@ -12,6 +12,7 @@ from bench.cli.datasets import datasets
 from bench.cli.doctor import doctor
 from bench.cli.gate import baseline, gate
 from bench.cli.listing import list_
+from bench.cli.plan import plan
 from bench.cli.reading import report, show
 from bench.cli.run import run
 from bench.cli.score import score
@@ -43,6 +44,7 @@ def main() -> None:
 
     \b
     invbench run --methods dhr,pti,sam      invert, edit, measure
+    invbench plan --methods dhr,pti,sam     what that would take
     invbench show runs/latest-procfaces     the tables, in the terminal
     invbench report runs/latest-procfaces   the page, with pictures
     invbench table paper:dhr-1              a published table, with a run beside it
@@ -58,5 +60,5 @@ def main() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
 
 
-for verb in (run, list_, show, report, table, score, gate, baseline, datasets, weights, doctor):
+for verb in (run, plan, list_, show, report, table, score, gate, baseline, datasets, weights, doctor):
     main.add_command(verb)

@@ -48,3 +48,12 @@ def find_suite(name: str, config: Path | None) -> Suite:
     from bench.config import load  # pydantic takes a while to import, and `list methods` does without
 
     return find("suite", name, load(config))
+
+
+def batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
+    """The value of ``--batch``: a number above 0, or None for "auto"."""
+    if value == "auto":
+        return None
+    if not value.isdecimal() or int(value) < 1:
+        raise click.BadParameter(f"expected 'auto' or a whole number above 0, found {value!r}", ctx, param)
+    return int(value)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from bench.cli.common import Names, config_option, find_suite, plugin_option, suite_option
+from bench.cli.common import Names, batch_size, config_option, find_suite, plugin_option, suite_option
 from bench.cli.reading import print_tables, write_page
 from bench.registry import discover
 
@@ -29,14 +29,6 @@ Exit code: 0 all images done; 1 some failed; 2 nothing was started; 3 a file cou
 """
 
 
-def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
-    if value == "auto":
-        return None
-    if not value.isdecimal() or int(value) < 1:
-        raise click.BadParameter(f"expected 'auto' or a whole number above 0, found {value!r}", ctx, param)
-    return int(value)
-
-
 @click.command(epilog=EPILOG, short_help="Invert, edit and measure.")
 @suite_option
 @click.option("--methods", type=Names(), default=(), help="ID or ID:PRESET, by commas. [default: all of the suite]")
@@ -44,7 +36,7 @@ def _batch(ctx: click.Context, param: click.Parameter, value: str) -> int | None
 @click.option("--metrics", type=Names(), default=(), help="ID, or NAME@PROTOCOL, or 'none'. [default: of the suite]")
 @click.option("--edits", type=Names(), default=(), help="NAME, NAME:STRENGTH, or 'none'. [default: of the suite]")
 @click.option("--images", type=click.IntRange(min=1), help="At most this many images of each dataset.")
-@click.option("--batch", default="auto", show_default=True, callback=_batch, help="Images at a time: 'auto' or a number.")
+@click.option("--batch", default="auto", show_default=True, callback=batch_size, help="Images at a time: 'auto' or a number.")
 @click.option("--latency", type=click.IntRange(min=0), default=0, metavar="N", help="Then time N images, one at a time.")
 @click.option("--workers", type=click.IntRange(min=0), help="Processes that decode pictures ahead. [default: by the cores]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")

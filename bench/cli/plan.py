@@ -1,0 +1,75 @@
+"""``invbench plan``: what a run would do and take, before it starts."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from bench.cli.common import Names, batch_size, config_option, find_suite, plugin_option, suite_option
+from bench.registry import discover
+
+EPILOG = """\b
+Examples
+  invbench plan                                              the default run of the embedded suite
+  invbench plan --suite faces --methods dhr,pti,sam --images 8
+  invbench plan --suite faces --no-probe                     counts only; needs neither weights nor pictures
+
+\b
+Exit code: 0 all of it can run; 1 some network or dataset is missing (the table says which).
+"""
+
+
+@click.command(epilog=EPILOG, short_help="Images, steps, time and memory of a run, without running it.")
+@suite_option
+@click.option("--methods", type=Names(), default=(), help="As for `invbench run`.")
+@click.option("--datasets", type=Names(), default=(), help="As for `invbench run`.")
+@click.option("--edits", type=Names(), default=(), help="As for `invbench run`.")
+@click.option("--images", type=click.IntRange(min=1), help="At most this many images of each dataset.")
+@click.option("--batch", default="auto", show_default=True, callback=batch_size, help="Images at a time: 'auto' or a number.")
+@click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
+@click.option("--preset", help="For methods named without one.")
+@click.option("--set", "overrides", multiple=True, metavar="METHOD.OPTION=VALUE", help="Repeatable.")
+@click.option("--probe/--no-probe", default=True, help="Run each method for a few steps to estimate its time. [default: probe]")
+@config_option
+@plugin_option
+@click.pass_context
+def plan(
+    ctx: click.Context,
+    suite: str,
+    methods: tuple[str, ...],
+    datasets: tuple[str, ...],
+    edits: tuple[str, ...],
+    images: int | None,
+    batch: int | None,
+    device: str,
+    preset: str | None,
+    overrides: tuple[str, ...],
+    probe: bool,
+    config: Path | None,
+    plugins: tuple[Path, ...],
+) -> None:
+    """Print images x methods x steps of a run, with an estimate of its time and memory on this machine.
+
+    Nothing is inverted but a batch of noise, for one and for three steps of each kind; loading and metrics come on top. A
+    method that stops images early takes less.
+    """
+    from bench.selection import settings
+
+    chosen = settings(
+        find_suite(suite, config),
+        discover(plugins),
+        methods=methods,
+        datasets=datasets,
+        edits=edits,
+        images=images,
+        batch=batch,
+        device=device,
+        preset=preset,
+        overrides=overrides,
+    )
+    from bench import planning  # imports torch
+
+    table, missing = planning.table(chosen, probe=probe)
+    click.echo(table)
+    ctx.exit(1 if missing else 0)
