@@ -62,6 +62,7 @@ class MethodSpec:
     options: Mapping[str, Option]
     presets: Mapping[str, Mapping[str, Any]]  # preset -> the options that differ from the defaults
     summary: str = ""
+    optional: tuple[str, ...] = ()  # roles that some of its options need: given to the method where the suite has them
 
 
 @dataclass(frozen=True)

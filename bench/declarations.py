@@ -20,7 +20,7 @@ Spec = MethodSpec | MetricSpec | DatasetSpec | ProtocolSpec
 ID = re.compile(r"[a-z0-9][a-z0-9_-]*")  # ids become file names, so nothing that could leave a folder
 NAMES = ("SPEC", "SPECS", "PROTOCOLS")
 MARKS: dict[str, type[Spec]] = {"kind": MetricSpec, "domain": DatasetSpec, "options": MethodSpec, "recipe": ProtocolSpec}
-TUPLES = {"roles", "needs", "edits", "protocols"}
+TUPLES = {"roles", "needs", "edits", "optional", "protocols"}
 CHOICES = {"kind": ("inversion", "edit", "set"), "better": ("lower", "higher", "none")}
 
 

@@ -17,7 +17,8 @@ SPEC = {
     "family": "weights",
     "paper": "Roich et al., Pivotal Tuning for Latent-based Editing of Real Images",
     "venue": "ACM TOG 2022",
-    "roles": ["generator", "latent_stats", "perceptual_vgg", "perceptual_alex", "encoder_e4e", "directions"],
+    "roles": ["generator", "latent_stats", "perceptual_vgg", "perceptual_alex", "directions"],
+    "optional": ["encoder_e4e"],
     "options": {
         "pivot": {"default": "w", "unit": "", "help": '"w": projection into W; "encoder": the e4e latents in W+'},
         "pivot_steps": {"default": 450, "unit": "steps", "help": "projection steps, for pivot w"},
@@ -60,6 +61,8 @@ class PTI:
     ):
         if pivot not in ("w", "encoder"):
             raise ValueError(f'pti.pivot: expected "w" or "encoder", found {pivot!r}')
+        if pivot == "encoder" and "encoder_e4e" not in networks:
+            raise ValueError('pti.pivot: "encoder" needs an e4e encoder, and this suite has none')
         self.networks = networks
         self.generator = networks["generator"]
         self.perceptual = networks["perceptual_alex"]

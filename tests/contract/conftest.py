@@ -82,7 +82,8 @@ def built(request: pytest.FixtureRequest) -> Built:
         for name, value in resolve(suite, case.spec, case.preset).items()
     }
     torch.manual_seed(0)  # a method must not depend on it; test_same_bytes_twice sets another
-    method = registry.load(case.spec)({role: networks[role] for role in case.spec.roles}, **options)
+    roles = [role for role in (*case.spec.roles, *case.spec.optional) if role in networks]
+    method = registry.load(case.spec)({role: networks[role] for role in roles}, **options)
     return Built(case, suite, method, images.clone(), next(iter(suite.edits)))
 
 
