@@ -26,23 +26,21 @@ class Geometry:
                                 stay ``round(width * H / W)`` rows and all columns; a picture narrower than ``width``, or
                                 with fewer such rows than ``height``, is an error, as that tool leaves it out
     filter         "bilinear" or "lanczos", both antialiased as Pillow does
-    square         black rows above and below make it ``width`` x ``width``: how the 512 x 512 car generator sees 384 rows
     """
 
     height: int
     width: int
     fit: str = "exact"
     filter: str = "lanczos"
-    square: bool = False
 
     def __post_init__(self) -> None:
         if self.fit not in FITS or self.filter not in FILTERS:
             raise InvbenchError(f"geometry: expected a fit of {FITS} and a filter of {tuple(FILTERS)}, found {self}")
-        if min(self.height, self.width) < 1 or (self.square and self.height > self.width):
-            raise InvbenchError(f"geometry: expected positive sizes, and height <= width for a square, found {self}")
+        if min(self.height, self.width) < 1:
+            raise InvbenchError(f"geometry: expected positive sizes, found {self}")
 
     def apply(self, picture: np.ndarray, where: object) -> np.ndarray:
-        """uint8 [H, W, 3] -> uint8 [height, width, 3], or [width, width, 3] where ``square``.
+        """uint8 [H, W, 3] -> uint8 [height, width, 3].
 
         Raises InvbenchError naming ``where`` for a picture that the fit does not take.
         """
@@ -56,12 +54,7 @@ class Geometry:
         if picture.shape[:2] != (self.height, self.width):
             image = Image.fromarray(np.ascontiguousarray(picture))
             picture = np.array(image.resize((self.width, self.height), FILTERS[self.filter]))
-        if not self.square:
-            return picture
-        canvas = np.zeros((self.width, self.width, 3), np.uint8)
-        first = (self.width - self.height) // 2
-        canvas[first : first + self.height] = picture
-        return canvas
+        return picture
 
     def takes(self, height: int, width: int) -> bool:
         """Whether the fit takes a stored picture of this size."""

@@ -96,10 +96,9 @@ SPECS = [
             "width": 512,
             "fit": "lsun_wide",
             "filter": "lanczos",
-            "square": True,
         },
-        "summary": "middle rows resized to 384x512 (HxW; Pillow, Lanczos) between black bars of 64 rows, as create_lsun_wide "
-        "of NVlabs/stylegan2; pictures under 512 columns or too flat are left out, as there",
+        "summary": "middle rows resized to 384x512 (HxW; Pillow, Lanczos), as create_lsun_wide of "
+        "NVlabs/stylegan2 before its black bars; pictures under 512 columns or too flat are left out, as there",
         "home": "lsun-car-random1000",
         "page": "https://www.yf.io/p/lsun",
         "licence": "for research; the photographs belong to their owners",
@@ -119,7 +118,7 @@ class LSUN(Pictures):
     split                               "train" or "val" of a scene; objects have none
     whole                               pictures that the category has; another count is told by ``prepare``; 0 = not known
     draw                                how many are drawn; 0 = all are taken
-    height, width, fit, filter, square  see :class:`datasets.geometry.Geometry`
+    height, width, fit, filter          see :class:`datasets.geometry.Geometry`
     """
 
     def __init__(
@@ -134,10 +133,9 @@ class LSUN(Pictures):
         width: int = 256,
         fit: str = "crop",
         filter: str = "lanczos",
-        square: bool = False,
         members: Sequence[Member] | None = None,
     ) -> None:
-        geometry = Geometry(height, width, fit, filter, square)
+        geometry = Geometry(height, width, fit, filter)
         if members is None:
             found = search(folder(root), category, split, whole=whole, draw=draw, geometry=geometry)
         else:

@@ -25,7 +25,7 @@ SPECS = [
         "domain": "cars",
         "size": 8041,
         "options": {"split": "test"},
-        "summary": "whole picture squeezed to 384x512 (HxW; Pillow, bilinear) between black bars of 64 rows: 512x512",
+        "summary": "whole picture squeezed to 384x512 (HxW; Pillow, bilinear): the rows of the generator's canvas without bars",
         "home": "stanford-cars-test",
         "page": "https://ai.stanford.edu/~jkrause/cars/car_dataset.html",
         "licence": "non-commercial research only (terms of ImageNet)",
@@ -36,7 +36,7 @@ SPECS = [
         "class": "StanfordCars",
         "domain": "cars",
         "size": 8041,
-        "options": {"split": "test", "height": 192, "width": 256, "square": False},
+        "options": {"split": "test", "height": 192, "width": 256},
         "summary": "whole picture squeezed to 192x256 (HxW; Pillow, bilinear): what pSp's and e4e's scripts read",
         "home": "stanford-cars-test",
         "page": "https://ai.stanford.edu/~jkrause/cars/car_dataset.html",
@@ -85,7 +85,7 @@ BOX = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
 class StanfordCars(Pictures):
     """The split "train" or "test", as the annotations say; ``members`` as in :class:`bench.api.StoredDataset`.
 
-    height, width, square  see :class:`datasets.geometry.Geometry`
+    height, width          see :class:`datasets.geometry.Geometry`
     box                    cut to the annotated box before the geometry
     """
 
@@ -96,7 +96,6 @@ class StanfordCars(Pictures):
         split: str,
         height: int = 384,
         width: int = 512,
-        square: bool = True,
         box: bool = False,
         members: Sequence[Member] | None = None,
     ) -> None:
@@ -105,7 +104,7 @@ class StanfordCars(Pictures):
         if members is None or box:
             searched, boxes = search(folder(root), split)
             found = searched if members is None else found
-        super().__init__(root, found, geometry=Geometry(height, width, "squeeze", "bilinear", square))
+        super().__init__(root, found, geometry=Geometry(height, width, "squeeze", "bilinear"))
         self._boxes = boxes if box else {}
 
     def cut(self, picture: np.ndarray, member: Member) -> np.ndarray:
