@@ -18,7 +18,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from bench.api import InvbenchError, MissingWeights
+from bench.api import InvbenchError, MethodSpec, MissingWeights
 from bench.config import NetworkConfig, Suite
 from bench.provenance import file_digest
 from bench.registry import load_class
@@ -60,6 +60,14 @@ class Networks(Mapping[str, nn.Module]):
 
     def __len__(self) -> int:
         return len(self.suite.networks)
+
+    def roles(self, spec: MethodSpec) -> tuple[str, ...]:
+        """The roles that a method is built with: those it needs, and of its optional ones those that the suite declares."""
+        return (*spec.roles, *(role for role in spec.optional if role in self))
+
+    def chosen(self, spec: MethodSpec) -> dict[str, nn.Module]:
+        """The networks that a method is built with."""
+        return {role: self[role] for role in self.roles(spec)}
 
     def provenance(self, role: str) -> dict[str, Any]:
         """Class or loader, file and sha256 of a role's weights, and its configuration: what a key must cover."""

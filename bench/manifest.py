@@ -29,7 +29,7 @@ def build(
                itself: wall minus methods minus metrics)
     finished   None while the run goes on; a run that was killed leaves it so
     """
-    roles = {role for method in settings.methods for role in method.spec.roles}
+    roles = {role for method in settings.methods for role in networks.roles(method.spec)}
     roles |= scorer.roles
     methods = {
         f"{choice.id}.{choice.preset}": {

@@ -98,7 +98,7 @@ def cell_id(method: MethodChoice, dataset: str) -> str:
     return f"{method.id}.{method.preset}.{dataset}"
 
 
-def read_entry(dataset: Dataset, index: int, resolution: int) -> tuple[Entry, np.ndarray | None]:
+def read_entry(dataset: Dataset, index: int, size: tuple[int, int]) -> tuple[Entry, np.ndarray | None]:
     """An image's entry and its picture; where it cannot be read, or has another size, the entry says why."""
     name = dataset.names[index]
     try:
@@ -106,15 +106,15 @@ def read_entry(dataset: Dataset, index: int, resolution: int) -> tuple[Entry, np
     except (InvbenchError, OSError, ValueError) as error:
         return Entry(index, name, None, f"{type(error).__name__}: {error}"), None
     height, width = sample.picture.shape[:2]
-    if (height, width) != (resolution, resolution):
-        reason = f"expected a picture of {resolution}x{resolution}, found {width}x{height}"
+    if (height, width) != size:
+        reason = f"expected a picture of {size[1]}x{size[0]}, found {width}x{height}"
         return Entry(index, name, None, reason), sample.picture
     return Entry(index, name, sample.sha256), sample.picture
 
 
 def recipe(settings: RunSettings, method: MethodChoice, cls: type, networks: Networks, *, device: str) -> str:
     """Digest of all that can change a method's results but the image itself."""
-    roles = method.spec.roles
+    roles = networks.roles(method.spec)
     return digest(
         {
             "protocol": PROTOCOL,

@@ -167,7 +167,7 @@ class _Run:
             copies = {}
             with self.ledger.spent("data"):
                 for index in range(len(dataset.names))[:count][first : first + INPUTS]:
-                    entry, picture = plan.read_entry(dataset, index, self.settings.suite.resolution)
+                    entry, picture = plan.read_entry(dataset, index, self.settings.suite.picture_size)
                     entries.append(entry)
                     if picture is not None:
                         copies[self.store.input(id, entry.name)] = encode_png(picture)
@@ -261,7 +261,7 @@ def _methods(settings: RunSettings, networks: Networks) -> dict[tuple[str, str],
     built = {}
     for choice in settings.methods:
         try:
-            method = load(choice.spec)({role: networks[role] for role in choice.spec.roles}, **choice.options)
+            method = load(choice.spec)(networks.chosen(choice.spec), **choice.options)
         except MissingWeights as error:
             raise InvbenchError(f"method {choice.id}: {error}") from error
         except (TypeError, ValueError) as error:

@@ -278,6 +278,11 @@ LAYOUTS = {
         {"fc_yaw.weight": (66, 2048), "fc_pitch.weight": (66, 2048), "fc_roll.weight": (66, 2048)},
         {"network": "metrics.nets.hopenet:from_checkpoint"},
     ),
+    "maskrcnn": Layout(
+        "torchvision's Mask R-CNN with a ResNet-50, trained on COCO",
+        {"backbone.body.conv1.weight": (64, 3, 7, 7), "roi_heads.mask_predictor.mask_fcn_logits.weight": (91, 256, 1, 1)},
+        {"network": "metrics.nets.instances:from_checkpoint"},
+    ),
     "ganspace": Layout("Principal components of W (GANSpace)", {"comp": (None, 1, None), "mean": (1, None), "std": (None,)}),
     "direction": Layout("One edit direction in W", {"tensor": (1, None)}, {}, _direction),
     "direction_wplus": Layout("One edit direction in W+", {"tensor": (1, None, None)}, {}, _direction),

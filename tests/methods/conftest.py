@@ -111,6 +111,7 @@ def networks():
         "perceptual_vgg": perceptual,
         "perceptual_alex": perceptual,
         "parser": Parser(),
+        "segmenter": Parser(),
         "encoder_e4e": Encoder(generator),
         "invertibility": Invertibility(),
         "directions": directions,
