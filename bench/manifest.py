@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from bench import data, plan, provenance
+from bench import consistency, data, plan, provenance
 from bench.assets import Networks
 from bench.config import RunSettings
 from bench.scoring import Scorer
@@ -39,6 +39,8 @@ def build(
         for choice in settings.methods
     }
     datasets = {choice.id: data.provenance(choice.spec) for choice in settings.datasets}
+    known = earlier.get("metrics", {})
+    trips = {id: one for id, one in consistency.describe().items() if settings.consistency or id in known}
     return {
         "format": 1,
         "protocol": plan.PROTOCOL,
@@ -51,7 +53,7 @@ def build(
         "methods": {**earlier.get("methods", {}), **methods},
         "weights": {**earlier.get("weights", {}), **{role: networks.provenance(role) for role in sorted(roles)}},
         "datasets": {**earlier.get("datasets", {}), **datasets},
-        "metrics": {id: asdict(spec) | {"recipe": scorer.recipes[id]} for id, spec in scorer.specs.items()},
+        "metrics": {id: asdict(spec) | {"recipe": scorer.recipes[id]} for id, spec in scorer.specs.items()} | trips,
         "protocols": {id: asdict(spec) for id, spec in scorer.protocols.items()},
         "unavailable": scorer.unavailable,
         "metric_failures": scorer.failures,

@@ -43,6 +43,12 @@ class Cell:
     edits: tuple[Edit, ...]
     recipe: str
     batch: int
+    consistency: tuple[Edit, ...] = ()  # as :func:`bench.consistency.marked` names them
+
+    @property
+    def asked(self) -> tuple[Edit, ...]:
+        """What is asked for beside the inversion, a row each: edits, then edits there and back."""
+        return (*self.edits, *self.consistency)
 
     @property
     def id(self) -> str:
@@ -55,7 +61,7 @@ class Cell:
 
     def keys(self, entries: Sequence[Entry] | None = None) -> list[str]:
         """Keys of all rows of the entries (default: of the cell): for each image the inversion, then its edits."""
-        return [self.key(entry, edit) for entry in entries or self.entries for edit in (None, *self.edits)]
+        return [self.key(entry, edit) for entry in entries or self.entries for edit in (None, *self.asked)]
 
     def shards(self, done: set[str]) -> Iterator[Shard]:
         """The batches with what is missing in them; batches that miss nothing are left out."""
@@ -76,6 +82,7 @@ class Cell:
             "recipe": self.recipe,
             "batch": self.batch,
             "edits": [asdict(edit) for edit in self.edits],
+            "consistency": [asdict(edit) for edit in self.consistency],
             "images": [{**asdict(entry), "key": self.key(entry)} for entry in self.entries],
         }
 
@@ -143,7 +150,8 @@ def merge(earlier: Mapping[str, Any], suite: str, cells: Sequence[Cell]) -> dict
         old = merged.get(cell.id)
         new = cell.describe()
         if old is not None and old["recipe"] == cell.recipe:
-            new["edits"] += [edit for edit in old["edits"] if edit not in new["edits"]]
+            for kind in ("edits", "consistency"):
+                new[kind] += [edit for edit in old.get(kind, []) if edit not in new[kind]]
             names = {image["name"] for image in new["images"]}
             new["images"] = sorted(
                 [*new["images"], *(image for image in old["images"] if image["name"] not in names)],

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from bench.api import Edit
+from bench.consistency import is_marked
 from bench.images import read_png
 from bench.judge import Judge
 from bench.plan import Cell, Entry
@@ -53,6 +54,8 @@ def score_rows(cell: Cell, rows: Sequence[Row], ids: Sequence[str], tools: Tools
         groups[Edit(row["edit"], row["strength"]) if "edit" in row else None].append(row)
     judges: dict[tuple[str, ...], Judge] = {}  # one for all edits of the same images
     for edit, group in groups.items():
+        if edit is not None and is_marked(edit.name):
+            continue  # measured by the harness, from latents that are not kept
         _score_group(cell, edit, group, [entries[row["image"]] for row in group], ids, judges, tools)
     return judges
 

@@ -13,7 +13,7 @@ from typing import Any
 import psutil
 import torch
 
-from bench import aggregate, data, latency, manifest, plan, shard, truths
+from bench import aggregate, consistency, data, latency, manifest, plan, shard, truths
 from bench.ahead import Ahead
 from bench.api import InvbenchError, Method, MissingWeights
 from bench.assets import Networks
@@ -125,6 +125,7 @@ class _Run:
             device=self.device,
             ledger=self.ledger,
             on_stage=self.bar.stage,
+            moves={cell.id: self._move(cell) for cell in cells if cell.consistency},
         )
         self.bar.begin(sum(len(cell.entries) for cell in cells) + self.settings.latency * len(self.settings.methods))
         failed = sum(self._work(cell, tools) for cell in cells)
@@ -144,6 +145,7 @@ class _Run:
         with self.ledger.spent("data"):
             for id, images in entries.items():
                 truths.write(self.store, id, self.datasets[id], entries=images, edits=self.settings.edits, known=known)
+        trips = tuple(map(consistency.marked, self.settings.consistency))
         cells = []
         for method in self.settings.methods:
             built = self.methods[method.id, method.preset]
@@ -153,7 +155,8 @@ class _Run:
                 old = earlier.get("cells", {}).get(plan.cell_id(method, dataset), {})
                 # A continued run keeps its batches, though the machine may have more or less memory free now.
                 kept = old["batch"] if old.get("recipe") == recipe else auto
-                cells.append(Cell(method, dataset, images, self.settings.edits, recipe, self.settings.batch or kept))
+                batch = self.settings.batch or kept
+                cells.append(Cell(method, dataset, images, self.settings.edits, recipe, batch, trips))
         return cells
 
     def _entries(self, id: str, count: int | None) -> tuple[Entry, ...]:
@@ -176,6 +179,10 @@ class _Run:
         if not entries:
             raise InvbenchError(f"dataset {id}: expected at least one image, found none")
         return tuple(entries)
+
+    def _move(self, cell: Cell) -> consistency.Move | None:
+        directions = self.networks["directions"] if "directions" in cell.method.spec.roles else None
+        return consistency.mover(self.methods[cell.method.id, cell.method.preset], directions)
 
     def _work(self, cell: Cell, tools: shard.Tools) -> int:
         """Work through a cell; returns how many of its rows failed."""
@@ -222,7 +229,7 @@ class _Run:
     def _finished(self, cell: Cell) -> tuple[set[str], int]:
         """Keys of the rows that stand. Failed ones are dropped to be tried again, outdated ones are set aside."""
         wanted, names = set(cell.keys()), {entry.name for entry in cell.entries}
-        edits = {None, *((edit.name, edit.strength) for edit in cell.edits)}
+        edits = {None, *((edit.name, edit.strength) for edit in cell.asked)}
         done, failed, outdated = set(), [], []
         for row in (row for part in self.store.parts(cell.id) for row in part.rows):
             edit = (row["edit"], row["strength"]) if "edit" in row else None

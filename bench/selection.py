@@ -33,6 +33,7 @@ def settings(
     datasets: Sequence[str] = (),
     metrics: Sequence[str] = (),
     edits: Sequence[str] = (),
+    consistency: Sequence[str] = (),
     images: int | None = None,
     batch: int | None = None,
     latency: int = 0,
@@ -44,8 +45,9 @@ def settings(
     preset: str | None = None,
     overrides: Sequence[str] = (),
 ) -> RunSettings:
-    """The settings of a run; an empty list stands for the suite's default.
+    """The settings of a run; an empty list stands for the suite's default, and for none of ``consistency``.
 
+    ``consistency``: edits there and back (:mod:`bench.consistency`), written as ``edits`` are.
     ``batch`` and ``workers`` None = auto. ``latency``: images timed one at a time after the cells. ``seed`` becomes the
     option ``seed`` of every method that has one.
     ``overrides`` are of the form ``method.option=value``.
@@ -74,6 +76,7 @@ def settings(
             protocols=dict(registry.protocols),
             metrics_required=bool(metrics),
             edits=_edits(suite, edits or suite.default_edits),
+            consistency=_edits(suite, consistency),
             batch=batch,
             latency=latency,
             workers=workers,

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bench import calls, consistency
 from bench.api import Dataset, Edit, Inversion, KnowsFactors, Method, Sample
 from bench.clock import Ledger, StageClock
 from bench.files import write_all
@@ -41,6 +42,7 @@ class Tools:
     device: torch.device
     ledger: Ledger
     on_stage: Callable[[str], None]
+    moves: dict[str, consistency.Move | None] = field(default_factory=dict)  # by cell id: how its edits move latents
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,10 @@ class _Inverted:
     pictures: np.ndarray
     judge: Judge
 
+    def part(self, indices: list[int]) -> Inversion:
+        """The inversion of some of the images."""
+        return self.inversion if len(indices) == len(self.entries) else select(self.inversion, indices)
+
     def judge_of(self, indices: list[int], scorer: Scorer) -> Judge:
         """What all edits share, or a judge of some of the images where these had to be edited alone."""
         if len(indices) == len(self.entries):
@@ -90,7 +96,7 @@ def run(shard: Shard, tools: Tools) -> Part:
         for entry in shard.entries:
             sample, reason = _read(dataset, entry)
             if sample is None:
-                rows += [_row(tools, cell, entry, edit, batch=0, reason=reason) for edit in (None, *cell.edits)]
+                rows += [_row(tools, cell, entry, edit, batch=0, reason=reason) for edit in (None, *cell.asked)]
             else:
                 entries.append(entry)
                 samples.append(sample)
@@ -98,7 +104,7 @@ def run(shard: Shard, tools: Tools) -> Part:
     if entries:
         method = tools.methods[cell.id]
         target = dequantise(np.stack([sample.picture for sample in samples]), tools.device)
-        for attempt in isolate(lambda chosen, clock: _invert(method, target[chosen], clock), len(entries), tools):
+        for attempt in isolate(lambda chosen, clock: calls.invert(method, target[chosen], clock), len(entries), tools):
             _finish_inversion(batch, attempt, tools)
     order = {key: place for place, key in enumerate(cell.keys(shard.entries))}
     batch.rows = sorted((row for row in batch.rows if row["key"] in shard.keys), key=lambda row: order[row["key"]])
@@ -135,32 +141,6 @@ def _attempt(call: Callable[[list[int], StageClock], Value], indices: list[int],
     return Attempt(indices, clock, value)
 
 
-def _invert(method: Method, images: Tensor, clock: StageClock) -> Inversion:
-    # A copy: a method that writes into its input must not change what the next one sees.
-    inversion = method.invert(images.clone(), clock)
-    if not isinstance(inversion, Inversion):
-        raise TypeError(f"invert returned {type(inversion).__name__}, expected bench.api.Inversion")
-    _check(inversion.images, images)
-    if not bool(inversion.latents.isfinite().all()):
-        raise ValueError("latents are not finite")
-    return inversion
-
-
-def _edit(method: Method, inversion: Inversion, edit: Edit, clock: StageClock) -> Tensor:
-    output = method.edit(inversion, edit, clock)
-    if not isinstance(output, Tensor):
-        raise TypeError(f"edit returned {type(output).__name__}, expected a tensor")
-    _check(output, inversion.images)
-    return output
-
-
-def _check(output: Tensor, like: Tensor) -> None:
-    if output.shape != like.shape:
-        raise ValueError(f"output has shape {list(output.shape)}, expected {list(like.shape)}")
-    if not bool(output.isfinite().all()):
-        raise ValueError("output is not finite")
-
-
 def _finish_inversion(batch: _Batch, attempt: Attempt[Inversion], tools: Tools) -> None:
     cell = batch.cell
     entries = [batch.entries[index] for index in attempt.indices]
@@ -168,7 +148,7 @@ def _finish_inversion(batch: _Batch, attempt: Attempt[Inversion], tools: Tools) 
     if attempt.value is None:
         for entry in entries:
             batch.rows.append(_row(tools, cell, entry, None, batch=len(entries), reason=attempt.reason))
-            for edit in cell.edits:
+            for edit in cell.asked:
                 batch.rows.append(_row(tools, cell, entry, edit, batch=0, reason=f"inversion failed: {attempt.reason}"))
         return
     inversion = attempt.value
@@ -191,14 +171,16 @@ def _finish_inversion(batch: _Batch, attempt: Attempt[Inversion], tools: Tools) 
     for edit in cell.edits:
         if any(cell.key(entry, edit) in batch.keys for entry in entries):
             _finish_edit(batch, inverted, edit, tools)
+    for edit in cell.consistency:
+        if any(cell.key(entry, edit) in batch.keys for entry in entries):
+            _finish_consistency(batch, inverted, edit, tools)
 
 
 def _finish_edit(batch: _Batch, inverted: _Inverted, edit: Edit, tools: Tools) -> None:
     cell, method, entries = batch.cell, tools.methods[batch.cell.id], inverted.entries
 
     def call(chosen: list[int], clock: StageClock) -> Tensor:
-        part = inverted.inversion if len(chosen) == len(entries) else select(inverted.inversion, chosen)
-        return _edit(method, part, edit, clock)
+        return calls.edit(method, inverted.part(chosen), edit, clock)
 
     for attempt in isolate(call, len(entries), tools):
         own = [entries[index] for index in attempt.indices]
@@ -216,6 +198,31 @@ def _finish_edit(batch: _Batch, inverted: _Inverted, edit: Edit, tools: Tools) -
                 {tools.store.picture(cell.id, entry.name, edit): encode_png(pictures[i]) for i, entry in enumerate(own)}
             )
         batch.rows += _rows(tools, cell, own, edit, attempt.clock, values)
+
+
+def _finish_consistency(batch: _Batch, inverted: _Inverted, edit: Edit, tools: Tools) -> None:
+    """There and back again; ``edit`` has the name that :func:`bench.consistency.marked` gave it."""
+    cell, entries = batch.cell, inverted.entries
+    method, move = tools.methods[cell.id], tools.moves.get(cell.id)
+
+    def call(chosen: list[int], clock: StageClock) -> consistency.Trip:
+        return consistency.there_and_back(method, inverted.part(chosen), consistency.plain(edit), clock, move=move)
+
+    for attempt in isolate(call, len(entries), tools):
+        own, count = [entries[index] for index in attempt.indices], len(attempt.indices)
+        if attempt.value is None:
+            batch.rows += [_row(tools, cell, entry, edit, batch=count, reason=attempt.reason) for entry in own]
+            continue
+        trip, first = attempt.value, inverted.pictures[attempt.indices]
+        with tools.ledger.spent("metrics"):
+            values = consistency.measures(inverted.part(attempt.indices).latents, first, trip)
+        files = {tools.store.picture(cell.id, entry.name, edit): encode_png(trip.pictures[i]) for i, entry in enumerate(own)}
+        with tools.ledger.spent("writing"):
+            write_all(files)
+        for i, entry in enumerate(own):
+            found = {id: float(value[i]) for id, value in values.items()}
+            seconds = {consistency.SECONDS: attempt.clock.total / count}
+            batch.rows.append(_row(tools, cell, entry, edit, batch=count) | found | seconds)
 
 
 def true_pictures(dataset: Dataset, entries: Sequence[Entry], edit: Edit) -> np.ndarray | None:

@@ -18,7 +18,7 @@ from reports.compare import Compared
 KEYS = ["dataset", "method", "preset"]
 EDIT_KEYS = [*KEYS, "edit", "strength"]
 EditPlace = tuple[str, str, float]  # dataset, edit, strength
-_KINDS = ("inversion", "set", "edit")
+_KINDS = ("inversion", "set", "edit", "consistency")
 _FIRST = ("mse", "psnr", "lpips", "ms_ssim", "id")  # as tables of this field have them; the others follow by name
 _NOT_METRICS = frozenset({"key", "recipe", "suite", "image", "status", "reason", "index", "batch", *EDIT_KEYS})
 
