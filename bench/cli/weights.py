@@ -14,7 +14,7 @@ from bench.cli.common import config_option, find_suite
 from bench.registry import discover
 
 if TYPE_CHECKING:
-    from bench.weights.catalogue import Asset, Catalogue
+    from bench.weights.catalogue import Asset
     from bench.weights.shelf import Shelf
 
 EPILOG = """\b
@@ -49,7 +49,7 @@ def list_(ids: tuple[str, ...], suite: str | None, detailed: bool, config: Path 
     from tabulate import tabulate
 
     shelf = _shelf()
-    assets = _chosen(shelf.catalogue, ids, suite, config)
+    assets = _chosen(shelf, ids, suite, config)
     needed = _needed_by(assets)
     if detailed:
         for asset in assets:
@@ -73,7 +73,7 @@ def get(ids: tuple[str, ...], suite: str | None, everything: bool, accept_licenc
     shelf = _shelf()
     if not (ids or suite or everything):
         raise InvbenchError("weights get: expected ids, --suite NAME or --all; see `invbench weights list`")
-    assets = _chosen(shelf.catalogue, ids, suite, config)
+    assets = _chosen(shelf, ids, suite, config)
     missing = [asset for asset in assets if _state(asset, shelf) != "here"]
     for asset in assets:
         if asset not in missing:
@@ -140,7 +140,7 @@ def verify(ids: tuple[str, ...], suite: str | None, detailed: bool, config: Path
     from bench.weights import check
 
     shelf = _shelf()
-    assets = _chosen(shelf.catalogue, ids, suite, config)
+    assets = _chosen(shelf, ids, suite, config)
     if not (ids or suite):
         assets = [asset for asset in assets if _state(asset, shelf) == "here"]
     wrong = 0
@@ -163,13 +163,17 @@ def _shelf() -> Shelf:
     return Shelf()
 
 
-def _chosen(listed: Catalogue, ids: Iterable[str], suite: str | None, config: Path | None) -> list[Asset]:
-    """The assets of these ids and of the suite, with what they need beside them; all if neither is given."""
+def _chosen(shelf: Shelf, ids: Iterable[str], suite: str | None, config: Path | None) -> list[Asset]:
+    """The assets of these ids and of the suite, with what they need beside them; all if neither is given.
+
+    Where a suite names several that serve a role, it is the one that is here, else the first.
+    """
+    listed = shelf.catalogue
     names = list(ids)
     if suite is not None:
-        networks = find_suite(suite, config).networks.values()
-        names += [*(network.choices[0] for network in networks if network.choices)]
-        names += [id for network in networks for id in network.assets.values()]
+        for network in find_suite(suite, config).networks.values():
+            here = [id for id in network.choices if _state(listed.find(id), shelf) == "here"]
+            names += [*(here or network.choices)[:1], *network.assets.values()]
     if not names and suite is None:
         return list(listed.assets.values())
     chosen: dict[str, Asset] = {}

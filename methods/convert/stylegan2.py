@@ -84,7 +84,7 @@ def convert_generator(
     found = from_tensorflow(ema) if "Gs" in checkpoint else dict(ema)
     found.pop("latent_avg", None)
     found = _without_filters(found, source)
-    notes: list[str] = []
+    notes = ["modulation biases: stored without the 1 that is added to them here"] if "Gs" in checkpoint else []
     if "input.input" in found:
         found = _renamed(found, generator_renames(_resolution(found), _depth(found)))
         if latent_avg is not None:

@@ -101,7 +101,7 @@ def test_the_moving_average_becomes_our_generator(protocol, write, tmp_path):
     told = recognise(content)
     assert told is not None and (told.layout, told.facts) == ("stylegan2_tf", {"resolution": 32})
     converted = convert_generator(content, source="cat.pkl")
-    assert converted.config == config and converted.notes == ()
+    assert converted.config == config and len(converted.notes) == 1 and "modulation biases" in converted.notes[0]
     assert set(converted.state) == set(state)
     for key, value in state.items():
         torch.testing.assert_close(converted.state[key], value, rtol=0, atol=1e-6 if key.endswith("affine.bias") else 0)

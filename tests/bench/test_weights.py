@@ -336,7 +336,7 @@ default = "all"
 [suites.mine.collections]
 all = ["procfaces-val"]
 [suites.mine.networks]
-generator = { asset = "stylegan2_ffhq_rosinality" }
+generator = { asset = ["stylegan2_ffhq", "stylegan2_ffhq_rosinality"] }
 encoder_e4e = { asset = "e4e_ffhq" }
 perceptual_alex = { asset = "lpips_alex" }
 """
