@@ -55,8 +55,11 @@ def list_(ids: tuple[str, ...], suite: str | None, detailed: bool, config: Path 
         for asset in assets:
             click.echo("\n".join(_details(asset, shelf, needed[asset.id])) + "\n")
         return
-    rows = [(asset.id, _state(asset, shelf), _size(asset), ", ".join(needed[asset.id]) or "-", asset.title) for asset in assets]
-    click.echo(tabulate(rows, headers=("id", "state", "size", "needed by", "what"), tablefmt="plain"))
+    rows = [
+        (asset.id, _state(asset, shelf), _size(asset), ", ".join(asset.suites), ", ".join(needed[asset.id]), asset.title)
+        for asset in assets
+    ]
+    click.echo(tabulate(rows, headers=("id", "state", "size", "suites", "needed by", "what"), tablefmt="plain"))
 
 
 @weights.command(short_help="Fetch official files.")
