@@ -30,10 +30,12 @@ MACHINE = ("processor", "cores", "threads", "memory", "system", "device", "gpu")
 _SHOWN = 4  # names in a note
 _ABOUT = b"invbench.baseline"
 _TEXT = ("method", "preset", "dataset", "image", "edit", "sha256", "status", "reason")
+TIMES = ("seconds.", "latency.")
+MEASURES = (*TIMES, "memory.")
 _NOT_METRICS = frozenset({*_TEXT, "strength", "batch", "key", "recipe", "suite", "index"})
 _SPEC = ("title", "kind", "better", "unit", "recipe")
 _METHOD = ("title", "family", "options")
-_MANIFEST = ("seed", "precision", "protocol", "started", "finished", "machine", "versions", "git")
+_MANIFEST = ("seed", "precision", "protocol", "started", "finished", "machine", "machines", "versions", "git")
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Measured:
     source   the folder or file, as it was named
     rows     one row per image (``edit`` "" and ``strength`` 0) and one per image and edit; KEYS are unique. Beside them
              sha256 ("" where the picture could not be read), status, reason, batch, the metrics (float32), seconds.*
-             (float64) and memory.* (float32)
+             and latency.* (float64) and memory.* (float32)
     sets     values of the set metrics: CELL, metric, value, n
     about    suite, seed, machine, versions, git, methods and metrics, as the run's manifest has them
     """
@@ -69,7 +71,7 @@ def of_run(path: Path) -> Measured:
         for image in cell["images"]
     }
     keys = rows[[*CELL, "image"]].itertuples(index=False, name=None)
-    rows = rows.assign(sha256=[hashes.get(key, "") for key in keys])
+    rows = _with_latency(rows.assign(sha256=[hashes.get(key, "") for key in keys]), store)
     sets = pd.DataFrame(columns=[*CELL, "metric", "value", "n"])
     if (path / "sets.parquet").exists():
         sets = store.query("SELECT method, preset, dataset, metric, value, n FROM sets WHERE value IS NOT NULL ORDER BY ALL")
@@ -114,6 +116,8 @@ def merge(parts: Sequence[Measured]) -> Measured:
     about = {**first.about, "finished": all(part.about["finished"] for part in parts) and first.about["finished"]}
     for kind in ("methods", "metrics"):
         about[kind] = {id: one for part in parts for id, one in part.about[kind].items()}
+    machines = [machine for part in parts for machine in part.about.get("machines") or []]
+    about["machines"] = [machine for place, machine in enumerate(machines) if machine not in machines[:place]]
     source = " + ".join(part.source for part in parts)
     return Measured(source, _tidy(rows, source), pd.concat([part.sets for part in parts], ignore_index=True), about)
 
@@ -141,6 +145,9 @@ def write(path: Path, measured: Measured) -> None:
 
 def other_machine(run: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
     """Why times must not be compared, or ""."""
+    for side, one in (("run", run), ("baseline", baseline)):
+        if len(one.get("machines") or []) > 1:
+            return f"times and memory are not compared: the {side} was made on several machines, or settings of one"
     here, there = ({**(one["machine"] or {})} for one in (run, baseline))
     for machine in (here, there):
         machine["memory"] = round((machine.get("memory") or 0) / 2**30)  # GiB: what a system reports varies by a little
@@ -181,6 +188,16 @@ def listed(names: Iterable[str]) -> str:
     return ", ".join(ordered[:_SHOWN]) + more
 
 
+def _with_latency(rows: pd.DataFrame, store: Store) -> pd.DataFrame:
+    """The rows with the times of pictures that went through alone; a picture that was timed twice has the mean."""
+    times = store.latency()
+    columns = [name for name in times if name.startswith("latency.")]
+    if not columns or times["machine"].nunique() != 1:  # of several machines nobody knows which one to compare
+        return rows
+    means = times.loc[times["status"] == "ok", [*KEYS, *columns]].groupby(KEYS, dropna=False).mean().reset_index()
+    return rows.merge(means, on=KEYS, how="left", validate="one_to_one")
+
+
 def _tidy(rows: pd.DataFrame, source: str) -> pd.DataFrame:
     """The columns of :class:`Measured`, in a fixed order of rows and columns."""
     rows = rows.assign(edit=rows["edit"].fillna("").astype(str), strength=rows["strength"].astype(float).fillna(0.0))
@@ -190,8 +207,8 @@ def _tidy(rows: pd.DataFrame, source: str) -> pd.DataFrame:
         row = rows[double].iloc[0]
         name = " ".join(str(row[key]) for key in KEYS)
         raise InvbenchError(f"{source}: expected every image and edit of a cell once, found {name!r} again")
-    measures = sorted(name for name in rows.columns if name.startswith(("seconds.", "memory.")))
+    measures = sorted(name for name in rows.columns if name.startswith(MEASURES))
     metrics = sorted(name for name in rows.columns if name not in _NOT_METRICS and "." not in name)
     rows = rows[[*KEYS, "sha256", "status", "reason", "batch", *metrics, *measures]]
-    small = {name: np.float32 for name in [*metrics, *measures] if not name.startswith("seconds.")}
+    small = {name: np.float32 for name in [*metrics, *measures] if not name.startswith(TIMES)}
     return rows.astype({**small, "batch": np.int32}).sort_values(KEYS, kind="stable", ignore_index=True)

@@ -6,9 +6,10 @@ A comparison whose differences are so small that no choice of their signs brings
 regression; it is neither tested nor counted in the family. That choice looks at sizes only and the test is one of signs,
 so the stated rate holds. Datasets with too few images for a decision are pooled, in units of their tolerances.
 
-Time and memory. Logarithms of the ratios of whole batches. A regression is a median beyond the tolerance that is significantly
-beyond it (Wilcoxon's signed ranks about the tolerance): what slows a whole run down shifts all its batches, no test over
-batches can see that it is chance, so the tolerance has to hold it. Only on the same machine.
+Time and memory. Logarithms of the ratios of whole batches, and of pictures that went through alone (the latency pass). A
+regression is a median beyond the tolerance that is significantly beyond it (Wilcoxon's signed ranks about the tolerance): what
+slows a whole run down shifts all its batches, no test over batches can see that it is chance, so the tolerance has to hold
+it. Only on the same machine.
 
 Both families get half of ``alpha`` each, by Holm, so that ``alpha`` bounds the probability that a run which differs from its
 baseline by chance only is called a regression anywhere. An image that fails in the run and not in the baseline is one
@@ -25,7 +26,7 @@ import numpy as np
 from scipy.stats import binom, rankdata
 
 from bench import pairs, stats
-from bench.baseline import Measured, other_machine, provenance_notes
+from bench.baseline import MEASURES, TIMES, Measured, other_machine, provenance_notes
 from bench.pairs import Array, Cost, Difference, Failures
 
 FINE, REGRESSION, INCOMPARABLE = 0, 1, 2
@@ -221,7 +222,7 @@ def _costs(costs: Sequence[Cost], tolerances: Tolerances, alpha: float, rng: np.
     findings: list[Finding] = []
     ranks: list[Array] = []
     for cost in costs:
-        kind = "time" if cost.measure.startswith("seconds.") else "memory"
+        kind = "time" if cost.measure.startswith(TIMES) else "memory"
         tolerance = tolerances.time if kind == "time" else tolerances.memory
         above = cost.log_ratio - np.log1p(tolerance.amount)
         ranks.append(np.sign(above) * rankdata(np.abs(above)))
@@ -273,7 +274,7 @@ def _median_interval(log_ratio: Array) -> tuple[float, float]:
 
 
 def _measures(run: Measured, baseline: Measured) -> tuple[list[str], list[str]]:
-    names = [name for name in run.rows if name.startswith(("seconds.", "memory.")) and name in baseline.rows]
+    names = [name for name in run.rows if name.startswith(MEASURES) and name in baseline.rows]
     if set(run.about["methods"]) == set(baseline.about["methods"]):
         return names, []
     note = "resident memory is not compared: it is that of a whole process, and the two runs hold different methods"

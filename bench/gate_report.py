@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 from tabulate import tabulate
@@ -57,11 +57,16 @@ def _where(name: str, measured: Measured) -> str:
 
 
 def _rows(outcome: Outcome, everything: bool) -> list[list[str]]:
-    chosen = [one for one in outcome.findings if everything or one.verdict != "within"]
+    chosen = [one for one in outcome.findings if everything or not (one.verdict == "within" or _doubtful(one))]
     return [_row(one) for one in chosen]
 
 
 _ALIGN = ("left", "left", "left", "left", *["right"] * 7)
+
+
+def _doubtful(one: Finding) -> bool:
+    """A time that looks worse on too few batches: many of them say little, and one line holds them."""
+    return one.kind != "quality" and one.verdict == "undecided"
 
 
 def _row(one: Finding) -> list[str]:
@@ -69,7 +74,7 @@ def _row(one: Finding) -> list[str]:
     interval = NOTHING
     if not math.isnan(one.low):
         interval = f"{_amount(one.low, one.tolerance)} to {_amount(one.high, one.tolerance)}"
-    n = str(one.n) if one.kind == "quality" else f"{one.n} batches"
+    n = str(one.n) if one.kind == "quality" or one.measure.startswith("latency.") else f"{one.n} batches"
     p = NOTHING if math.isnan(one.p) else (f"{one.p:.2g}" if one.p >= 1e-4 else "< 0.0001")
     means = [_number(one.baseline, one.kind), _number(one.run, one.kind)]
     worse, allowed = _amount(one.worse, one.tolerance), _amount(one.tolerance.amount, one.tolerance)
@@ -99,6 +104,10 @@ def _notes(outcome: Outcome) -> Iterable[str]:
         yield f"compared: {told}; {equal} of quality without any difference"
     if outcome.refused:
         yield outcome.refused
+    doubtful: dict[str, list[str]] = defaultdict(list)
+    for one in filter(_doubtful, outcome.findings):
+        doubtful[f"{one.method}:{one.preset}"].append(f"{one.measure} {one.worse:+.0%} (n = {one.n})")
+    yield from (f"too few batches to decide: {method}: {', '.join(told)}" for method, told in doubtful.items())
     yield from outcome.notes
 
 

@@ -28,6 +28,8 @@ def build(
     seconds    of this run by purpose: methods, metrics, data, loading, writing, ``wall`` and ``overhead`` (the harness
                itself: wall minus methods minus metrics)
     finished   None while the run goes on; a run that was killed leaves it so
+    machine    where methods ran last; ``machines`` all on which rows of the folder were made. A call that only scored
+               measured no time and adds none
     """
     roles = {role for method in settings.methods for role in networks.roles(method.spec)}
     roles |= scorer.roles
@@ -38,6 +40,10 @@ def build(
         }
         for choice in settings.methods
     }
+    machine = provenance.machine(str(networks.device))
+    machines = list(earlier.get("machines", [earlier["machine"]] if "machine" in earlier else []))
+    if seconds.get("methods", 0.0) > 0 and machine not in machines:
+        machines.append(machine)
     datasets = {choice.id: data.provenance(choice.spec) for choice in settings.datasets}
     known = earlier.get("metrics", {})
     trips = {id: one for id, one in consistency.describe().items() if settings.consistency or id in known}
@@ -59,7 +65,8 @@ def build(
         "metric_failures": scorer.failures,
         "edits": {name: edit.model_dump() for name, edit in settings.suite.edits.items()},
         "seconds": seconds,
-        "machine": provenance.machine(str(networks.device)),
+        "machine": machine if seconds.get("methods", 0.0) > 0 else earlier.get("machine", machine),
+        "machines": machines,
         "versions": provenance.versions(),
         "git": provenance.git(),
     }

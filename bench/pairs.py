@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from bench.baseline import CELL, KEYS, Measured, listed
 
 Array = NDArray[np.float64]
+_OF_EDITS = ("seconds.edit", "latency.edit")  # columns that rows of edits fill
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,9 @@ class Difference:
 
 @dataclass(frozen=True)
 class Cost:
-    """Time or memory of a method: logarithms [n] of the ratios run / baseline, one for each batch that both runs held.
+    """Time or memory of a method: logarithms [n] of the ratios run / baseline, one for each batch (or image) of both runs.
 
-    baseline, run   medians over the batches; seconds an image, or bytes
+    baseline, run   medians over them; seconds an image, or bytes
     """
 
     method: str
@@ -160,38 +161,52 @@ def costs(paired: Paired, measures: Iterable[str]) -> tuple[list[Cost], list[str
 
     The images of a batch went through a method together and share its time, so the unit is the batch: one ratio for each
     batch that held the same images in both runs, whatever the dataset. An edit's time is that of all its strengths.
+    Where pictures went through alone (``latency.*``), each is a unit.
     """
     wanted = [name for name in measures if name in paired.run and name in paired.baseline]
     ok, edited = paired.ok, (paired.run["edit"] != "").to_numpy()
     here, there = ok & ~edited, ok & edited
-    if "seconds.invert" not in wanted or not here.any():
+    if not here.any():
         return [], []
     tables = []
     for rows in (paired.run, paired.baseline):
         images = rows.loc[here, ["method", "preset", "batch", *wanted]].reset_index(drop=True)
-        if "seconds.edit" in wanted:
-            edits = rows.loc[there, "seconds.edit"].groupby(paired.image[there]).sum(min_count=1)
-            images["seconds.edit"] = edits.reindex(paired.image[here]).to_numpy()
+        for name in (name for name in _OF_EDITS if name in wanted):
+            edits = rows.loc[there, name].groupby(paired.image[there]).sum(min_count=1)
+            images[name] = edits.reindex(paired.image[here]).to_numpy()
         tables.append(images)
-    run, baseline = tables
+    alone = [name for name in wanted if name.startswith("latency.")]
+    together = [name for name in wanted if name not in alone]
+    found = _ratios(tables, alone, np.arange(len(tables[0])), np.ones(len(tables[0]), dtype=bool))
+    if "seconds.invert" not in together:
+        return found, []
     # Rows of one batch hold one time, bit for bit.
-    batch = _numbers([paired.cell[here], run["seconds.invert"], baseline["seconds.invert"]])
+    batch = _numbers([paired.cell[here], *(table["seconds.invert"] for table in tables)])
     size = np.bincount(batch)[batch]
-    whole = (size == run["batch"].to_numpy()) & (size == baseline["batch"].to_numpy())
+    whole = np.logical_and.reduce([size == table["batch"].to_numpy() for table in tables])
     notes = []
     if not whole.all():
         notes.append(f"times of {(~whole).sum()} of {len(whole)} inversions are not compared: their batches differ")
-    methods = run.loc[whole, ["method", "preset"]].groupby(batch[whole]).first()
-    means = [table.loc[whole, wanted].groupby(batch[whole]).mean().to_numpy(np.float64) for table in tables]
+    return found + _ratios(tables, together, batch, whole), notes
+
+
+def _ratios(
+    tables: Sequence[pd.DataFrame], names: Sequence[str], unit: NDArray[np.intp], chosen: NDArray[np.bool_]
+) -> list[Cost]:
+    """Costs by method from the run's and the baseline's rows of images, with a mean for each unit."""
+    if not names or not chosen.any():
+        return []
+    methods = tables[0].loc[chosen, ["method", "preset"]].groupby(unit[chosen]).first()
+    means = [table.loc[chosen, list(names)].groupby(unit[chosen]).mean().to_numpy(np.float64) for table in tables]
     found = []
     for (method, preset), places in methods.groupby(["method", "preset"]).indices.items():
-        for column, name in enumerate(wanted):
+        for column, name in enumerate(names):
             now, was = (table[places, column] for table in means)
             both = (now > 0) & (was > 0)  # a stage that a method does not have is NaN
             if both.any():
                 medians = float(np.median(was[both])), float(np.median(now[both]))
                 found.append(Cost(str(method), str(preset), name, *medians, np.log(now[both] / was[both])))
-    return found, notes
+    return found
 
 
 def failures(paired: Paired) -> list[Failures]:

@@ -194,6 +194,9 @@ def test_where_too_few_images_decide_nothing_the_gate_does_not_pass():
     assert outcome.code == INCOMPARABLE
     assert {one.verdict for one in outcome.findings if one.measure == "mse"} == {"undecided"}
     assert "too few images" in gate_report.headline(outcome)
+    outcome = gate(change(two, "dhr", seconds__refine=1.5), two)
+    assert outcome.code == FINE  # a doubtful time does not fail, and is said
+    assert "too few batches to decide: dhr:paper: seconds.refine +50% (n = 2)" in gate_report.terminal(outcome, two, two)
 
 
 def test_nothing_in_common_cannot_be_compared(baseline):
@@ -216,6 +219,44 @@ def test_batches_that_held_other_images_give_no_times(baseline):
     outcome = gate(make(1, batch=10), baseline)
     assert not [one for one in outcome.findings if one.kind == "time"]
     assert any("their batches differ" in note for note in outcome.notes)
+
+
+def test_pictures_that_went_through_alone_are_units_of_their_own(baseline):
+    rng = np.random.default_rng(0)
+    rows = baseline.rows.copy()
+    few = (rows["image"] < "0016") & (rows["dataset"] == "faces") & (rows["method"] == "dhr") & (rows["edit"] == "")
+    rows.loc[few, "latency.refine"] = rng.lognormal(0, 1, few.sum())
+    slow = rows.copy()
+    slow.loc[few, "latency.refine"] *= 1.2 * np.exp(0.03 * rng.standard_normal(few.sum()))
+    outcome = gate(replace(baseline, rows=slow), replace(baseline, rows=rows))
+    assert regressions(outcome) == {("dhr", "", "latency.refine")} and outcome.findings[0].n == 16
+    assert " 16 " in gate_report.terminal(outcome, baseline, baseline)
+
+
+def test_the_latency_pass_of_a_run_is_kept(make_settings, tmp_path):
+    settings = make_settings(latency=5)
+    assert runner.run(settings, progress=False) == 0
+    write(tmp_path / "baseline.parquet", of_run(settings.out))
+    rows = read(tmp_path / "baseline.parquet").rows
+    assert rows["latency.refine"].notna().sum() == rows["latency.edit"].notna().sum() == 5
+    assert rows.loc[rows["latency.edit"].notna(), "edit"].unique().tolist() == ["bright"]
+    outcome = gate(of_run(settings.out), read(tmp_path / "baseline.parquet"))
+    counted = {one.measure: one.n for one in outcome.findings if one.kind == "time"}
+    assert counted["latency.total"] == counted["latency.edit"] == 5 and counted["seconds.invert"] == 3
+
+
+def test_a_run_that_was_continued_elsewhere_has_no_times_to_compare(make_settings, monkeypatch):
+    settings = make_settings(images=4)
+    assert runner.run(settings, progress=False) == 0
+    alone = of_run(settings.out)
+    here = alone.about["machine"]
+    monkeypatch.setattr("bench.provenance.machine", lambda device: here | {"threads": 99})
+    assert runner.run(settings, progress=False) == 0  # nothing to do: no time was measured there
+    assert of_run(settings.out).about["machines"] == [here] and of_run(settings.out).about["machine"] == here
+    assert runner.run(make_settings(images=8), progress=False) == 0
+    both = of_run(settings.out)
+    assert both.about["machines"] == [here, here | {"threads": 99}]
+    assert "made on several machines" in gate(both, alone).refused
 
 
 def test_memory_is_compared_for_the_same_methods_only(baseline):
