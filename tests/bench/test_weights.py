@@ -285,7 +285,7 @@ def test_list_where_and_verify_tell_what_is_here(server, folder):
     table = call("list").output
     assert next(line for line in table.splitlines() if line.startswith("stylegan2_ffhq_rosinality")).split()[1] == "here"
     line = next(line for line in table.splitlines() if line.startswith("e4e_ffhq "))
-    assert "missing" in line and "dhr, e4e, pti, sam" in line
+    assert "missing" in line and "faces" in line and "dhr, e4e" in line
     details = call("list", "stylegan2_ffhq_rosinality", "--long").output
     assert f"{SHA256} (first fetched or added)" in details and "NVIDIA" in details and "accepted" in details
     where = call("where").output
