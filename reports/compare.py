@@ -132,7 +132,7 @@ def blocks(
     found = []
     for place, asked in plan.items():
         group = groups.get(place)
-        if group is None:
+        if group is None or not asked:
             continue
         methods = tuple(asked)
         images = tuple(dict.fromkeys(name for names in asked.values() for name in names))

@@ -50,6 +50,8 @@ def find(
     if metric is None or images is None:
         return None
     methods = _methods(run, group, images, preset)
+    if not methods:
+        return None
     if metric in run.specs and run.specs[metric].kind == "set":
         return _of_set(run, metric, images, methods, first["direction"])
     rows = run.rows[run.rows["dataset"] == images]

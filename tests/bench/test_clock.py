@@ -87,11 +87,12 @@ def test_queued_work_on_a_gpu_is_counted_where_it_belongs():
 
 
 def test_a_ledger_takes_inner_purposes_out_of_outer_ones():
-    ledger = Ledger()
+    ledger, began = Ledger(), time.perf_counter()
     with ledger.spent("methods"):
         time.sleep(0.02)
         with ledger.spent("writing"):
             time.sleep(0.03)
-    found = ledger.summary()
-    assert 0.02 <= found["methods"] < 0.03 <= found["writing"]
+    whole, found = time.perf_counter() - began, ledger.summary()
+    assert found["methods"] >= 0.02 and found["writing"] >= 0.03
+    assert found["methods"] + found["writing"] <= whole  # the inner one is not counted twice; a busy machine wakes late
     assert found["overhead"] == pytest.approx(found["wall"] - found["methods"])

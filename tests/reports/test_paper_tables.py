@@ -33,13 +33,20 @@ SPECS = {
 }
 
 
-def make_run(folder: Path, *, dataset: str = "procfaces-test", count: int = 20, mse: str = "mse@native") -> Store:
+def make_run(
+    folder: Path,
+    *,
+    dataset: str = "procfaces-test",
+    count: int = 20,
+    methods: tuple[str, ...] = tuple(LEVELS),
+    mse: str = "mse@native",
+) -> Store:
     """A run whose methods have the errors of LEVELS; ``mse`` is the id under which the MSE is stored."""
     store, rng = Store(folder), np.random.default_rng(0)
     images = [{"index": i, "name": f"i{i}"} for i in range(count)]
     hard = rng.lognormal(0, 0.4, count)
     cells, head = {}, {"suite": "s", "preset": "released", "dataset": dataset}
-    for method, level in LEVELS.items():
+    for method, level in ((name, LEVELS[name]) for name in methods):
         cell, rows = f"{method}.released.{dataset}", []
         cells[cell] = {"method": method, "preset": "released", "dataset": dataset, "images": images}
         cells[cell]["edits"] = [{"name": "age", "strength": 3.0}]
@@ -59,7 +66,7 @@ def make_run(folder: Path, *, dataset: str = "procfaces-test", count: int = 20, 
     store.write_json("plan.json", {"suite": "s", "cells": cells})
     store.write_json("manifest.json", {"metrics": described, "methods": options, "unavailable": {}, "finished": "now"})
     store.write_sets(
-        [head | {"metric": "fid_proc@native", "method": m, "value": v, "n": count, "reason": None} for m, v in LEVELS.items()]
+        [head | {"metric": "fid_proc@native", "method": m, "value": LEVELS[m], "n": count, "reason": None} for m in methods]
     )
     return store
 
@@ -229,13 +236,40 @@ def test_latex_marks_best_second_and_margin(dhr: PaperTable) -> None:
     assert len(body) == 14 and {line.count(" & ") for line in body} == {6}
 
 
+@pytest.mark.parametrize("id", published.tables())
+def test_every_table_is_written_in_every_format_beside_a_run_that_has_little(id: str, tmp_path: Path) -> None:
+    printed = published.tables()[id]
+    beside = paper_tables.build(printed, make_run(tmp_path, count=3, methods=("psp",)), resamples=19)
+    for write in formats.FORMATS.values():
+        assert len(write(beside)) > len(printed.numbers)
+    here = {cell.number["method"] for cell in cells(beside) if cell.measured}
+    assert here <= {"psp"}
+
+
+def test_methods_are_compared_on_the_images_that_all_cover(tmp_path: Path) -> None:
+    store = make_run(tmp_path)
+    part = store.parts("pti.released.procfaces-test")[0]
+    gone = {"i0", "i7"}
+    store.write_part("pti.released.procfaces-test", replace(part, rows=[row for row in part.rows if row["image"] not in gone]))
+    part = store.parts("psp.released.procfaces-test")[0]
+    store.write_part("psp.released.procfaces-test", replace(part, rows=[row for row in part.rows if row["index"] < 4]))
+    table = paper_tables.build(published.tables()["paper:dhr-1"], store, resamples=199)
+    assert {one(table, method=m, embedder=e, metric="mse").measured.n for m, e in (("dhr", "e4e"), ("pti", "w_pivot"))} == {18}
+    few = one(table, method="psp", metric="mse")
+    assert few.measured is not None and few.measured.n == 4 and few.measured_place == 0
+    assert "covers only 4 of 20 images, so it is not compared with the other methods" in few.reasons
+    said = "mse@native: means over the 18 images that all 4 compared methods cover"
+    assert any(line.startswith(said) for line in table.notes)
+    mse = next(agreement for agreement in table.agreements if agreement.metric == "mse")
+    assert "psp" not in mse.methods and mse.tau.n == 18
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="no TeX here")
 def test_latex_compiles(run: Store, tmp_path: Path) -> None:
-    names = ["dhr-1", "hyperinverter-1", "gani-2", "sam-2"]
-    tables = [paper_tables.build(published.tables()[f"paper:{name}"], run, resamples=19) for name in names]
-    head = r"\documentclass{article}\usepackage{booktabs,etoolbox,siunitx}\robustify\bfseries"
-    head += r"\sisetup{separate-uncertainty=true, detect-weight=true, mode=text}\begin{document}"
+    tables = [paper_tables.build(one, run, resamples=19) for one in published.tables().values()]
+    head = r"\documentclass{article}\usepackage{booktabs,etoolbox,graphicx,siunitx}\robustify\bfseries"
+    head += r"\sisetup{separate-uncertainty=true, detect-weight=true, group-digits=none, mode=text}\begin{document}"
     body = "\n\\clearpage\n".join(map(formats.latex, tables))
     (tmp_path / "t.tex").write_text(f"{head}\n{body}\n\\end{{document}}\n")
     command = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
@@ -243,7 +277,7 @@ def test_latex_compiles(run: Store, tmp_path: Path) -> None:
     if "siunitx.sty' not found" in done.stdout:
         pytest.skip("this TeX has no siunitx")
     assert done.returncode == 0, done.stdout[-2000:]
-    assert (tmp_path / "t.pdf").exists()
+    assert (tmp_path / "t.pdf").exists() and "Overfull" not in done.stdout
 
 
 def test_the_verb(run: Store) -> None:

@@ -1,0 +1,95 @@
+"""What the text formats of a paper table share: footnotes, caption, columns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+
+from bench.stats import LEVEL
+from reports import published
+from reports.paper_tables import Cell, PaperTable
+from reports.text import ARROWS, number_format
+
+DIFFERS = "≠"
+
+
+class Notes:
+    """Footnotes, said at the widest place that they hold for: the table, a column, a row, or one number."""
+
+    def __init__(self, table: PaperTable) -> None:
+        self.table = table
+        self.reasons: dict[str, dict[str, None]] = {}  # why measured values differ -> metrics
+        rows = [row for _, row in table.rows]
+        self.shared = _in_all(cell for row in rows for cell in row.values())
+        columns = {key: _in_all(row[key] for row in rows if key in row) for key in table.printed.columns()}
+        numbers: dict[str, int] = {}
+
+        def markers(texts: Iterable[str], *said: Collection[str]) -> str:
+            new = [text for text in texts if not any(text in known for known in (self.shared, *said))]
+            return ",".join(str(numbers.setdefault(text, len(numbers) + 1)) for text in new)
+
+        self.heads = {key: markers(texts) for key, texts in columns.items()}
+        self.labels: list[str] = []
+        self.cells: dict[int, str] = {}
+        for row in rows:
+            everywhere = [text for texts in columns.values() for text in texts]
+            of_row = _in_all(row.values())
+            self.labels.append(markers(of_row, everywhere))
+            for key, cell in row.items():
+                self.cells[id(cell)] = markers(_texts(cell), columns[key], of_row)
+        self.numbered = numbers
+
+    def differs(self, cell: Cell) -> bool:
+        for reason in cell.reasons:
+            self.reasons.setdefault(reason, {})[cell.number["metric"]] = None
+        return bool(cell.reasons)
+
+    def lines(self) -> list[str]:
+        table = self.table
+        lines = [f"all printed numbers: {text}" for text in self.shared]
+        lines += [f"[{number}] {text}" for text, number in self.numbered.items()]
+        lines += [f"{DIFFERS} not comparable in value ({', '.join(of)}): {reason}" for reason, of in self.reasons.items()]
+        lines += list(table.notes)
+        if any(cell.measured for _, row in table.rows for cell in row.values()):
+            lines.append(f"intervals: {LEVEL:.0%} BCa bootstrap of the mean; best and second measured: ranks of tie groups")
+        for one in table.agreements:
+            head = f"order of {one.metric}" + (f", {one.domain}" if "domain" not in table.printed.common else "")
+            interval = f"[{one.tau.low:.2f}, {one.tau.high:.2f}]"
+            lines.append(
+                f"{head}: Kendall's τ {one.tau.value:.2f} {interval} between printed and measured ({one.measured_as}) "
+                f"over {len(one.methods)} methods ({', '.join(one.methods)}), {one.tau.n} images"
+            )
+        return lines
+
+
+def caption(table: PaperTable) -> str:
+    common = [f"{name} {value}" for name, value in table.printed.common.items()]
+    return f"{table.printed.title}" + (f": {', '.join(common)}" if common else "")
+
+
+def columns(table: PaperTable) -> list[tuple[tuple[str, ...], bool, str]]:
+    """(printed column, whether it is the measured side, head) from left to right; nothing measured, no measured side."""
+    found = []
+    for key in table.printed.columns():
+        cells = [row[key] for _, row in table.rows if key in row]
+        directions = {cell.number["direction"] for cell in cells}
+        arrow = ARROWS[directions.pop()] if len(directions) == 1 else ""
+        head = " ".join(part for part in (*key, arrow) if part) or "value"
+        found.append((key, False, head))
+        if any(cell.measured for cell in cells):
+            found.append((key, True, "measured"))
+    return found
+
+
+def format_of(cells: Sequence[Cell | None]) -> Callable[[float], str]:
+    return number_format([cell.measured.value for cell in cells if cell is not None and cell.measured is not None])
+
+
+def _texts(cell: Cell) -> list[str]:
+    rule = published.rule(cell.number).get("note", "")
+    return [*published.notes(cell.number), *([rule] if rule else [])]
+
+
+def _in_all(cells: Iterable[Cell]) -> list[str]:
+    """The notes that all of them have."""
+    of_each = [_texts(cell) for cell in cells]
+    return [text for text in of_each[0] if all(text in texts for texts in of_each)]
