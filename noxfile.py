@@ -79,7 +79,7 @@ def nightly(session: nox.Session) -> None:
     """The whole embedded suite, every method, in a folder of its own; then the gate against the stored baseline."""
     out = Path("runs") / "nightly"
     # 1 = some images failed: whether that is new is the gate's business.
-    run = ("-m", "bench", "run", "--show", "--datasets", "full", "--out", str(out), *session.posargs)
+    run = ("-m", "bench", "run", "--show", "--fresh", "--datasets", "full", "--out", str(out), *session.posargs)
     python(session, *run, accept=(0, 1))
     summary = ("--summary", str(out / "gate.md"))
     python(session, "-m", "bench", "gate", str(out), "--baseline", "baselines/procfaces-full.parquet", *summary)

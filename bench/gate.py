@@ -21,12 +21,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from scipy.stats import binom, rankdata
 
 from bench import pairs, stats
-from bench.baseline import MEASURES, TIMES, Measured, other_machine, provenance_notes
+from bench.baseline import CELL, MEASURES, TIMES, Measured, other_machine, provenance_notes
 from bench.pairs import Array, Cost, Difference, Failures
 
 FINE, REGRESSION, INCOMPARABLE = 0, 1, 2
@@ -139,6 +140,7 @@ def gate(
         measured, uneven = pairs.costs(paired, measures)
         findings += _costs(measured, tolerances, share, rng)
         notes += [*unequal, *uneven]
+    notes += _sets(run, baseline, specs, tolerances)
     order = {verdict: place for place, verdict in enumerate(VERDICTS)}
     return Outcome(
         findings=tuple(sorted(findings, key=lambda one: order[one.verdict])),
@@ -241,6 +243,21 @@ def _costs(costs: Sequence[Cost], tolerances: Tolerances, alpha: float, rng: np.
             verdict = "better"
         findings[place] = replace(one, p=float(p.get(place, np.nan)), verdict=verdict)
     return findings
+
+
+def _sets(run: Measured, baseline: Measured, specs: Mapping[str, Any], tolerances: Tolerances) -> list[str]:
+    """Set metrics that are worse by more than their tolerance: told, not judged, since one value shows no spread."""
+    both = run.sets.merge(baseline.sets, on=[*CELL, "metric"], suffixes=("", "_before"))
+    notes = []
+    for row in both.sort_values([*CELL, "metric"]).itertuples():
+        spec, tolerance = specs.get(row.metric), tolerances.of(row.metric)
+        if spec is None or spec["better"] == "none" or row.n != row.n_before:
+            continue
+        worse = (row.value - row.value_before) * (1 if spec["better"] == "lower" else -1)
+        if worse > tolerance.amount * (abs(row.value_before) if tolerance.relative else 1.0):
+            cell = f"{row.method}.{row.preset}.{row.dataset}"
+            notes.append(f"{row.metric} of {cell}: {row.value_before:.4g} -> {row.value:.4g}, n = {row.n}; not tested")
+    return notes
 
 
 def _decidable(places: Sequence[int], findings: Sequence[Finding], alpha: float) -> list[int]:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from bench.baseline import CELL, KEYS, Measured, listed
 
 Array = NDArray[np.float64]
-_OF_EDITS = ("seconds.edit", "latency.edit")  # columns that rows of edits fill
+_OF_EDITS = ("seconds.edit", "seconds.consistency", "latency.edit")  # columns that rows of edits fill
 
 
 @dataclass(frozen=True)

@@ -341,6 +341,19 @@ def test_tolerances_are_read_and_used(baseline):
     assert all(f.verdict == "regression" and f.worse == pytest.approx(0.02, rel=1e-3) for f in absolute)
 
 
+def test_set_metrics_that_got_worse_are_told_and_do_not_fail(baseline):
+    def with_fid(value: float, n: int = 200) -> Measured:
+        row = {"method": "dhr", "preset": "paper", "dataset": "faces", "metric": "fid", "value": value, "n": n}
+        fid = {"title": "FID", "kind": "set", "better": "lower", "unit": "", "recipe": ""}
+        metrics = {**baseline.about["metrics"], "fid": fid}
+        return replace(baseline, sets=pd.DataFrame([row]), about={**baseline.about, "metrics": metrics})
+
+    outcome = gate(with_fid(10.1), with_fid(10.0))
+    assert outcome.code == FINE and "fid of dhr.paper.faces: 10 -> 10.1, n = 200; not tested" in outcome.notes
+    for same in (with_fid(10.04), with_fid(9.0), with_fid(12.0, n=100)):
+        assert not [note for note in gate(same, with_fid(10.0)).notes if note.startswith("fid of")]
+
+
 def test_reports_say_what_was_found_and_escape_names(baseline):
     numbers = {"n": 5, "changed": 5, "baseline": 1.0, "run": 2.0, "worse": 1.0, "low": 0.9, "high": 1.1, "p": 1e-9}
     head = {"kind": "quality", "method": "<b>|x", "preset": "p", "dataset": "d", "edit": "", "measure": "mse"}
