@@ -69,6 +69,9 @@ def doctor(suite: str, config: Path | None, plugins: tuple[Path, ...]) -> None:
         if problem:
             missing[role] = problem
 
+    if any(chosen.networks[role].needed for role in missing):
+        click.echo(f"  get them: invbench weights get --suite {suite}")
+
     for kind, specs in (("Methods", registry.methods), ("Metrics", registry.metrics)):
         click.echo(f"\n{kind} in {suite}")
         for name, spec in specs.items():

@@ -65,7 +65,10 @@ def recognise(content: Mapping[str, Any]) -> Recognised | None:
     shapes = dict(_shapes(content))
     for name, layout in LAYOUTS.items():
         if all(_fits(shapes.get(key), expected) for key, expected in layout.marks.items()):
-            return Recognised(name, layout.facts(shapes, content))
+            try:
+                return Recognised(name, layout.facts(shapes, content))
+            except (AttributeError, TypeError, KeyError, ValueError, StopIteration):
+                return None  # it has the marks, and beside them what no file of the layout has
     return None
 
 
@@ -123,7 +126,7 @@ def _encoder(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
         facts["encoder"] = kind
     trained = opts.get("dataset_type")
     if isinstance(trained, str) and not trained.endswith("encode"):
-        facts["task"] = trained
+        facts["task"] = _printable(trained)
     return facts | _trained_on(trained)
 
 
@@ -136,7 +139,12 @@ def _trained_on(name: Any) -> dict[str, Any]:
     if not isinstance(name, str) or not name:
         return {}
     words = re.split(r"[/\\]", name)[-1].lower()
-    return {"domain": next((domain for word, domain in DOMAINS.items() if re.search(word, words)), words)}
+    return {"domain": next((domain for word, domain in DOMAINS.items() if re.search(word, words)), _printable(words))}
+
+
+def _printable(text: str) -> str:
+    """A stranger's text as it may stand in a message: short, and nothing that a terminal would obey."""
+    return re.sub(r"[^\w .+-]", "?", text)[:40]
 
 
 def _lpips(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:

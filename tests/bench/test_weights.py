@@ -25,7 +25,7 @@ from bench.weights.shelf import Shelf
 from tests.bench import official
 
 CONTENT = io.BytesIO()
-torch.save({"g_ema": official.rosinality(1024)["g_ema"], "latent_avg": torch.zeros(16)}, CONTENT)
+torch.save(official.rosinality(1024), CONTENT)
 DATA = CONTENT.getvalue()
 PAGE = b"<!DOCTYPE html><html><head><title>Google Drive - Quota exceeded</title></head><body>Too many</body></html>"
 
@@ -355,6 +355,7 @@ def test_doctor_and_suites_tell_what_is_missing_and_how_it_is_got(server, folder
     assert "MISS  encoder_e4e: weights missing: e4e_ffhq (e4e, FFHQ); looked in" in told.output
     assert "`invbench weights get e4e_ffhq`" in told.output and "`invbench weights get alexnet`" in told.output
     assert f"--    {folder / 'odd.pt'}: its layout fits e4e_church, e4e_horse, e4e_cat" in told.output
+    assert "  get them: invbench weights get --suite mine" in told.output
     needed = call("list", *asked).output.splitlines()[1:]
     assert [line.split()[0] for line in needed] == ["stylegan2_ffhq_rosinality", "e4e_ffhq", "lpips_alex", "alexnet"]
 

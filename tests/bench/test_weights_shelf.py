@@ -234,6 +234,24 @@ def test_an_unknown_asset_is_told_with_the_nearest(folder):
         Shelf().find("e4e_car")
 
 
-def test_recognition_needs_no_dictionary_of_ours():
-    assert recognise({"state_dict": {"encoder": 3}, "opts": None}) is None
-    assert recognise({}) is None
+@pytest.mark.parametrize(
+    "content",
+    [
+        {},
+        {"state_dict": {"encoder": 3}, "opts": None},
+        {"G_ema": {"synthesis.b4.const": torch.zeros(4, 4, 4), "mapping.fc0.weight": torch.zeros(4, 4)}, "init_kwargs": None},
+        {"sd_base": {"backbone.conv1.weight": torch.zeros(64, 3, 7, 7)}, "W+": {"m.0.weight": torch.zeros(8, 4, 3, 3)}, 3: 1},
+    ],
+)
+def test_files_with_something_odd_in_them_are_none_of_ours(content):
+    assert recognise(content) is None
+
+
+def test_an_encoder_with_odd_options_is_none_of_ours():
+    assert recognise(official.e4e(18, None) | {"opts": [1, 2]}) is None
+
+
+def test_a_text_in_a_file_cannot_speak_to_the_terminal():
+    told = recognise(official.e4e(18, "\x1b[2Jdogs" + "x" * 100))
+    assert told is not None and told.facts["task"].startswith("??2Jdogsx") and len(told.facts["task"]) == 40
+    assert told.facts["domain"].isprintable()
