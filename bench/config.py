@@ -84,12 +84,15 @@ class EditConfig(Frozen):
     """One edit of a suite: strength 1 changes the factor by ``per_strength`` ``unit``.
 
     ``region`` names the classes of the suite's parser that the edit may change; metrics of the background leave them out.
+    ``compare_at`` holds the changes at which methods are compared, in the unit of the metric that measures them
+    (``<edit>_change``); empty: once and twice ``per_strength``, up and down, where that metric has the edit's unit.
     """
 
     unit: str
     per_strength: float
     strengths: tuple[float, ...] = (-3, -2, -1, 1, 2, 3)
     region: tuple[str, ...] = ()
+    compare_at: tuple[float, ...] = ()
 
 
 class Suite(Frozen):

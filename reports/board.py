@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from bench.api import STAGES
 from bench.stats import LEVEL
 from bench.store import Store
-from reports import equal_change, page_tables, query
+from reports import equal_change, page_tables, query, trips
 from reports.gallery import AMPLIFIED, Pictures, panels, size
 from reports.gallery import write as write_file
 from reports.plots import plot_data, plotly_script, static_file
@@ -43,7 +43,7 @@ def write(run: Path | str | Store, *, inline: bool = False, images: int = 4) -> 
 def render(run: Run, page: Path, *, inline: bool, images: int) -> str:
     """The document as text. ``page`` is the folder that its relative links start from."""
     board, edits = query.leaderboard(run), query.edits(run)
-    kept, height = equal_change.summary(run), size(run)
+    kept, back, height = equal_change.summary(run), trips.summary(run), size(run)
     manifest = run.manifest
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -52,7 +52,7 @@ def render(run: Run, page: Path, *, inline: bool, images: int) -> str:
     return environment.get_template("board.html.j2").render(
         suite=manifest.get("suite", {}),
         manifest=manifest,
-        datasets=[page_tables.of_dataset(run, str(name), rows, edits, kept) for name, rows in board.groupby("dataset")],
+        datasets=[page_tables.of_dataset(run, str(name), rows, edits, kept, back) for name, rows in board.groupby("dataset")],
         latency=page_tables.latency(run),
         level=f"{LEVEL:.0%}",
         panels=panels(run, board, Pictures(run.store.path, page, inline=inline), count=images),

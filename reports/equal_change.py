@@ -11,8 +11,10 @@ For one image, one edit and a change c > 0 (c < 0 is its mirror image) with stre
     k      the first strength that gets there: x_k >= c, while all before stayed below c
     value  y_{k-1} + (y_k - y_{k-1}) (c - x_{k-1}) / (x_k - x_{k-1})
 
-The value lies between y_{k-1} and y_k. An image has none (NaN, and it is counted) where no strength of the side of c gets
-there, since nothing is extrapolated, or where a point beside the crossing failed or was not covered.
+The value lies between y_{k-1} and y_k. Where strengths above 0 lower what the judge reads, in the mean over all methods and
+images, those below 0 are taken for c > 0: that is a matter of signs. An image has none (NaN, and it is counted) where no
+strength of the side of c gets there, since nothing is extrapolated, or where a point beside the crossing failed or was not
+covered.
 
 What it cannot do: the change is the judge's, noise included, and the first point that seems to get there may do so by that
 noise; between two strengths the curve is taken for straight; and a method's mean is over the images where it gets there, which
@@ -22,8 +24,9 @@ may be the easy ones. So means are given a second time over the images where all
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -36,7 +39,8 @@ from reports.compare import Compared
 from reports.query import figures, finish
 from reports.run import KEYS, Run
 
-STEPS = (-2.0, -1.0, 1.0, 2.0)  # changes to compare at, in the edit's ``per_strength``: -10, -5, +5 and +10 years
+# Changes to compare at where the suite gives none: in the edit's ``per_strength``, so -10, -5, +5 and +10 years.
+STEPS = (-2.0, -1.0, 1.0, 2.0)
 # metric name -> its value for a picture compared with itself
 AT_REST = {"id_kept": 1.0, "id_kept_curricular": 1.0, "leakage": 0.0}
 GROUP = [*KEYS, "edit", "change"]
@@ -73,33 +77,35 @@ def at_change(strengths: ArrayLike, changes: ArrayLike, values: ArrayLike, *, ch
 def per_image(source: Store | Run) -> pd.DataFrame:
     """One row per (dataset, method, preset, edit, change, image) that was edited: what it kept at that change.
 
-    change      in the edit's ``unit``; ``judge`` is the metric that measured it
+    change      in ``unit``, that of the metric ``judge`` that measured it: what the suite's ``compare_at`` holds for the
+                edit, else STEPS
     strength    the interpolated strength that reaches it; NaN where none does
     <metric>    each edit metric of AT_REST at that change; NaN where not covered
 
-    An edit is left out where no metric of the run measures its change in the unit that the suite gives for it.
+    An edit is left out where no metric of the run measures its change, or only in another unit than the edit's and the suite
+    says nothing of where to compare.
     Raises InvbenchError when the folder holds no run.
     """
     run = Run.of(source)
     metrics = _kept(run)
     blocks = []
     for name, known in run.manifest.get("edits", {}).items():
-        judge, step = _judge(run, name, known.get("unit")), known.get("per_strength")
+        judge, asked = _judge(run, name, known)
         rows = run.rows[(run.rows["edit"] == name) & (run.rows["strength"] != 0)]
-        if judge is None or not step or rows.empty:
+        if judge is None or rows.empty:
             continue
+        sign = np.sign((rows["strength"] * rows[judge.id]).mean()) or 1.0
         for key, group in rows.groupby(KEYS):
             images, strengths, wide = _wide(group, [judge.id, *metrics])
             changes = wide[judge.id]
-            for factor in STEPS:
-                change = factor * float(step)
-                block = {**dict(zip(KEYS, key)), "edit": name, "change": change, "unit": known["unit"], "judge": judge.id}
+            for change in asked:
+                block = {**dict(zip(KEYS, key)), "edit": name, "change": change, "unit": judge.unit, "judge": judge.id}
                 block |= {"image": images}
                 block["strength"] = at_change(
-                    strengths, changes, np.tile(strengths, (len(changes), 1)), change=change, at_rest=0.0
+                    sign * strengths, changes, np.tile(strengths, (len(changes), 1)), change=change, at_rest=0.0
                 )
                 for id, rest in metrics.items():
-                    block[id] = at_change(strengths, changes, wide[id], change=change, at_rest=rest)
+                    block[id] = at_change(sign * strengths, changes, wide[id], change=change, at_rest=rest)
                 blocks.append(pd.DataFrame(block))
     columns = [*GROUP, "unit", "judge", "image", "strength", *metrics]
     return pd.concat(blocks, ignore_index=True)[columns] if blocks else pd.DataFrame(columns=columns)
@@ -151,15 +157,21 @@ def _kept(run: Run) -> dict[str, float]:
     return {id: AT_REST[name] for id, name in named.items() if name in AT_REST}
 
 
-def _judge(run: Run, edit: str, unit: str | None) -> MetricSpec | None:
-    """The metric that measures the change of an edit in the suite's unit: ``<edit>_change``, or the first of its family."""
-    family = f"{edit}_change"
-    found = [
-        spec
-        for spec in run.specs_of("edit")
-        if (spec.id.split("@")[0] == family or spec.id.startswith(f"{family}_")) and spec.unit == unit and spec.id in run.rows
-    ]
-    return found[0] if found else None
+def _judge(run: Run, edit: str, known: Mapping[str, Any]) -> tuple[MetricSpec | None, list[float]]:
+    """The metric that measures the change of an edit, ``<edit>_change`` or the first of its family, and where to compare.
+
+    ``known`` is what the manifest has of the edit. STEPS are of its unit, so the metric must have that unit for them.
+    """
+    family, asked = f"{edit}_change", [float(change) for change in known.get("compare_at", ()) if change]
+    steps = [factor * float(known["per_strength"]) for factor in STEPS if known.get("per_strength")]
+    for spec in run.specs_of("edit"):
+        measured = spec.id in run.rows and run.rows[spec.id].notna().any()
+        if measured and (spec.name == family or spec.name.startswith(f"{family}_")):
+            if asked:
+                return spec, asked
+            if spec.unit == known.get("unit") and steps:
+                return spec, steps
+    return None, []
 
 
 def _wide(rows: pd.DataFrame, ids: Sequence[str]) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:

@@ -14,10 +14,13 @@ from reports import coverage, query, text
 from reports.equal_change import EqualChange
 from reports.plots import label
 from reports.run import Run
+from reports.trips import Trips
 
 
-def of_dataset(run: Run, name: str, rows: pd.DataFrame, edits: pd.DataFrame, kept: EqualChange) -> dict[str, Any]:
-    """What the page shows of a dataset: its rows of the leaderboard, of the edits, and of :mod:`reports.equal_change`."""
+def of_dataset(
+    run: Run, name: str, rows: pd.DataFrame, edits: pd.DataFrame, kept: EqualChange, back: Trips
+) -> dict[str, Any]:
+    """What the page shows of a dataset: its rows of the leaderboard, of the edits, of equal change, and of there and back."""
     rows = rows.reset_index(drop=True)
     edited = edits[edits["dataset"] == name].sort_values(["edit", "strength"], kind="stable").reset_index(drop=True)
     specs = [spec for spec in run.specs_of("inversion", "set") if spec.id in rows and rows[spec.id].notna().any()]
@@ -44,6 +47,7 @@ def of_dataset(run: Run, name: str, rows: pd.DataFrame, edits: pd.DataFrame, kep
             for row, cells in zip(edited.to_dict("records"), _cells(edited, edit_specs, by=["edit", "strength"]))
         ],
         "kept": _kept(run, name, kept),
+        "back": _back(run, name, back),
     }
 
 
@@ -59,6 +63,22 @@ def _kept(run: Run, name: str, kept: EqualChange) -> dict[str, Any]:
             | {"id": row["method"], "label": label(run, row), "strength": _exact(row["strength"]), "cells": cells}
             | {"strength_text": text.NOTHING if math.isnan(row["strength"]) else f"{row['strength']:+.2f}"}
             for row, cells in zip(frame.to_dict("records"), _cells(frame, specs, by=["edit", "change"]))
+        ],
+    }
+
+
+def _back(run: Run, name: str, back: Trips) -> dict[str, Any]:
+    """The table of edits there and back."""
+    frame = back.frame[back.frame["dataset"] == name].reset_index(drop=True)
+    specs = [spec for spec in run.specs_of("consistency") if spec.id in frame and frame[spec.id].notna().any()]
+    writes = {key: text.number_format(frame[key]) for key in ("trimmed", "seconds")}
+    return {
+        "columns": [_column(run, spec) for spec in specs],
+        "images": coverage.statements([one for one in back.compared if one.block.place[0] == name]),
+        "rows": [
+            {**_method(run, row), "edit": f"{row['edit']}{row['strength']:+g}", "cells": cells}
+            | {key: {"text": write(row[key]), "value": _exact(row[key])} for key, write in writes.items()}
+            for row, cells in zip(frame.to_dict("records"), _cells(frame, specs, by=["edit", "strength"]))
         ],
     }
 

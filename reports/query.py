@@ -50,7 +50,7 @@ def leaderboard(source: Store | Run) -> pd.DataFrame:
         {**{key: cell[key] for key in KEYS}, "n_total": len(cell["images"])} for cell in run.plan["cells"].values()
     ]
     frame = pd.DataFrame(planned, columns=[*KEYS, "n_total"]).set_index(KEYS)
-    frame = frame.join(_counts(inverted, KEYS))
+    frame = frame.join(counts(inverted, KEYS))
     frame = frame.join(figures(run.inversions, KEYS)).join(_set_values(run))
     ok = inverted[inverted["status"] == "ok"]
     stages = [f"seconds.{stage}" for stage in STAGES if stage != "edit"]
@@ -84,7 +84,7 @@ def edits(source: Store | Run, *, strongest: bool = False) -> pd.DataFrame:
     frame["unit"] = [known.get(name, {}).get("unit", "") for name in frame["edit"]]
     per_strength = [float(known.get(name, {}).get("per_strength", np.nan)) for name in frame["edit"]]
     frame["target"] = frame["strength"].astype(float) * np.array(per_strength, dtype=np.float64)
-    frame = frame.set_index(EDIT_KEYS).join(_counts(rows, EDIT_KEYS))
+    frame = frame.set_index(EDIT_KEYS).join(counts(rows, EDIT_KEYS))
     frame = frame.join(figures(run.strongest_edits if strongest else run.edits, EDIT_KEYS))
     if "seconds.edit" in rows:
         frame = frame.join(rows[rows["status"] == "ok"].groupby(EDIT_KEYS)["seconds.edit"].mean())
@@ -147,7 +147,10 @@ def unavailable(source: Store | Run) -> dict[str, str]:
     for id, group in run.sets[run.sets["reason"].notna()].groupby("metric"):
         lines = [f"{row.dataset}: {row.reason}" for row in group.itertuples()]
         reasons[str(id)] = "; ".join(dict.fromkeys(lines))
+    asked = {edit["name"] for cell in run.plan["cells"].values() for edit in cell["edits"]}
     for spec in run.specs_of("inversion", "edit"):
+        if spec.kind == "edit" and not (asked & set(spec.edits) if spec.edits else asked):
+            continue  # it speaks of edits that nobody asked for
         if spec.id not in reasons and (spec.id not in run.rows or run.rows[spec.id].isna().all()):
             reasons[spec.id] = "covers no image of this run"
     return reasons
@@ -169,7 +172,8 @@ def places(frame: pd.DataFrame, spec: MetricSpec) -> pd.Series:
     return place
 
 
-def _counts(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+def counts(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """n_ok and n_failed of rows, indexed by ``keys``."""
     ok = rows["status"] == "ok"
     table = pd.DataFrame({"n_ok": ok.groupby([rows[key] for key in keys]).sum()})
     table["n_failed"] = (~ok).groupby([rows[key] for key in keys]).sum()

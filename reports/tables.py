@@ -12,7 +12,7 @@ from tabulate import tabulate
 from bench.api import MetricSpec
 from bench.stats import LEVEL
 from bench.store import Store
-from reports import coverage, equal_change, query
+from reports import coverage, equal_change, query, trips
 from reports.run import Run
 from reports.text import ARROWS, NOTHING, escape_markdown, metric_texts, number_format
 
@@ -57,6 +57,12 @@ def terminal(
         found = [one for one in kept.compared if one.block.place[0] == dataset and one.block.place[1:] in places]
         head = f"{dataset}: kept by edits that change their attribute equally; n = images where the method gets that far"
         blocks.append("\n".join([head, at_change(run, largest, intervals=intervals, width=width), *coverage.statements(found)]))
+    back = trips.summary(run)
+    for dataset, frame in back.frame.groupby("dataset"):
+        found = [one for one in back.compared if one.block.place[0] == dataset]
+        head = f"{dataset}: edits there and back (edit, invert the result, edit back); see docs/edits.md"
+        table = there_and_back(run, frame, intervals=intervals, width=width)
+        blocks.append("\n".join([head, table, *coverage.statements(found)]))
     times = query.latency(run)
     if len(times):
         blocks.append(f"{LATENCY}\n{latency(times, width=width)}")
@@ -120,6 +126,18 @@ def at_change(run: Run, frame: pd.DataFrame, *, intervals: bool | None = None, w
         ("strength", [NOTHING if math.isnan(row.strength) else f"{row.strength:+.2f}" for row in rows]),
     ]
     return _with_metrics(fixed, [], frame, run.specs_of("edit"), style="simple", intervals=intervals, width=width)
+
+
+def there_and_back(run: Run, frame: pd.DataFrame, *, intervals: bool | None = None, width: int | None = None) -> str:
+    """Rows of one dataset of :func:`reports.trips.summary` as a table."""
+    fixed = [
+        ("edit", [f"{row.edit}{row.strength:+g}" for row in frame.itertuples()]),
+        *_heads(frame, "simple"),
+        ("n", [f"{row.n_ok}/{row.n_total}" for row in frame.itertuples()]),
+    ]
+    rest = [[column] for column in _numbers(frame, {"trimmed": "LEC, trimmed", "seconds": "s/image"})]
+    specs = run.specs_of("consistency")
+    return _with_metrics(fixed, rest, frame, specs, style="simple", intervals=intervals, width=width)
 
 
 def latency(frame: pd.DataFrame, *, width: int | None = None) -> str:

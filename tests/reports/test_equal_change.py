@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from bench.store import Part, Store
@@ -172,3 +173,20 @@ def test_a_change_in_another_unit_is_no_measure_of_the_edit(tmp_path):
     store.write_json("manifest.json", manifest)
     assert per_image(store).empty and summary(store).frame.empty
     assert summary(store).compared == []
+
+
+def test_a_suite_may_say_where_to_compare_in_the_judges_unit(tmp_path):
+    store = make(tmp_path, {"far": (10.0, 0.02)})
+    edit = {"unit": "of a direction", "per_strength": 1, "compare_at": [8, 0, -4]}
+    store.write_json("manifest.json", store.manifest | {"edits": {"age": edit}})
+    frame = summary(store).frame
+    assert frame["change"].tolist() == [-4, 8] and set(frame["unit"]) == {"years"}
+    np.testing.assert_allclose(frame["id_kept@native"], [1 - 0.02 * 1.025 * 4, 1 - 0.02 * 1.025 * 8], rtol=1e-9)
+
+
+def test_a_direction_of_the_other_sign_is_turned(tmp_path):
+    """Strengths above 0 make younger for all methods: the judge's sign is another than the direction's."""
+    turned = summary(make(tmp_path / "turned", {"far": (-10.0, 0.02), "near": (-6.0, 0.02)})).frame
+    plain = summary(make(tmp_path / "plain", {"far": (10.0, 0.02), "near": (6.0, 0.02)})).frame
+    pd.testing.assert_frame_equal(turned.drop(columns="strength"), plain.drop(columns="strength"))
+    np.testing.assert_allclose(turned["strength"], -plain["strength"])
