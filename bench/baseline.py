@@ -79,7 +79,7 @@ def of_run(path: Path) -> Measured:
     about |= {name: manifest.get(name) for name in _MANIFEST}
     about["methods"] = {id: {key: one.get(key) for key in _METHOD} for id, one in manifest.get("methods", {}).items()}
     about["metrics"] = {id: {key: one.get(key) for key in _SPEC} for id, one in manifest.get("metrics", {}).items()}
-    return Measured(str(path), _tidy(rows, str(path)), sets, about)
+    return Measured(str(path), tidy(rows, str(path)), sets, about)
 
 
 def of_file(path: Path) -> Measured:
@@ -97,7 +97,7 @@ def of_file(path: Path) -> Measured:
     if about.get("format") != FORMAT:
         raise InvbenchError(f"{path}: expected a baseline of format {FORMAT}, found format {about.get('format')!r}")
     sets = pd.DataFrame(about.pop("sets"), columns=[*CELL, "metric", "value", "n"])
-    return Measured(str(path), _tidy(table.replace_schema_metadata(None).to_pandas(), str(path)), sets, about)
+    return Measured(str(path), tidy(table.replace_schema_metadata(None).to_pandas(), str(path)), sets, about)
 
 
 def merge(parts: Sequence[Measured]) -> Measured:
@@ -119,7 +119,7 @@ def merge(parts: Sequence[Measured]) -> Measured:
     machines = [machine for part in parts for machine in part.about.get("machines") or []]
     about["machines"] = [machine for place, machine in enumerate(machines) if machine not in machines[:place]]
     source = " + ".join(part.source for part in parts)
-    return Measured(source, _tidy(rows, source), pd.concat([part.sets for part in parts], ignore_index=True), about)
+    return Measured(source, tidy(rows, source), pd.concat([part.sets for part in parts], ignore_index=True), about)
 
 
 def write(path: Path, measured: Measured) -> None:
@@ -198,7 +198,7 @@ def _with_latency(rows: pd.DataFrame, store: Store) -> pd.DataFrame:
     return rows.merge(means, on=KEYS, how="left", validate="one_to_one")
 
 
-def _tidy(rows: pd.DataFrame, source: str) -> pd.DataFrame:
+def tidy(rows: pd.DataFrame, source: str) -> pd.DataFrame:
     """The columns of :class:`Measured`, in a fixed order of rows and columns."""
     rows = rows.assign(edit=rows["edit"].fillna("").astype(str), strength=rows["strength"].astype(float).fillna(0.0))
     rows["reason"] = rows["reason"].fillna("").astype(str)

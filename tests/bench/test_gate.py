@@ -7,87 +7,14 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner
 from scipy.stats import binom
 
-from bench import gate_report, runner
+from bench import gate_report
 from bench.api import InvbenchError
-from bench.baseline import KEYS, Measured, _tidy, merge, of_run, read, write
-from bench.cli import main
+from bench.baseline import Measured
 from bench.cli.gate import parse_tolerances
 from bench.gate import FINE, INCOMPARABLE, REGRESSION, Finding, Outcome, Tolerance, Tolerances, gate
-
-METHODS = ("dhr", "pti", "e4e")
-DATASETS = ("faces", "faces-ood")
-STAGES = {"dhr": ("encode", "refine"), "pti": ("optimise", "refine"), "e4e": ("encode", "synthesise")}
-MACHINE = {"processor": "Some processor", "cores": 2, "memory": 2**34, "device": "cpu", "gpu": None}
-
-
-def make(
-    seed: int,
-    *,
-    count: int = 200,
-    batch: int = 16,
-    methods: tuple[str, ...] = METHODS,
-    noise: float = 0.01,
-    jitter: float = 0.05,
-    drift: float = 0.02,
-    strengths: tuple[float, ...] = (-2.0, 2.0),
-) -> Measured:
-    """A run as a real one looks: hard and easy images (mse differs tenfold), times shared by the images of a batch.
-
-    Everything is the same for every ``seed`` but the noise: ``noise`` of each value, ``jitter`` of the time of each batch, and
-    ``drift`` of all times of the run. One batch in fifty takes twice its time.
-    """
-    rng, fixed = np.random.default_rng(seed), np.random.default_rng(99)
-    slower = np.exp(drift * rng.standard_normal())
-    rows = []
-    for number, method in enumerate(methods):
-        for dataset in DATASETS:
-            hard = fixed.lognormal(-5 + number, 0.6, count)
-            change = fixed.normal(10, 3, (count, len(strengths)))
-            for first in range(0, count, batch):
-                images = range(first, min(first + batch, count))
-                shaky = np.exp(jitter * rng.standard_normal(3)) * (2 if rng.random() < 0.02 else 1) * slower
-                times = {f"seconds.{stage}": 0.1 * (1 + number) * shaky[i] for i, stage in enumerate(STAGES[method])}
-                times["seconds.invert"] = sum(times.values())
-                for index in images:
-                    head = {"method": method, "preset": "paper", "dataset": dataset, "image": f"{index:04d}", "status": "ok"}
-                    head |= {"sha256": f"{dataset}{index}", "reason": None, "batch": len(images), "memory.rss_peak": 1e9}
-                    mse = hard[index] * np.exp(noise * rng.standard_normal())
-                    alike = 0.95 - mse + 0.1 * noise * rng.standard_normal()
-                    found = {"mse": mse, "psnr": 10 * np.log10(4 / mse), "id_proc": alike}
-                    rows.append(head | {"edit": None, "strength": None} | found | times)
-                    for place, strength in enumerate(strengths):
-                        kept = 0.9 - 0.02 * change[index, place] * np.exp(noise * rng.standard_normal())
-                        edit = {"edit": "age", "strength": strength, "id_kept": kept, "seconds.edit": 0.01 * shaky[2]}
-                        rows.append(head | edit)
-    return measured(pd.DataFrame(rows), methods)
-
-
-def measured(rows: pd.DataFrame, methods: tuple[str, ...] = METHODS) -> Measured:
-    metrics = {"mse": "lower", "psnr": "higher", "id_proc": "higher", "id_kept": "higher"}
-    about = {
-        "format": 1, "suite": "faces", "seed": 0, "precision": "float32", "protocol": 1, "started": "now", "finished": "then",
-        "machine": MACHINE, "versions": {"torch": "2.15.0"}, "git": {"commit": "0123456789abcdef", "modified": False},
-        "methods": {f"{method}.paper": {"title": method, "options": {"steps": 100}} for method in methods},
-        "metrics": {id: {"title": id, "kind": "edit" if id == "id_kept" else "inversion", "better": better, "unit": "",
-                         "recipe": "r"} for id, better in metrics.items()},
-    }  # fmt: skip
-    sets = pd.DataFrame(columns=["method", "preset", "dataset", "metric", "value", "n"])
-    return Measured("run", _tidy(rows, "run"), sets, about)
-
-
-def change(source: Measured, method: str, **factors: float) -> Measured:
-    """The same run with some columns of a method multiplied; dots in names are written as double underscores."""
-    rows = source.rows.copy()
-    for name, factor in factors.items():
-        rows.loc[rows["method"] == method, name.replace("__", ".")] *= factor
-    return replace(source, rows=rows)
-
-
-def regressions(outcome: Outcome) -> set[tuple[str, str, str]]:
-    return {(one.method, one.dataset, one.measure) for one in outcome.findings if one.verdict == "regression"}
+from tests.bench.gate_runs import DATASETS, MACHINE, change, make, redraw, regressions
 
 
 @pytest.fixture(scope="module")
@@ -120,18 +47,6 @@ def test_a_stage_that_is_twenty_percent_slower_is_caught(baseline):
     (finding,) = [one for one in outcome.findings if one.measure == "seconds.refine" and one.method == "dhr"]
     assert finding.n == 26 and finding.kind == "time" and 0.1 < finding.low < 0.2 < finding.high
     assert outcome.code == REGRESSION
-
-
-def redraw(template: Measured, rng: np.random.Generator, *, noise: float, jitter: float, drift: float) -> Measured:
-    """Another run of the same methods on the same images: other noise in every value, batch and in the run's speed."""
-    rows = template.rows
-    metrics = ("mse", "psnr", "id_proc", "id_kept")
-    again = {name: rows[name] * np.exp(noise * rng.standard_normal(len(rows))) for name in metrics}
-    batch = pd.factorize(rows["method"] + rows["dataset"] + (rows["image"].astype(int) // 4).astype(str))[0]
-    for name in (name for name in rows if name.startswith("seconds.")):
-        shaky = np.exp(jitter * rng.standard_normal(batch.max() + 1) + drift * rng.standard_normal())
-        again[name] = rows[name] * (shaky * np.where(rng.random(len(shaky)) < 0.02, 2.0, 1.0))[batch]
-    return replace(template, rows=rows.assign(**again).astype({name: np.float32 for name in again if "." not in name}))
 
 
 def test_null_runs_raise_no_more_false_alarms_than_stated():
@@ -231,32 +146,6 @@ def test_pictures_that_went_through_alone_are_units_of_their_own(baseline):
     outcome = gate(replace(baseline, rows=slow), replace(baseline, rows=rows))
     assert regressions(outcome) == {("dhr", "", "latency.refine")} and outcome.findings[0].n == 16
     assert " 16 " in gate_report.terminal(outcome, baseline, baseline)
-
-
-def test_the_latency_pass_of_a_run_is_kept(make_settings, tmp_path):
-    settings = make_settings(latency=5)
-    assert runner.run(settings, progress=False) == 0
-    write(tmp_path / "baseline.parquet", of_run(settings.out))
-    rows = read(tmp_path / "baseline.parquet").rows
-    assert rows["latency.refine"].notna().sum() == rows["latency.edit"].notna().sum() == 5
-    assert rows.loc[rows["latency.edit"].notna(), "edit"].unique().tolist() == ["bright"]
-    outcome = gate(of_run(settings.out), read(tmp_path / "baseline.parquet"))
-    counted = {one.measure: one.n for one in outcome.findings if one.kind == "time"}
-    assert counted["latency.total"] == counted["latency.edit"] == 5 and counted["seconds.invert"] == 3
-
-
-def test_a_run_that_was_continued_elsewhere_has_no_times_to_compare(make_settings, monkeypatch):
-    settings = make_settings(images=4)
-    assert runner.run(settings, progress=False) == 0
-    alone = of_run(settings.out)
-    here = alone.about["machine"]
-    monkeypatch.setattr("bench.provenance.machine", lambda device: here | {"threads": 99})
-    assert runner.run(settings, progress=False) == 0  # nothing to do: no time was measured there
-    assert of_run(settings.out).about["machines"] == [here] and of_run(settings.out).about["machine"] == here
-    assert runner.run(make_settings(images=8), progress=False) == 0
-    both = of_run(settings.out)
-    assert both.about["machines"] == [here, here | {"threads": 99}]
-    assert "made on several machines" in gate(both, alone).refused
 
 
 def test_memory_is_compared_for_the_same_methods_only(baseline):
@@ -363,54 +252,3 @@ def test_reports_say_what_was_found_and_escape_names(baseline):
     assert text.startswith("### ❌ gate: 1 regression") and "&lt;b>\\|x" in text and "a \\*note\\*" in text
     assert "< 0.0001" in gate_report.terminal(outcome, baseline, baseline)
     assert "+90.00% to +110.00%" in text and "+0.50%" in text
-
-
-def test_a_baseline_keeps_what_the_gate_needs(make_settings, tmp_path):
-    settings = make_settings()
-    assert runner.run(settings, progress=False) == 0
-    run, file = of_run(settings.out), tmp_path / "deep" / "baseline.parquet"
-    write(file, run)
-    stored = read(file)
-    pd.testing.assert_frame_equal(stored.rows, run.rows, check_exact=True)
-    pd.testing.assert_frame_equal(stored.sets, run.sets)
-    assert stored.about == run.about and stored.rows["sha256"].str.len().eq(64).all()
-    assert not stored.rows.duplicated(KEYS).any() and len(stored.rows) == 36
-    text = CliRunner().invoke(main, ["gate", str(settings.out), "--baseline", str(file)])
-    assert text.exit_code == FINE and "gate: no regression" in text.output
-
-
-def test_the_command_line_fails_on_a_worse_run(make_settings, tmp_path):
-    good, bad = make_settings(out=tmp_path / "good"), make_settings(out=tmp_path / "bad", overrides=["toy.level=7.0"])
-    assert runner.run(good, progress=False) == runner.run(bad, progress=False) == 0
-    file, summary = tmp_path / "good.parquet", tmp_path / "gate.md"
-    done = CliRunner().invoke(main, ["baseline", str(good.out), "--out", str(file)])
-    assert done.exit_code == 0 and "36 rows" in done.output
-    done = CliRunner().invoke(main, ["gate", str(bad.out), "--baseline", str(file), "--summary", str(summary)])
-    assert done.exit_code == REGRESSION and "toy.paper: other options: level 8.0 -> 7.0" in done.output
-    assert summary.read_text().startswith("### ❌ gate: ") and "| regression | toy:paper" in summary.read_text()
-    back = CliRunner().invoke(main, ["gate", str(good.out), "--baseline", str(bad.out)])
-    assert back.exit_code == FINE and "better" in back.output
-
-
-def test_what_is_not_a_baseline_is_refused(tmp_path, baseline):
-    broken, foreign = tmp_path / "broken.parquet", tmp_path / "foreign.parquet"
-    broken.write_bytes(b"PAR1")
-    pd.DataFrame({"a": [1]}).to_parquet(foreign)
-    for path, said in ((broken, "unreadable"), (foreign, "another Parquet file"), (tmp_path / "no", "found nothing")):
-        with pytest.raises(InvbenchError, match=said):
-            read(path)
-    with pytest.raises(InvbenchError, match=r"manifest\.json"):
-        read(tmp_path)
-    with pytest.raises(InvbenchError, match="not finished"):
-        write(tmp_path / "b.parquet", replace(baseline, about={**baseline.about, "finished": None}))
-
-
-def test_runs_are_merged_when_they_belong_together(baseline):
-    rows = baseline.rows
-    parts = [replace(baseline, rows=rows[rows["dataset"] == dataset].reset_index(drop=True)) for dataset in DATASETS]
-    whole = merge(parts)
-    pd.testing.assert_frame_equal(whole.rows, rows)
-    with pytest.raises(InvbenchError, match="found 'dhr paper faces 0000"):
-        merge([parts[0], parts[0]])
-    with pytest.raises(InvbenchError, match="expected the machine of run"):
-        merge([parts[0], replace(parts[1], about={**baseline.about, "machine": {}})])
