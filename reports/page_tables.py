@@ -143,7 +143,7 @@ def _cells(frame: pd.DataFrame, specs: Iterable[MetricSpec], *, by: list[str] | 
         scales = {index: scale for group in groups for scale in [_scale(group, spec.id)] for index in group.index}
         columns.append(
             [
-                _cell(row, spec.id, shown, write, scales[index])
+                _cell(row, spec, shown, write, scales[index])
                 for index, row, shown in zip(frame.index, frame.to_dict("records"), texts)
             ]
         )
@@ -151,14 +151,16 @@ def _cells(frame: pd.DataFrame, specs: Iterable[MetricSpec], *, by: list[str] | 
 
 
 def _cell(
-    row: Mapping[str, Any], id: str, shown: str, write: Callable[[float], str], scale: tuple[float, float]
+    row: Mapping[str, Any], spec: MetricSpec, shown: str, write: Callable[[float], str], scale: tuple[float, float]
 ) -> dict[str, Any]:
     """Text, exact value, place, rank, interval, where its whisker lies (in % of ``scale``), and what hovering tells."""
+    id = spec.id
     value, low, high = row[id], row.get(f"{id}.low", math.nan), row.get(f"{id}.high", math.nan)
     n, own, compared = row[f"{id}.n"], row[f"{id}.own"], row[f"{id}.compared"]
     rank, bias = row.get(f"{id}.rank", ""), row.get(f"{id}.bias", math.nan)
     few = not compared and not math.isnan(value)
-    facts = [f"mean over {n} images; the method covers {own} of {row['n_total']}"]
+    what = "value" if spec.kind == "set" else "mean"
+    facts = [f"{what} over {n} images; the method covers {own} of {row['n_total']}"]
     facts += [f"{LEVEL:.0%} interval {write(low)} to {write(high)}"] if math.isfinite(low) else []
     facts += [f"bias about {write(bias)}"] if math.isfinite(bias) else []
     facts += [f"rank {rank}"] if rank else []
@@ -166,7 +168,7 @@ def _cell(
     cell = {"text": shown, "value": _exact(value), "place": row[f"{id}.place"], "rank": rank, "few": few}
     cell |= {"note": f"{n} images, not compared" if few else "", "tip": "" if math.isnan(value) else "\n".join(facts)}
     if not math.isfinite(low):
-        return cell | {"interval": "", "whisker": None}
+        return cell | {"interval": f"bias {write(bias)}" if math.isfinite(bias) else "", "whisker": None}
     width = scale[1] - scale[0] or 1.0
     left, at, right = (100 * (one - scale[0]) / width for one in (low, value, high))
     whisker = {"left": f"{left:.1f}", "width": f"{right - left:.1f}", "at": f"{at:.1f}"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import pandas as pd
@@ -91,9 +92,12 @@ def test_set_metrics_have_their_interval_and_bias(tmp_path: Path) -> None:
     for row in sets:
         if row["metric"] == "kid_proc@native":
             row |= {"value": 0.05, "low": 0.04, "high": 0.07, "bias": 0.01, "n": 2}
+        else:
+            row |= {"value": 7.5, "low": math.nan, "high": math.nan, "bias": 0.25}
     run = query.Run.of(store)
     changed = query.Run(store, run.rows, pd.DataFrame(sets), run.manifest, run.plan)
     frame = query.leaderboard(changed)
     assert frame["kid_proc@native.low"].tolist() == [0.04, 0.04] and frame["kid_proc@native.bias"].tolist() == [0.01, 0.01]
     assert frame["kid_proc@native.place"].tolist() == [1, 1]
-    assert "0.05000 [0.04000, 0.07000]" in tables.terminal(changed)
+    assert "0.05000 [0.04000, 0.07000]" in tables.terminal(changed) and "7.500 (bias 0.250)" in tables.terminal(changed)
+    assert "bias" not in tables.leaderboard(changed, frame, intervals=False)
