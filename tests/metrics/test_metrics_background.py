@@ -1,11 +1,14 @@
 """What counts as background, by the truth and by a parser, and that damage counts there and nowhere else."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 
+from bench import config
 from bench.api import Edit, InvbenchError, MissingWeights
 from metrics.background import (
     BackgroundKept,
@@ -17,6 +20,7 @@ from metrics.background import (
     ParsedRegion,
     edited_region,
 )
+from metrics.nets.bisenet import BiSeNet
 
 TRUE = (BackgroundKept, BackgroundMSE)
 PARSED = (ParsedBackgroundLpipsProc, ParsedBackgroundMSE)
@@ -142,6 +146,16 @@ def test_a_picture_that_is_all_face_is_not_covered(parsed, networks):
 def test_a_class_that_the_parser_does_not_know_is_named(parsed, networks):
     with pytest.raises(InvbenchError, match=r"region of age: expected classes of the parser \(rest, face\), found 'hair'"):
         ParsedBackgroundMSE(networks)(replace(parsed, region=("face", "hair")))
+
+
+def test_regions_of_the_suites_name_classes_of_their_parsers():
+    suites = config.load()
+    with safe_open(suites["procfaces"].networks["parser"].weights, framework="np") as file:
+        known = {"procfaces": json.loads(file.metadata()["config"])["classes"], "faces": BiSeNet.classes}
+    regions = {(name, edit): one.region for name, suite in suites.items() for edit, one in suite.edits.items() if one.region}
+    assert {name for name, _ in regions} == set(known)
+    for (name, edit), region in regions.items():
+        assert set(region) <= set(known[name]), edit
 
 
 @pytest.mark.parametrize("metric", [BackgroundKept, *PARSED])
