@@ -18,22 +18,25 @@ def statements(found: Sequence[Compared]) -> list[str]:
 
 
 def images(found: Sequence[Compared]) -> list[str]:
-    """Sentences on the images that means are over; what holds for all metrics (and edits) alike is said once."""
+    """Sentences on the images that means are over: what holds for most, then what differs, by metric (and edit)."""
     alike: dict[_Facts, dict[str, list[str]]] = {}  # facts -> metric -> edits
     for one in found:
         block = one.block
         methods = tuple(method for method, kept in zip(block.methods, block.compared) if kept)
         facts = (methods, len(block.methods), len(block.images), block.left_out)
         alike.setdefault(facts, {}).setdefault(block.metric, []).append(_edit(one))
-    lines = []
+    if not alike:
+        return []
+    most = max(alike, key=lambda facts: sum(map(len, alike[facts].values())))
+    lines = [_sentence(*most) + ("; but" if len(alike) > 1 else "")]
     for facts, metrics in alike.items():
         of_edits: dict[tuple[str, ...], list[str]] = {}
-        for metric, those in metrics.items():
+        for metric, those in metrics.items() if facts != most else ():
             of_edits.setdefault(tuple(those), []).append(metric)
         for edits, ids in of_edits.items():
-            where = f" ({', '.join(edits)})" if edits[0] and len(alike) > 1 else ""
-            lines.append((f"{', '.join(ids)}{where}: " if len(alike) > 1 else "") + _sentence(*facts))
-    return list(dict.fromkeys(lines))
+            where = f" ({', '.join(edits)})" if edits[0] else ""
+            lines.append(f"{', '.join(ids)}{where}: {_sentence(*facts)}")
+    return lines
 
 
 def incomplete(found: Sequence[Compared]) -> list[str]:

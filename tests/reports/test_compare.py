@@ -97,7 +97,7 @@ def test_what_holds_for_all_metrics_is_said_once() -> None:
     assert coverage.incomplete(same) == ["x", "y"]
     other = compare.compare([block({"a": [1.0, 2.0, 3.0], "b": [NAN] * 3}, metric="z")], {"z": "lower"})
     assert coverage.statements([*same, *other]) == [
-        "x, y: means over the 2 images that all 2 methods cover; 1 of 3 left out: i2",
+        "means over the 2 images that all 2 methods cover; 1 of 3 left out: i2; but",
         "z: means over the 3 images, which a.paper covers; no other method is compared",
     ]
     assert coverage.incomplete(other) == []
@@ -108,7 +108,7 @@ def test_edits_are_named_where_they_differ() -> None:
     parts = [(("d", "age", 3.0), whole), (("d", "yaw", -1.0), {**whole, "b": [2.0, NAN, NAN]})]
     found = compare.compare([block(values, place=place) for place, values in parts], {"m": "none"})
     assert coverage.images(found) == [
-        "m (age+3): means over the 3 images, which all 2 methods cover",
+        "means over the 3 images, which all 2 methods cover; but",
         "m (yaw-1): means over the 3 images, which a.paper covers; no other method is compared",
     ]
     assert coverage.warnings(found) == [
