@@ -6,99 +6,35 @@ import argparse
 import io
 import os
 import pickle
-import sys
-import types
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
 
 from bench import network_pickles
 from bench.api import InvbenchError, MissingWeights
 from bench.checkpoints import load_checkpoint
 from methods.convert.stylegan2 import convert_generator
 from methods.nets.stylegan2 import Generator, GeneratorConfig
+from tests.bench.pickles import nvidia
 
 STATE = {"weight": torch.arange(6.0).reshape(2, 3), "steps": torch.tensor(3)}
 
 
-# A stand-in for NVIDIA's persistence: modules pickle as source code and attributes -----------------------------------------
-
-
-@pytest.fixture
-def nvidia(monkeypatch: pytest.MonkeyPatch) -> types.SimpleNamespace:
-    """Modules of NVIDIA's names, there while a file is written and gone when it is read."""
-    persistence, util = types.ModuleType("torch_utils.persistence"), types.ModuleType("dnnlib.util")
-
-    def _reconstruct_persistent_obj(meta: Any) -> Any:
-        raise AssertionError("the file's code was run")
-
-    class EasyDict(dict):
-        pass
-
-    for function, module in ((_reconstruct_persistent_obj, persistence), (EasyDict, util)):
-        function.__module__, function.__qualname__ = module.__name__, function.__name__
-        setattr(module, function.__name__, function)
-    names = {"torch_utils": types.ModuleType("torch_utils"), persistence.__name__: persistence}
-    names |= {"dnnlib": types.ModuleType("dnnlib"), util.__name__: util}
-
-    class Persistent(nn.Module):
-        """A module with these tensors and children; attributes as NVIDIA's networks have them, a NumPy scalar among them."""
-
-        def __init__(self, parameters: dict[str, Tensor], buffers: dict[str, Tensor], children: dict[str, nn.Module]) -> None:
-            super().__init__()
-            for key, value in parameters.items():
-                self.register_parameter(key, nn.Parameter(value))
-            for key, value in buffers.items():
-                self.register_buffer(key, value, persistent=key != "passing")
-            for key, child in children.items():
-                self.add_module(key, child)
-            self.weight_gain = 1 / np.sqrt(512)
-            self._init_args, self._init_kwargs = (), EasyDict(z_dim=512, synthesis_kwargs=EasyDict(conv_clamp=256))
-
-        def __reduce__(self) -> tuple[Any, ...]:
-            source = "raise AssertionError('the source code in the file was run')"
-            meta = {"type": "class", "version": 6, "module_src": source, "class_name": "Generator", "state": self.__dict__}
-            return _reconstruct_persistent_obj, (meta,), None
-
-    def write(path: Path, content: Any, protocol: int = 4) -> Path:
-        with monkeypatch.context() as patch:
-            for name, module in names.items():
-                patch.setitem(sys.modules, name, module)
-            path.write_bytes(pickle.dumps(content, protocol))
-        return path
-
-    return types.SimpleNamespace(Persistent=Persistent, EasyDict=EasyDict, write=write)
-
-
-def nested(state: dict[str, Tensor], persistent: Any) -> nn.Module:
-    """The module tree whose state dict is ``state``; what NVIDIA registers as buffers are buffers here."""
-    parts: dict[str, dict[str, Tensor]] = {}
-    parameters, buffers = {}, {}
-    for key, value in state.items():
-        if "." in key:
-            parts.setdefault(key.split(".")[0], {})[key.split(".", 1)[1]] = value
-        else:
-            (buffers if key in ("noise_const", "w_avg") else parameters)[key] = value
-    return persistent(parameters, buffers, {key: nested(part, persistent) for key, part in parts.items()})
-
-
 @pytest.mark.parametrize("protocol", [3, 4, 5])
-def test_an_nvidia_pickle_becomes_a_generator(protocol, nvidia, tmp_path):
+def test_an_nvidia_pickle_becomes_a_generator(protocol, tmp_path):
     config = GeneratorConfig(16, {4: 6, 8: 5, 16: 4}, z_dim=7, w_dim=9, n_mapping=2)
     network = Generator(config)
     random = torch.Generator().manual_seed(0)
     network.load_state_dict({key: torch.randn(v.shape, generator=random) for key, v in network.state_dict().items()})
     content = {
         "training_set_kwargs": nvidia.EasyDict(path="faces.zip"),
-        "G": nested({key: 0 * value for key, value in network.state_dict().items()}, nvidia.Persistent),
+        "G": nvidia.nested({key: 0 * value for key, value in network.state_dict().items()}),
         "augment_pipe": None,
-        "G_ema": nested(network.state_dict(), nvidia.Persistent),
+        "G_ema": nvidia.nested(network.state_dict()),
     }
     found = load_checkpoint(nvidia.write(tmp_path / "network.pkl", content, protocol))
     assert set(found) == {"G", "G_ema", "init_kwargs"}
@@ -109,7 +45,7 @@ def test_an_nvidia_pickle_becomes_a_generator(protocol, nvidia, tmp_path):
     assert len(converted.notes) == 1 and "clamp at 256" in converted.notes[0]
 
 
-def test_state_dicts_are_those_of_the_modules(nvidia, tmp_path):
+def test_state_dicts_are_those_of_the_modules(tmp_path):
     shared = torch.arange(12.0)
     child = nvidia.Persistent({"tied": shared[2:8].view(2, 3).T}, {"passing": torch.ones(1), "small": shared[:2].half()}, {})
     network = nvidia.Persistent({"whole": shared}, {"count": torch.tensor(7)}, {"b8": child})
@@ -199,7 +135,7 @@ def test_code_in_a_torch_file_is_refused_by_its_name(kind, zipped, tmp_path):
     assert not (tmp_path / "mark").exists()
 
 
-def test_code_in_the_storage_of_a_tensor_is_not_run(nvidia, tmp_path):
+def test_code_in_the_storage_of_a_tensor_is_not_run(tmp_path):
     mark = tmp_path / "mark"
 
     class Storage:
@@ -257,7 +193,7 @@ def test_nested_tuples_cannot_be_hashed(tmp_path):
         load_checkpoint(tmp_path / "bomb.pkl")
 
 
-def test_a_network_that_contains_itself_many_times_ends(nvidia, tmp_path):
+def test_a_network_that_contains_itself_many_times_ends(tmp_path):
     network = nvidia.Persistent({"w": torch.zeros(1)}, {}, {})
     for _ in range(40):
         network = nvidia.Persistent({}, {}, {"a": network, "b": network})
@@ -270,7 +206,7 @@ def test_a_network_that_contains_itself_many_times_ends(nvidia, tmp_path):
     ("offset", "shape", "strides"),
     [(0, (7,), (1,)), (3, (2, 2), (2, 1)), (-1, (2,), (1,)), (0, (2,), (-1,)), (0, (2, 2), (1,))],
 )
-def test_a_tensor_outside_its_storage_is_refused(offset, shape, strides, nvidia, tmp_path):
+def test_a_tensor_outside_its_storage_is_refused(offset, shape, strides, tmp_path):
     class Weight:
         def __reduce__(self) -> Any:
             storage = torch.arange(6.0).storage()
@@ -297,7 +233,7 @@ def test_truncated_torch_files(zipped, share, tmp_path):
 
 
 @pytest.mark.parametrize("share", [0.1, 0.5, 0.99])
-def test_truncated_nvidia_pickles(share, nvidia, tmp_path):
+def test_truncated_nvidia_pickles(share, tmp_path):
     path = nvidia.write(tmp_path / "short.pkl", {"G_ema": nvidia.Persistent({"weight": torch.zeros(5000)}, {}, {})})
     path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
     with pytest.raises(InvbenchError, match=r"^\S+short.pkl: expected a whole pickle of networks, found a damaged one"):

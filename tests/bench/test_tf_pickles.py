@@ -2,101 +2,26 @@
 
 from __future__ import annotations
 
-import pickle
-import sys
-import types
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
 
 from bench.api import InvbenchError
 from bench.checkpoints import load_checkpoint
 from bench.weights.layouts import recognise
 from methods.convert.stylegan2 import convert_generator, generator
 from tests.bench import official
-
-
-@pytest.fixture
-def write(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
-    """Writes (G, D, Gs) as the TensorFlow code does, with a class of its name that is gone when the file is read."""
-    module = types.ModuleType("dnnlib.tflib.network")
-
-    class Network:
-        def __init__(self, variables: list[tuple[str, Any]], **parts: Any) -> None:
-            self.state = {
-                "version": 4,
-                "name": "Gs",
-                "static_kwargs": {"num_channels": 3, "func": "G_main"},
-                "components": parts,
-                "build_module_src": "raise AssertionError('the source code in the file was run')",
-                "build_func_name": "G_main",
-                "variables": variables,
-            }
-
-        def __getstate__(self) -> dict[str, Any]:
-            return self.state
-
-    Network.__module__, Network.__qualname__ = module.__name__, "Network"
-    module.Network = Network
-    names = {"dnnlib": types.ModuleType("dnnlib"), "dnnlib.tflib": types.ModuleType("dnnlib.tflib"), module.__name__: module}
-
-    def to_file(path: Path, variables: dict[str, Any], *, protocol: int = 4) -> Path:
-        own = {name: value for name, value in variables.items() if "/" not in name}
-        parts = {
-            part: Network([(k.partition("/")[2], v) for k, v in variables.items() if k.startswith(f"{part}/")])
-            for part in ("mapping", "synthesis")
-        }
-        whole = Network(list(own.items()), **parts)
-        with monkeypatch.context() as patch:
-            for name, fake in names.items():
-                patch.setitem(sys.modules, name, fake)
-            path.write_bytes(pickle.dumps((Network([]), Network([]), whole), protocol))
-        return path
-
-    return to_file
-
-
-def tensorflow(state: dict[str, Tensor]) -> dict[str, Any]:
-    """The variables that TensorFlow's code would keep for our tensors; a session gives those without axes as scalars."""
-    found: dict[str, Any] = {"lod": np.float32(0), "synthesis/lod": np.float32(0)}
-    for key, tensor in state.items():
-        value = tensor.numpy()
-        part, *rest = key.split(".")
-        if key == "mapping.w_avg":
-            found["dlatent_avg"] = value
-        elif part == "mapping":
-            found[f"mapping/Dense{rest[0][2:]}/{rest[1]}"] = value.T
-        elif rest[1:] == ["const"]:
-            found["synthesis/4x4/Const/const"] = value[None]
-        else:
-            size = int(rest[0][1:])
-            layer = {"conv1": "Conv" if size == 4 else "Conv1", "conv0": "Conv0_up", "torgb": "ToRGB"}[rest[1]]
-            number = 2 * int(np.log2(size)) - (5 if rest[1] == "conv0" else 4)
-            kind = ".".join(rest[2:])
-            place = f"synthesis/{size}x{size}/{layer}"
-            if kind == "noise_const":
-                found[f"synthesis/noise{number}"] = value[None, None]
-            elif kind == "weight":
-                turned = value[:, :, ::-1, ::-1] if rest[1] == "conv0" else value
-                found[f"{place}/weight"] = turned.transpose(2, 3, 1, 0)
-            elif kind == "affine.weight":
-                found[f"{place}/mod_weight"] = value.T
-            elif kind == "affine.bias":
-                found[f"{place}/mod_bias"] = value - 1
-            else:
-                found[f"{place}/{kind}"] = value
-    return {name: np.ascontiguousarray(value) if np.ndim(value) else np.float32(value) for name, value in found.items()}
+from tests.bench.pickles import tensorflow
 
 
 @pytest.mark.parametrize("protocol", [3, 4])  # the TensorFlow codes ran on Python 3.6
-def test_the_moving_average_becomes_our_generator(protocol, write, tmp_path):
+def test_the_moving_average_becomes_our_generator(protocol, tmp_path):
     config, state = official.generator(32)
-    content = load_checkpoint(write(tmp_path / "stylegan2-cat-config-f.pkl", tensorflow(state), protocol=protocol))
+    path = tmp_path / "stylegan2-cat-config-f.pkl"
+    content = load_checkpoint(tensorflow.write(path, tensorflow.variables(state), protocol=protocol))
     assert content["init_kwargs"]["Gs"] == {"num_channels": 3, "func": "G_main"}
     told = recognise(content)
     assert told is not None and (told.layout, told.facts) == ("stylegan2_tf", {"resolution": 32})
@@ -109,24 +34,24 @@ def test_the_moving_average_becomes_our_generator(protocol, write, tmp_path):
     assert network(torch.zeros(1, config.z_dim)).shape == (1, 3, 32, 32)
 
 
-def test_an_array_in_column_order_is_refused_and_numbers_of_half_precision_are_read(write, tmp_path):
+def test_an_array_in_column_order_is_refused_and_numbers_of_half_precision_are_read(tmp_path):
     _, state = official.generator(8)
-    variables = tensorflow(state)
+    variables = tensorflow.variables(state)
     half = {name: value.astype(np.float16) for name, value in variables.items()}
-    content = load_checkpoint(write(tmp_path / "half.pkl", half))
+    content = load_checkpoint(tensorflow.write(tmp_path / "half.pkl", half))
     assert content["Gs"]["dlatent_avg"].dtype == torch.float16
     turned = variables | {"mapping/Dense0/weight": np.asfortranarray(variables["mapping/Dense0/weight"])}
     with pytest.raises(InvbenchError, match=r"f.pkl: Gs/mapping/Dense0/weight: expected an array of numbers, found another"):
-        load_checkpoint(write(tmp_path / "f.pkl", turned))
+        load_checkpoint(tensorflow.write(tmp_path / "f.pkl", turned))
 
 
-def test_missing_unexpected_and_misshapen_variables_are_named(write, tmp_path):
+def test_missing_unexpected_and_misshapen_variables_are_named(tmp_path):
     _, state = official.generator(8)
-    variables = tensorflow(state)
+    variables = tensorflow.variables(state)
     del variables["synthesis/8x8/Conv1/bias"]
     variables["synthesis/8x8/Conv2/bias"] = np.zeros(4, np.float32)
     variables["synthesis/8x8/ToRGB/weight"] = np.zeros(4, np.float32)
-    content = load_checkpoint(write(tmp_path / "g.pkl", variables))
+    content = load_checkpoint(tensorflow.write(tmp_path / "g.pkl", variables))
     message = r"g.pkl: .*missing: synthesis.b8.conv1.bias .*unexpected: synthesis/8x8/Conv2/bias .*torgb.weight \(expected"
     with pytest.raises(InvbenchError, match=message):
         convert_generator(content, source="g.pkl")
@@ -140,9 +65,9 @@ class Evil:
         return eval, (f"open({str(self.mark)!r}, 'w')",)
 
 
-def test_code_among_the_variables_is_refused_by_its_name(write, tmp_path):
+def test_code_among_the_variables_is_refused_by_its_name(tmp_path):
     with pytest.raises(InvbenchError, match="evil.pkl: expected tensors and plain values only, found the name 'builtins.eval'"):
-        load_checkpoint(write(tmp_path / "evil.pkl", {"dlatent_avg": Evil(tmp_path / "mark")}))
+        load_checkpoint(tensorflow.write(tmp_path / "evil.pkl", {"dlatent_avg": Evil(tmp_path / "mark")}))
     assert not (tmp_path / "mark").exists()
 
 
@@ -156,17 +81,17 @@ def test_code_among_the_variables_is_refused_by_its_name(write, tmp_path):
         ((1, (1,), np.dtype("<f4"), False), "expected an array of numbers, found another object"),
     ],
 )
-def test_arrays_that_are_none_are_refused(state, message, write, tmp_path):
+def test_arrays_that_are_none_are_refused(state, message, tmp_path):
     class Array:
         def __reduce__(self) -> tuple[Any, ...]:
             return np._core.multiarray._reconstruct, (np.ndarray, (0,), b"b"), state
 
     with pytest.raises(InvbenchError, match=f"a.pkl: Gs/dlatent_avg: {message}"):
-        load_checkpoint(write(tmp_path / "a.pkl", {"dlatent_avg": Array()}))
+        load_checkpoint(tensorflow.write(tmp_path / "a.pkl", {"dlatent_avg": Array()}))
 
 
-def test_a_truncated_pickle_and_one_that_contains_itself_are_told(write, tmp_path):
-    path = write(tmp_path / "short.pkl", tensorflow(official.generator(8)[1]))
+def test_a_truncated_pickle_and_one_that_contains_itself_are_told(tmp_path):
+    path = tensorflow.write(tmp_path / "short.pkl", tensorflow.variables(official.generator(8)[1]))
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(InvbenchError, match="short.pkl: expected a whole pickle of networks, found a damaged one"):
         load_checkpoint(path)

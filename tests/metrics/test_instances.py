@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import re
-
 import pytest
 import torch
 
 from bench.api import InvbenchError
 from metrics.nets.instances import InstanceSegmenter, from_checkpoint
+from tests.bench import official
 
 
 class Detections(torch.nn.Module):
@@ -25,15 +24,7 @@ class Detections(torch.nn.Module):
 @pytest.fixture(scope="module")
 def checkpoint():
     """Zeros under the names of the public file: frozen normalisation, and the names of torchvision before 0.13."""
-    with torch.device("meta"):
-        state = InstanceSegmenter(object="car").detector.state_dict()
-    names = {}
-    for key, value in state.items():
-        key = re.sub(r"(_blocks\.\d+)\.0\.", r"\1.", key)
-        key = key.replace("rpn.head.conv.0.0.", "rpn.head.conv.")
-        key = re.sub(r"mask_head\.(\d)\.0\.", lambda match: f"mask_head.mask_fcn{int(match[1]) + 1}.", key)
-        names[key] = torch.zeros(value.shape)
-    return names
+    return {key: torch.zeros(shape) for key, shape in official.maskrcnn_shapes().items()}
 
 
 def test_the_public_layout_is_read(checkpoint):

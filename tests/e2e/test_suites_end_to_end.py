@@ -1,0 +1,174 @@
+"""Every suite of official generators with every method that supports it: from files under any name to the published table."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from bench.names import PROJECT
+from bench.registry import discover
+from bench.selection import supported
+from bench.store import Store
+from bench.weights.catalogue import catalogue
+from tests.e2e import installation, pictures, weights
+from tests.e2e.installation import SUITES, Stopwatch, call
+
+TABLES = {"church": "hyperinverter-1", "horse": "sam-1", "cat": "sam-1", "cars": "sam-1", "wild": "gani-5", "faces": "dhr-1"}
+IMAGES = 2
+FACES = ("mtcnn112", "facenet160")  # protocols that need a face in the output, which made-up generators do not make
+REGISTRY = discover()
+
+
+@pytest.fixture(scope="module")
+def everything(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """All weights and all pictures of all suites."""
+    machine, watch = tmp_path_factory.mktemp("machine"), Stopwatch("installation")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("INVBENCH_HOME", str(machine / "home"))
+        patch.delenv("INVBENCH_SHARED", raising=False)
+        _install_everything(machine, watch)
+        yield machine
+
+
+def _install_everything(machine: Path, watch: Stopwatch) -> None:
+    files = weights.install(machine / "home/weights", catalogue().assets)
+    unknown = weights.unknown(call("weights", "where").output)
+    assert unknown == {files[id].name for id in weights.NAMELESS}
+    weights.say(files)
+    told = call("weights", "where").output
+    assert "not used" not in told and "say which" not in told
+    watch("weights")
+    wanted = dict.fromkeys(home for suite in TABLES for home in installation.homes(suite, REGISTRY))
+    installation.prepare(list(wanted), machine)
+    watch("pictures")
+
+
+def works(
+    name: str, machine: Path, *, methods: Sequence[str], images: int, steps: int, metrics: Sequence[str] = ()
+) -> Store:
+    """Run methods in a suite, each default edit with one strength, and read the run with every verb; returns the run."""
+    suite, out, watch = SUITES[name], machine / "runs" / name, Stopwatch(name)
+    names = [edit.partition(":")[0] for edit in suite.default_edits]
+    asked = [f"{edit}:{suite.edits[edit].strengths[-1]:g}" for edit in names]
+    metrics = metrics or suite.metrics
+    words = ["--suite", name, "--methods", ",".join(methods), "--images", images, "--edits", ",".join(asked)]
+    words += installation.few_steps(methods, steps)
+
+    planned = call("plan", *words, "--no-probe")
+    assert planned.exit_code == 0, planned.output
+    assert f"{images * len(methods) * (1 + len(asked))} pictures in all" in planned.output
+    watch("plan")
+    done = call("run", *words, "--device", "cpu", "--out", out, "--quiet", "--metrics", ",".join(metrics))
+    assert done.exit_code == 0, done.output
+    watch("run")
+
+    store = Store(out)
+    rows = store.rows()
+    assert len(rows) == images * len(methods) * (1 + len(asked))
+    assert set(rows["status"]) == {"ok"} and set(rows["method"]) == set(methods)
+    _measured(store, methods, metrics)
+    for path in (out / "images").rglob("*.png"):
+        with Image.open(path) as picture:
+            assert (picture.height, picture.width) == suite.picture_size
+    assert len(list((out / "images").rglob("*.png"))) == len(rows)
+
+    shown = call("show", out, "--coverage")
+    assert shown.exit_code == 0 and all(method in shown.output for method in methods), shown.output
+    page = call("report", out)
+    assert page.exit_code == 0 and Path(page.output.strip()).stat().st_size > 10_000, page.output
+    table = call("table", f"paper:{TABLES[name]}", out)
+    assert table.exit_code == 0 and "measured" in table.output, table.output
+    watch("show, report, table")
+    return store
+
+
+def _measured(store: Store, methods: Sequence[str], metrics: Sequence[str]) -> None:
+    """Every metric has values, or says why it has none."""
+    rows = store.rows()
+    assert not store.manifest["unavailable"] and not store.manifest["metric_failures"]
+    sets = {(row["method"], row["metric"]): row for row in store.sets()}
+    for id in metrics:
+        spec = REGISTRY.metrics[id]
+        if spec.kind == "set":
+            for method in methods:
+                row = sets[method, id]
+                assert np.isfinite(row["value"]) if row["value"] is not None else row["reason"], f"{id}: {row}"
+            continue
+        wanted = rows[rows["edit"].isna()] if spec.kind == "inversion" else rows[rows["edit"].notna()]
+        if spec.edits:
+            wanted = wanted[wanted["edit"].isin(spec.edits)]
+        if len(wanted):
+            for method in methods:
+                values = wanted[wanted["method"] == method][id]
+                assert np.isfinite(values).all() or spec.protocol in FACES, f"{id}: {method}"
+
+
+def test_church_from_files_to_tables(tmp_path, monkeypatch):
+    monkeypatch.setenv("INVBENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("INVBENCH_SHARED", raising=False)
+    watch = Stopwatch("church, two methods")
+    files = weights.install(tmp_path / "home/weights", installation.assets("church"))
+    weights.say(files)
+    installation.prepare(["lsun-church-val"], tmp_path)
+    looked = call("doctor", "--suite", "church")
+    assert looked.exit_code == 0, looked.output
+    watch("installation")
+    metrics = ["mse@native", "psnr@hyperinverter256", "lpips_alex@native", "moco@native"]
+    works("church", tmp_path, methods=["e4e", "sg2_w"], images=1, steps=1, metrics=metrics)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", TABLES)
+def test_every_method_runs_where_it_is_supported(name, everything):
+    suite, watch = SUITES[name], Stopwatch(name)
+    looked = call("doctor", "--suite", name)
+    assert looked.exit_code == 0, looked.output
+    watch("doctor")
+    methods = supported(suite, REGISTRY.methods)
+    works(name, everything, methods=methods, images=IMAGES, steps=1 if suite.resolution > 512 else 2)
+    for method in set(REGISTRY.methods) - set(methods):
+        refused = call("run", "--suite", name, "--methods", method)
+        lacking = next(role for role in REGISTRY.methods[method].roles if role not in suite.networks)
+        assert refused.exit_code == 2
+        assert f"suite {name} has no network for the role '{lacking}', which {method} needs" in refused.output
+
+
+@pytest.mark.slow
+def test_metrics_of_faces_cover_the_picture_in_which_there_is_one(everything):
+    """Copies with some noise, and "edits" of them, scored as what another code made."""
+    watch, names = Stopwatch("faces, score"), sorted(pictures.TEST)[:IMAGES]
+    for place, strength in (("", 4), ("age_+3", 8), ("yaw_+3", 8), ("smile_+3", 8)):
+        for name in names:
+            with Image.open(everything / f"celebahq-test/test/{int(name)}.jpg") as picture:
+                levels = np.asarray(picture).astype(int)
+            noisy = levels + np.random.default_rng(strength).integers(-strength, strength + 1, levels.shape)
+            path = everything / "copies" / place / f"{name}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(path, compress_level=1)
+    out = everything / "runs/copies"
+    words = ["--suite", "faces", "--against", f"celebahq-test:{IMAGES}", "--out", out, "--device", "cpu", "--quiet"]
+    done = call("score", everything / "copies", *words)
+    assert done.exit_code == 0, done.output
+    rows = Store(out).rows()
+    of = {(row.image, row.edit if isinstance(row.edit, str) else None): rows.loc[row.Index] for row in rows.itertuples()}
+    for id in SUITES["faces"].metrics:
+        spec = REGISTRY.metrics[id]
+        if spec.kind == "set":
+            continue
+        edits = [None] if spec.kind == "inversion" else spec.edits or ["age", "yaw", "smile"]
+        of_face, of_other = ([of[name, edit][id] for edit in edits] for name in names)
+        assert np.isfinite(of_face).all(), f"{id}: {of_face}"
+        assert np.isfinite(of_other).all() != (spec.protocol in FACES), f"{id}: {of_other}"
+    watch("score")
+
+
+def test_every_asset_and_every_dataset_is_made_up_here():
+    listed = catalogue().assets.values()
+    assert set(weights.WRITERS) == {asset.id for asset in listed if not asset.address.startswith("package:")}
+    wanted = {home for suite in TABLES for home in installation.homes(suite, REGISTRY)}
+    assert set(pictures.WRITERS) == wanted
+    assert set(TABLES) == set(SUITES) - {"procfaces"} and (PROJECT / "docs/suites.md").is_file()

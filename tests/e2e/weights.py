@@ -1,0 +1,225 @@
+"""A file for every asset of bench/assets.toml: official layout, made-up numbers, meaningless name."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from click.testing import CliRunner
+from facenet_pytorch import InceptionResnetV1
+from torch import Tensor, nn
+from torchvision.models import alexnet, resnet50, squeezenet1_1, vgg16
+
+from bench.cli import main
+from bench.provenance import file_digest
+from bench.weights.catalogue import catalogue
+from bench.weights.ledger import Ledger
+from metrics.nets.hopenet import Hopenet
+from metrics.nets.inception import Inception
+from tests import golden_vectors
+from tests.bench import official
+from tests.bench.pickles import nvidia, tensorflow
+
+WIDE = {"z_dim": 512, "w_dim": 512, "n_mapping": 8}  # as official; the convolutions have few channels
+NAMELESS = frozenset(
+    {
+        "stylegan2_car",
+        "stylegan2_church",
+        "stylegan2_horse",
+        "stylegan2_cat",
+        "invertibility_faces",
+        "invertibility_cars",
+        "invertibility_cat",
+    }
+)  # assets that no layout tells apart
+
+Write = Callable[[Path], object]
+
+
+def install(weights: Path, ids: Iterable[str]) -> dict[str, Path]:
+    """Drop a file for each asset into ``weights``; id -> path. Assets that an installed package brings need none.
+
+    A made-up file cannot have a published sha256, so that of those files is put into the lock file.
+    """
+    weights.mkdir(parents=True, exist_ok=True)
+    written = {}
+    for number, id in enumerate(ids):
+        asset = catalogue().find(id)
+        if asset.address.startswith("package:"):
+            continue
+        written[id] = weights / f"download({number})"
+        WRITERS[id](written[id])
+        if asset.sha256:
+            size = written[id].stat().st_size
+            Ledger().record(id, sha256=file_digest.__wrapped__(written[id]), size=size, source="made up by a test")
+    return written
+
+
+def say(files: Mapping[str, Path]) -> list[str]:
+    """``invbench weights add FILE --as ID`` for the files that no layout tells apart; the output of each call."""
+    said = []
+    for id in sorted(NAMELESS & set(files)):
+        done = CliRunner().invoke(main, ["weights", "add", str(files[id]), "--as", id])
+        assert done.exit_code == 0, done.output
+        said.append(done.output)
+    return said
+
+
+def _torch(make: Callable[[], Any]) -> Write:
+    return lambda path: torch.save(make(), path)
+
+
+def _generator(resolution: int, seed: int) -> dict[str, Tensor]:
+    """A small generator whose pictures are neither grey nor all black and white."""
+    _, state = official.generator(resolution, seed=seed, **WIDE)
+    for key, value in state.items():
+        if "affine.bias" in key:
+            value.add_(1 - value)
+        elif key.startswith("mapping.fc") and key.endswith("weight"):
+            value.mul_(100)  # the mapping's weights are stored for a learning rate of 0.01
+        elif key.endswith(("bias", "noise_strength", "w_avg")):
+            value.mul_(0.05)
+    return state
+
+
+def _rosinality(resolution: int, seed: int) -> Write:
+    config, _ = official.generator(resolution, **WIDE)
+    return _torch(lambda: official.to_rosinality(config, _generator(resolution, seed)))
+
+
+def _nvidia(resolution: int, seed: int, trained_on: str) -> Write:
+    def write(path: Path) -> None:
+        network = nvidia.nested(_generator(resolution, seed))
+        nvidia.write(path, {"training_set_kwargs": nvidia.EasyDict(path=trained_on), "G_ema": network, "augment_pipe": None})
+
+    return write
+
+
+def _tensorflow(resolution: int, seed: int) -> Write:
+    return lambda path: tensorflow.write(path, tensorflow.variables(_generator(resolution, seed)), protocol=3)
+
+
+def _shapes(build: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
+    with torch.device("meta"):
+        return {key: tuple(value.shape) for key, value in build().state_dict().items()}
+
+
+def _network(build: Callable[[], nn.Module], seed: int, *, prefix: str = "") -> Write:
+    """A bare state dict of this network."""
+    return _torch(lambda: official.drawn({key.removeprefix(prefix): s for key, s in _shapes(build).items()}, seed=seed))
+
+
+def _golden(name: str, variant: str, seed: int) -> Write:
+    return _torch(lambda: official.bare(name, variant, fill=partial(official.drawn, seed=seed)))
+
+
+def _dex() -> dict[str, Any]:
+    state = official.bare("dex_age_layout", "age_net", fill=official.drawn)
+    return {"state_dict": {key.replace("_", "-"): value for key, value in state.items()}}
+
+
+def _invertibility(seed: int) -> dict[str, Any]:
+    layout = golden_vectors.load("sam_invertibility_layout")
+    heads = {space: official.drawn(layout["head"], seed=seed + n) for n, space in enumerate(("W+", "F4", "F6", "F8", "F10"))}
+    return {"sd_base": official.drawn(layout["sd_base"], seed=seed)} | heads
+
+
+def _moco() -> dict[str, Any]:
+    shapes = {key: shape for key, shape in _shapes(resnet50).items() if not key.startswith("fc.")}
+    shapes |= {"fc.0.weight": (2048, 2048), "fc.0.bias": (2048,), "fc.2.weight": (128, 2048), "fc.2.bias": (128,)}
+    state = official.drawn({f"module.encoder_q.{key}": shape for key, shape in shapes.items()})
+    queue = {"module.queue": official.one([128, 65536]), "module.queue_ptr": torch.zeros(1, dtype=torch.int64)}
+    return {"epoch": 800, "arch": "resnet50", "state_dict": state | queue}
+
+
+def _facenet() -> dict[str, Tensor]:
+    shapes = _shapes(lambda: InceptionResnetV1(pretrained=None, classify=True, num_classes=3))
+    return official.drawn(shapes | {"logits.weight": (8631, 512), "logits.bias": (8631,)})
+
+
+def _direction(seed: int, *shape: int) -> Tensor:
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def _array(seed: int, num_ws: int) -> Write:
+    def write(path: Path) -> None:
+        with open(path, "wb") as file:
+            np.save(file, _direction(seed, 1, num_ws, 512).numpy())
+
+    return write
+
+
+def _components(seed: int) -> dict[str, Tensor]:
+    basis = torch.linalg.qr(_direction(seed, 512, 80)).Q.T[:, None]
+    return {"comp": basis.contiguous(), "mean": torch.zeros(1, 512), "std": torch.linspace(2, 0.1, 80)}
+
+
+def _encoder(shapes: Mapping[str, Sequence[int]], *, seed: int) -> dict[str, Tensor]:
+    """An encoder whose latents are about as long as those that generators are trained on."""
+    state = official.drawn(shapes, seed=seed)
+    return {key: value * 3e-5 if re.search(r"styles\.\d+\.linear\.weight", key) else value for key, value in state.items()}
+
+
+def _e4e(num_ws: int, kind: str, seed: int) -> Write:
+    return _torch(lambda: official.e4e(num_ws, f"{kind}_encode", fill=partial(_encoder, seed=seed)))
+
+
+WRITERS: dict[str, Write] = {
+    "stylegan2_ffhq": _nvidia(1024, 1, "/data/ffhq-1024.zip"),
+    "stylegan2_ffhq_rosinality": _rosinality(1024, 1),
+    "stylegan2_car": _rosinality(512, 2),
+    "stylegan2_church": _tensorflow(256, 3),
+    "stylegan2_horse": _tensorflow(256, 4),
+    "stylegan2_cat": _rosinality(256, 5),
+    "stylegan2_afhqwild": _nvidia(512, 6, "/data/afhqwild.zip"),
+    "e4e_ffhq": _e4e(18, "ffhq", 11),
+    "e4e_cars": _e4e(16, "cars", 12),
+    "e4e_church": _e4e(14, "church", 13),
+    "e4e_horse": _e4e(14, "horse", 14),
+    "e4e_cat": _e4e(14, "lsuncats", 15),
+    "psp_ffhq": _torch(lambda: official.psp(fill=partial(_encoder, seed=16))),
+    "arcface_irse50": _golden("arcface_irse50", "facenet", 21),
+    "curricularface": _golden("curricularface_ir101_layout", "facenet", 22),
+    "bisenet": _golden("bisenet_face_parsing", "net", 23),
+    "invertibility_faces": _torch(lambda: _invertibility(31)),
+    "invertibility_cars": _torch(lambda: _invertibility(41)),
+    "invertibility_cat": _torch(lambda: _invertibility(51)),
+    "dex": _torch(_dex),
+    "facenet_vggface2": _torch(_facenet),
+    "hopenet": _network(Hopenet, 24),
+    "maskrcnn": _torch(lambda: official.drawn(official.maskrcnn_shapes(), seed=25)),
+    "alexnet": _network(alexnet, 26),
+    "vgg16": _network(vgg16, 27),
+    "squeezenet1_1": _network(squeezenet1_1, 28),
+    "inception": _network(Inception, 29, prefix="model."),
+    "moco": _torch(_moco),
+    "interfacegan_age": _torch(lambda: _direction(61, 1, 512)),
+    "interfacegan_pose": _torch(lambda: _direction(62, 1, 18, 512)),
+    "interfacegan_smile": _torch(lambda: _direction(63, 1, 512)),
+    "ganspace_ffhq": _torch(lambda: _components(64)),
+    "ganspace_cars": _torch(lambda: _components(65)),
+    "ganspace_church": _torch(lambda: _components(66)),
+    "sam_cars_suv": _array(71, 16),
+    "sam_cars_snow": _array(72, 16),
+    "sam_cars_blue": _array(73, 16),
+    "sam_cat_eyes_large": _array(74, 14),
+    "sam_cat_surprised": _array(75, 14),
+    "sam_cat_siamese": _array(76, 14),
+}
+
+
+def needed(suite_networks: Iterable[Any]) -> list[str]:
+    """Ids of the assets that these roles name, with what lies beside them."""
+    ids = {id for network in suite_networks for id in network.needed}
+    beside = {other for id in ids for other in catalogue().find(id).beside.values()}
+    return sorted(ids | beside)
+
+
+def unknown(listing: str) -> set[str]:
+    """Names of the files that ``invbench weights where`` cannot tell apart."""
+    return set(re.findall(r"^  (\S+)  .*say which", listing, re.MULTILINE))
