@@ -76,7 +76,7 @@ def convert_generator(
     source      file name for messages
 
     Two things that old files lack are made, always the same, and noted: noise maps (normal, seed 0), and the mean
-    latent (mean over 10,000 z, seed 0). Noted as well: a clamp of the activations, which the network here does not have.
+    latent (mean over 10,000 z, seed 0). NVlabs' clamp of the activations is read from "init_kwargs".
     Raises InvbenchError that names missing, unexpected and misshapen keys.
     """
     latent_avg = checkpoint.get("latent_avg")
@@ -90,7 +90,9 @@ def convert_generator(
         if latent_avg is not None:
             found["mapping.w_avg"] = _one_latent(latent_avg, source)
     try:
-        config = GeneratorConfig.from_state(found, mapping_lr_multiplier=mapping_lr_multiplier)
+        config = GeneratorConfig.from_state(
+            found, mapping_lr_multiplier=mapping_lr_multiplier, conv_clamp=_clamp(checkpoint)
+        )
     except ValueError as error:
         raise InvbenchError(f"{source}: not a StyleGAN2 generator of a known layout ({error})") from error
     expected = _shapes(lambda: Generator(config))
@@ -109,9 +111,6 @@ def convert_generator(
         drawn = network.sample_w(MEAN_LATENT_SAMPLES, generator=torch.Generator().manual_seed(0))
         found["mapping.w_avg"] = drawn.double().mean(0).float()
         notes.append(f"mean latent: not in the file, estimated from {MEAN_LATENT_SAMPLES} samples with seed 0")
-    clamp = _clamp(checkpoint)
-    if clamp is not None:
-        notes.append(f"activations: trained with a clamp at {clamp} (conv_clamp), which is not applied")
     return ConvertedGenerator(config, {name: found[name] for name in expected}, tuple(notes))
 
 

@@ -86,10 +86,12 @@ class Synthesis(nn.Module):
             if res == self.resolutions[0]:
                 block.const = nn.Parameter(torch.randn(n_out, res, res))
             else:
-                block.conv0 = StyledConv(n_in, n_out, w_dim=config.w_dim, resolution=res, up=True)
+                block.conv0 = StyledConv(n_in, n_out, w_dim=config.w_dim, resolution=res, up=True, clamp=config.conv_clamp)
                 self.style_index[f"b{res}.conv0"] = first
-            block.conv1 = StyledConv(n_out, n_out, w_dim=config.w_dim, resolution=res, up=False)
-            block.torgb = ToRGB(n_out, w_dim=config.w_dim)
+            block.conv1 = StyledConv(
+                n_out, n_out, w_dim=config.w_dim, resolution=res, up=False, clamp=config.conv_clamp
+            )
+            block.torgb = ToRGB(n_out, w_dim=config.w_dim, clamp=config.conv_clamp)
             self.style_index |= {f"b{res}.conv1": first + 1, f"b{res}.torgb": first + 2}
             self.add_module(f"b{res}", block)
             for layer in self._convolutions(res):

@@ -33,6 +33,7 @@ class GeneratorConfig:
                            it changes what stored mapping weights mean
     rows                   (first, end) rows of the square canvas that are the picture; None = all. LSUN cars: 64 to 448,
                            the network was trained on pictures of 512 x 384 between black bars
+    conv_clamp             bound of the activations; None = unbounded. 256 in the networks of stylegan2-ada-pytorch
     """
 
     resolution: int
@@ -42,6 +43,7 @@ class GeneratorConfig:
     n_mapping: int = 8
     mapping_lr_multiplier: float = 0.01
     rows: tuple[int, int] | None = None
+    conv_clamp: float | None = None
 
     def __post_init__(self) -> None:
         given = self.channels or official_channels(self.resolution)
@@ -50,6 +52,9 @@ class GeneratorConfig:
             expected = list(powers_of_two(self.resolution))
             raise ValueError(f"channels: expected the resolutions {expected}, found {sorted(channels)}")
         object.__setattr__(self, "channels", dict(sorted(channels.items())))
+        clamp = self.conv_clamp
+        if clamp is not None and (isinstance(clamp, bool) or not isinstance(clamp, int | float) or clamp <= 0):
+            raise ValueError(f"conv_clamp: expected a number above 0 or None, found {clamp!r}")
         if self.rows is not None:
             first, end = self.rows
             if not 0 <= first < end <= self.resolution:
@@ -77,8 +82,10 @@ class GeneratorConfig:
         return asdict(self)
 
     @classmethod
-    def from_state(cls, state: Mapping[str, Tensor], *, mapping_lr_multiplier: float = 0.01) -> GeneratorConfig:
-        """Read the shape from a state dict with this project's (NVlabs') names; the multiplier is not stored there.
+    def from_state(
+        cls, state: Mapping[str, Tensor], *, mapping_lr_multiplier: float = 0.01, conv_clamp: float | None = None
+    ) -> GeneratorConfig:
+        """Read the shape from a state dict with this project's (NVlabs') names; multiplier and clamp are not stored there.
 
         Raises ValueError if the names do not look like those of a generator.
         """
@@ -94,6 +101,7 @@ class GeneratorConfig:
             w_dim=first.shape[0],
             n_mapping=max(depth) + 1,
             mapping_lr_multiplier=mapping_lr_multiplier,
+            conv_clamp=conv_clamp,
         )
 
 

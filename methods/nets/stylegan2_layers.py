@@ -47,13 +47,19 @@ class Mapper(nn.Module):
 
 
 class StyledConv(nn.Module):
-    """Modulated 3x3 convolution, noise, bias, leaky ReLU: x [N,I,r,r] -> [N,O,R,R], R = 2r if `up` else r."""
+    """Modulated 3x3 convolution, noise, bias, leaky ReLU: x [N,I,r,r] -> [N,O,R,R], R = 2r if `up` else r.
+
+    The result is held within -`clamp` and `clamp` unless that is None.
+    """
 
     noise_const: Tensor
     kernel: Tensor | None
 
-    def __init__(self, n_in: int, n_out: int, *, w_dim: int, resolution: int, up: bool) -> None:
+    def __init__(
+        self, n_in: int, n_out: int, *, w_dim: int, resolution: int, up: bool, clamp: float | None = None
+    ) -> None:
         super().__init__()
+        self.clamp = clamp
         self.affine = EqualLinear(w_dim, n_in, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(n_out, n_in, 3, 3))
         self.noise_strength = nn.Parameter(torch.zeros(()))
@@ -74,14 +80,16 @@ class StyledConv(nn.Module):
             strength = overrides.get("noise_strength", self.noise_strength).reshape(-1, 1, 1, 1)
             # Expanded so that its gradient is summed over channels first: over images first is 20 times slower on CPU.
             y.add_((SQRT2 * strength * noise).expand(y.shape[0], -1, -1, -1))
-        return F.leaky_relu_(y, LEAKY_SLOPE)
+        y = F.leaky_relu_(y, LEAKY_SLOPE)
+        return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
 
 
 class ToRGB(nn.Module):
-    """Modulated 1x1 convolution without demodulation: x [N,I,r,r] -> [N,3,r,r]."""
+    """Modulated 1x1 convolution without demodulation: x [N,I,r,r] -> [N,3,r,r], held within `clamp` as in StyledConv."""
 
-    def __init__(self, n_in: int, *, w_dim: int) -> None:
+    def __init__(self, n_in: int, *, w_dim: int, clamp: float | None = None) -> None:
         super().__init__()
+        self.clamp = clamp
         self.affine = EqualLinear(w_dim, n_in, bias_init=1.0)
         self.weight = nn.Parameter(torch.randn(3, n_in, 1, 1))
         self.bias = nn.Parameter(torch.zeros(3))
@@ -91,7 +99,8 @@ class ToRGB(nn.Module):
         style = self.affine(w, below("affine", overrides)) / math.sqrt(n_in)
         weight = overrides.get("weight", self.weight).reshape(-1, 3, n_in) * style[:, None, :]
         rgb = torch.bmm(weight, x.flatten(2)).view(n, 3, height, width)
-        return rgb + overrides.get("bias", self.bias).reshape(-1, 3, 1, 1)
+        rgb = rgb + overrides.get("bias", self.bias).reshape(-1, 3, 1, 1)
+        return rgb if self.clamp is None else rgb.clamp(-self.clamp, self.clamp)
 
 
 def below(prefix: str, overrides: Mapping[str, Tensor]) -> Mapping[str, Tensor]:

@@ -8,6 +8,7 @@ import os
 import pickle
 import zipfile
 from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,9 +41,8 @@ def test_an_nvidia_pickle_becomes_a_generator(protocol, tmp_path):
     assert set(found) == {"G", "G_ema", "init_kwargs"}
     assert found["init_kwargs"]["G_ema"] == {"z_dim": 512, "synthesis_kwargs": {"conv_clamp": 256}}
     converted = convert_generator(found, source="network.pkl")
-    assert converted.config == config
+    assert converted.config == replace(config, conv_clamp=256) and converted.notes == ()
     assert all(torch.equal(converted.state[key], value) for key, value in network.state_dict().items())
-    assert len(converted.notes) == 1 and "clamp at 256" in converted.notes[0]
 
 
 def test_state_dicts_are_those_of_the_modules(tmp_path):

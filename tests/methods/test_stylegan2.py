@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -280,3 +281,36 @@ def test_bad_latents_are_named(network: Generator) -> None:
         network.synthesis(latents()[:, 0])
     with pytest.raises(ValueError, match=r"z: expected \[N,7\]"):
         network.mapping(latents()[:, 0])
+
+
+def test_a_clamp_bounds_every_layer_and_nothing_within_it(network: Generator) -> None:
+    state, layers = network.state_dict(), list(network.synthesis.feature_shape)
+    free, features = network.synthesis(latents(), return_features=layers)
+    largest = max(float(feature.abs().max()) for feature in features.values())
+
+    def clamped(bound: float) -> Generator:
+        made = Generator(replace(SMALL, conv_clamp=bound)).double()
+        made.load_state_dict(state)
+        return made
+
+    loose = clamped(1.001 * max(largest, float(free.abs().max())))
+    assert torch.equal(loose.synthesis(latents()), free)
+    bound = 0.2 * largest
+    picture, features = clamped(bound).synthesis(latents(), return_features=layers)
+    assert all(float(feature.abs().max()) <= bound for feature in features.values())
+    assert any(float(feature.abs().max()) == bound for feature in features.values())
+    assert not torch.equal(picture, free)
+    layer = StyledConv(4, 5, w_dim=3, resolution=8, up=False, clamp=0.5).double()
+    plain = StyledConv(4, 5, w_dim=3, resolution=8, up=False).double()
+    plain.load_state_dict(layer.state_dict())
+    x, w = normal(2, 4, 8, 8).requires_grad_(), normal(2, 3)
+    found = layer(x, w, None, {})
+    torch.testing.assert_close(found, plain(x, w, None, {}).clamp(-0.5, 0.5))
+    found.sum().backward()  # the bound leaves what the leaky ReLU keeps for its gradient alone
+    assert x.grad is not None and bool(x.grad.isfinite().all())
+
+
+@pytest.mark.parametrize("wrong", [0, -1.0, "256", True])
+def test_a_clamp_that_is_no_bound_is_refused(wrong: object) -> None:
+    with pytest.raises(ValueError, match="conv_clamp: expected a number above 0 or None"):
+        GeneratorConfig(8, conv_clamp=wrong)  # type: ignore[arg-type]
