@@ -47,12 +47,13 @@ def few_steps(methods: Sequence[str], count: int) -> list[str]:
 
 
 class Stopwatch:
-    """Says how long each part took."""
+    """Says how long each part took, and how long this process worked on it."""
 
     def __init__(self, name: str) -> None:
-        self.name, self.last = name, time.perf_counter()
+        self.name, self.last = name, (time.perf_counter(), time.process_time())
 
     def __call__(self, part: str) -> None:
-        now = time.perf_counter()
-        print(f"{self.name}: {part}: {now - self.last:.1f} s", flush=True)
+        now = time.perf_counter(), time.process_time()
+        wall, own = (after - before for before, after in zip(self.last, now))
+        print(f"{self.name}: {part}: {wall:.1f} s, of which {own:.1f} s at work", flush=True)
         self.last = now

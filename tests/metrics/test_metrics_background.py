@@ -10,6 +10,7 @@ from safetensors import safe_open
 
 from bench import config
 from bench.api import Edit, InvbenchError, MissingWeights
+from metrics import background
 from metrics.background import (
     BackgroundKept,
     BackgroundMSE,
@@ -55,6 +56,27 @@ def test_edited_region_needs_more_than_two_levels(step, changed):
     truth = original.clone()
     truth[0, 1, 8, 8] += step / 127.5
     assert edited_region(original, truth).any().item() is changed
+
+
+@pytest.mark.parametrize("margin", [1, 2, 5])
+def test_a_margin_is_a_square_around_every_pixel(margin):
+    region = torch.rand(2, 1, 24, 40, generator=torch.Generator().manual_seed(0)) < 0.01
+    expected = torch.zeros_like(region)
+    for image, _, row, column in region.nonzero().tolist():
+        rows = slice(max(0, row - margin), row + margin + 1)
+        expected[image, 0, rows, max(0, column - margin) : column + margin + 1] = True
+    assert torch.equal(background._widened(region, margin), expected)
+
+
+def test_metrics_share_the_parsed_region_of_an_edit(parsed, networks, monkeypatch):
+    calls, real = [], background._widened
+    monkeypatch.setattr(background, "_widened", lambda *given: calls.append(given) or real(*given))
+    for metric in (*PARSED, ParsedBackgroundPSNR):
+        metric(networks)(parsed)
+    assert len(calls) == 1
+    ParsedBackgroundMSE(networks)(replace(parsed, output=parsed.output.clone()))
+    ParsedBackgroundMSE(networks)(replace(parsed, region=("rest",)))
+    assert len(calls) == 3
 
 
 @pytest.mark.parametrize("metric", TRUE)
