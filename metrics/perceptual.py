@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from bench.api import Scored
 from metrics.common import float64, network
@@ -67,6 +68,9 @@ SPECS = [
 ]
 
 
+GROUP_PIXELS = 2**16  # at a time, of pictures whose features nobody else needs: larger groups gain nothing, and cost memory
+
+
 class LpipsProc:
     """Perceptual distance of output and original. [N, 3, H, W] -> float64 [N]; 0 for identical pictures.
 
@@ -92,19 +96,36 @@ def perceptual_distance(scored: Scored, net: Any, role: str, a: str, b: str) -> 
     return float64(average(net.maps_between(*features)))
 
 
+def _laid_out(images: Tensor) -> Tensor:
+    """The same images [N, C, H, W] as the device's convolutions take them best: on a CPU, channels of a pixel side by side."""
+    return images.contiguous(memory_format=torch.channels_last) if images.device.type == "cpu" else images
+
+
 class LpipsAlex(LpipsProc):
     """As :class:`LpipsProc`, by the network of the lpips package on AlexNet."""
 
     metric = role = "lpips_alex"
 
 
-class LpipsVgg(LpipsProc):
-    """As :class:`LpipsProc`, by the network of the lpips package on VGG-16."""
+class LpipsVgg:
+    """As :class:`LpipsProc`, by the network of the lpips package on VGG-16.
+
+    No other metric asks for its features, which are large: a few pictures are compared at a time, and nothing is kept.
+    """
 
     metric = role = "lpips_vgg"
 
+    def __init__(self, networks: Mapping[str, Any]) -> None:
+        self.network = network(networks, self.role, self.metric)
 
-class LpipsSqueeze(LpipsProc):
-    """As :class:`LpipsProc`, by the network of the lpips package on SqueezeNet 1.1."""
+    @torch.inference_mode()
+    def __call__(self, scored: Scored) -> np.ndarray:
+        pictures = max(1, GROUP_PIXELS // scored.output[0, 0].numel())
+        groups = zip(scored.output.split(pictures), scored.target.split(pictures), strict=True)
+        return np.concatenate([float64(self.network.distance(*map(_laid_out, group))) for group in groups])
+
+
+class LpipsSqueeze(LpipsVgg):
+    """As :class:`LpipsVgg`, on SqueezeNet 1.1."""
 
     metric = role = "lpips_squeeze"

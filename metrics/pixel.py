@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from piq import multi_scale_ssim, ssim
 from torch import Tensor
 
 from bench.api import InvbenchError, Scored
 from metrics.common import float64, levels
+from metrics.structure import KERNEL, several_scales, similarity
 
 SPECS = [
     {
@@ -47,7 +47,7 @@ SPECS = [
         "unit": "",
         "range": "[-1, 1]",
         "protocols": ["native", "psp256"],
-        "summary": "piq on [0, 1], mean over channels and pixels with a whole window; not reduced in size first, as piq would.",
+        "summary": "On [0, 1], mean over channels and pixels with a whole window; not reduced in size first, as piq would.",
         "reference": "piq.ssim(downsample=False); skimage.metrics.structural_similarity(gaussian_weights=True, sigma=1.5,"
         " use_sample_covariance=False)",
     },
@@ -60,7 +60,7 @@ SPECS = [
         "unit": "",
         "range": "[0, 1]",
         "protocols": ["native", "hyperinverter1024", "hyperinverter256"],
-        "summary": "piq on [0, 1]; as many of the five scales as the picture holds, weights adjusted.",
+        "summary": "On [0, 1], as piq has it; as many of the five scales as the picture holds, weights adjusted.",
         "reference": "piq.multi_scale_ssim(data_range=1.0)",
     },
 ]
@@ -68,14 +68,13 @@ SPECS = [
 SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Finest scale first; Wang, Simoncelli and Bovik, "Multiscale structural similarity" (2003)."""
 
-KERNEL = 11
-
 
 def mean_squared_error(a: Tensor, b: Tensor) -> Tensor:
     """Images [N, 3, H, W] in [-1, 1] -> float64 [N], mean over C, H, W. ValueError when shapes differ."""
     if a.shape != b.shape:
         raise ValueError(f"images to compare: expected equal shapes, found {tuple(a.shape)} and {tuple(b.shape)}")
-    return ((levels(a) - levels(b)) / 127.5).square().mean(dim=(1, 2, 3))
+    # Picture by picture: temporary copies of a large batch cost more time than the sums.
+    return torch.stack([((levels(x) - levels(y)) / 127.5).square().mean() for x, y in zip(a, b)])
 
 
 def peak_signal_to_noise(a: Tensor, b: Tensor) -> Tensor:
@@ -90,7 +89,7 @@ class MSE:
         pass
 
     def __call__(self, scored: Scored) -> np.ndarray:
-        return float64(mean_squared_error(scored.output, scored.target))
+        return float64(_squared_error(scored))
 
 
 class PSNR:
@@ -104,11 +103,11 @@ class PSNR:
         pass
 
     def __call__(self, scored: Scored) -> np.ndarray:
-        return float64(peak_signal_to_noise(scored.output, scored.target))
+        return float64(10 * torch.log10(4 / _squared_error(scored)))
 
 
 class SSIM:
-    """Structural similarity (Wang et al., 2004) by piq, on [0, 1] in float64. [N, 3, H, W] -> float64 [N] in [-1, 1].
+    """Structural similarity (Wang et al., 2004), on [0, 1] in float64. [N, 3, H, W] -> float64 [N] in [-1, 1].
 
     Gaussian kernel of 11 pixels and sigma 1.5, k1 0.01, k2 0.03, for each channel alone. InvbenchError below 11 pixels.
     """
@@ -118,12 +117,11 @@ class SSIM:
 
     def __call__(self, scored: Scored) -> np.ndarray:
         _check_side("ssim", min(scored.output.shape[-2:]))
-        a, b = levels(scored.output) / 255, levels(scored.target) / 255
-        return float64(ssim(a, b, kernel_size=KERNEL, data_range=1.0, reduction="none", downsample=False))
+        return float64(_structure(scored)[0].mean(1))
 
 
 class MSSSIM:
-    """Multi-scale structural similarity by piq, on [0, 1] in float64. [N, 3, H, W] -> float64 [N] in [0, 1].
+    """Multi-scale structural similarity as piq has it, on [0, 1] in float64. [N, 3, H, W] -> float64 [N] in [0, 1].
 
     Gaussian kernel of 11 pixels and sigma 1.5, k1 0.01, k2 0.03, mean over channels. s scales need a shorter side of
     at least 10 * 2**(s - 1) + 1 pixels: 1 from 11, 2 from 21, 3 from 41, 4 from 81, 5 (the standard form) from 161.
@@ -137,16 +135,19 @@ class MSSSIM:
 
     def __call__(self, scored: Scored) -> np.ndarray:
         weights = scale_weights(min(scored.output.shape[-2:]))
-        standard = len(weights) == len(SCALE_WEIGHTS)  # piq's own weights: they sum to 1.0001, and it keeps them so
-        values = multi_scale_ssim(
-            levels(scored.output) / 255,
-            levels(scored.target) / 255,
-            kernel_size=KERNEL,
-            data_range=1.0,
-            reduction="none",
-            scale_weights=None if standard else torch.tensor(weights, dtype=torch.float64, device=scored.output.device),
-        )
-        return float64(values)
+        if len(weights) < len(SCALE_WEIGHTS):  # the standard ones sum to 1.0001, and piq keeps them so
+            weights = tuple(weight / sum(weights) for weight in weights)
+        return float64(several_scales(scored.output, scored.target, weights=weights, finest=_structure(scored)))
+
+
+def _squared_error(scored: Scored) -> Tensor:
+    """What MSE and PSNR have in common, once a batch: float64 [N]."""
+    return scored.once("squared_error:target", "output", lambda output: mean_squared_error(output, scored.target))
+
+
+def _structure(scored: Scored) -> tuple[Tensor, Tensor]:
+    """What SSIM and the finest scale of MS-SSIM have in common, once a batch: see :func:`metrics.structure.similarity`."""
+    return scored.once("structure:target", "output", lambda output: similarity(output, scored.target))
 
 
 def scale_weights(side: int) -> tuple[float, ...]:

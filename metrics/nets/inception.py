@@ -43,7 +43,8 @@ class Inception(nn.Module):
         The extractor gets the uint8 values back, resizes them to 299 x 299 as TensorFlow 1 did (bilinear, not antialiased) and
         takes (p - 128) / 128.
         """
-        return self.model(((images.double() + 1) * 127.5).round().clamp(0, 255).to(torch.uint8))[0]
+        levels = (images + 1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
+        return self.model(levels)[0]
 
     def forward(self, images: Tensor) -> Tensor:
         """As :meth:`features`."""

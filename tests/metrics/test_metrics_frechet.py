@@ -3,8 +3,11 @@ import math
 import numpy as np
 import pytest
 import scipy.linalg
+import torch
+from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
 from metrics.frechet import distance, frechet
+from tests.agreement import agree
 
 WIDTH = 6
 SPREAD = np.linspace(0.5, 2, WIDTH)
@@ -25,12 +28,22 @@ def independent(n: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarra
 TRUE = WIDTH * SHIFT**2 + ((SPREAD * (1 - math.hypot(GAIN, NOISE))) ** 2).sum()
 
 
+def test_it_is_torch_fidelitys():
+    rng = np.random.default_rng(2)
+    mix = rng.normal(size=(80, 80)) / 9  # features that hang together, as those of networks do
+    a = np.maximum(rng.normal(size=(300, 80)) @ mix, 0)
+    b = np.maximum(0.9 * a + 0.3 * rng.normal(size=a.shape) @ mix, 0)
+    statistics = [fid_features_to_statistics(torch.from_numpy(features)) for features in (a, b)]
+    expected = fid_statistics_to_metric(*statistics, verbose=False)[KEY_METRIC_FID]
+    agree([frechet(a, b).value], [expected], relative=1e-12)
+    agree([distance(a, b)], [expected], relative=1e-6)
+
+
 def test_it_agrees_with_the_matrix_square_root():
     a, b = paired(200, np.random.default_rng(3))
     c1, c2 = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
     expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(c1 + c2 - 2 * scipy.linalg.sqrtm(c1 @ c2).real)
-    assert frechet(a, b).value == pytest.approx(expected, rel=1e-9)
-    assert distance(a, b) == pytest.approx(expected, rel=1e-9)
+    agree([frechet(a, b).value, distance(a, b)], [expected, expected], relative=1e-9)
 
 
 def test_features_that_never_vary_are_no_trouble():

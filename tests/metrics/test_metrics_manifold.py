@@ -5,6 +5,7 @@ from scipy.spatial import cKDTree
 from torch_fidelity.metric_prc import prc_features_to_metric
 
 from metrics import manifold
+from tests.agreement import agree
 
 
 @pytest.fixture(params=[(300, 6), (250, 40)], ids=str)
@@ -22,16 +23,14 @@ def neighbours(points: np.ndarray, k: int) -> np.ndarray:
 
 def test_all_four_agree_with_their_definitions_by_trees(sets):
     originals, outputs = sets
-    tree, radii, wide = cKDTree(originals), neighbours(originals, 3), neighbours(originals, 5)
+    radii, reach, wide = neighbours(originals, 3), neighbours(outputs, 3), neighbours(originals, 5)
     hits = np.array([sum(np.linalg.norm(originals - y, axis=1) <= radii) for y in outputs])
-    back = np.array([sum(np.linalg.norm(outputs - x, axis=1) <= neighbours(outputs, 3)) for x in originals])
+    back = np.array([sum(np.linalg.norm(outputs - x, axis=1) <= reach) for x in originals])
     dense = np.array([sum(np.linalg.norm(originals - y, axis=1) < wide) for y in outputs])
     nearest = cKDTree(outputs).query(originals)[0]
-    assert tree.n == len(originals)
-    assert manifold.precision(originals, outputs) == (hits > 0).mean()
-    assert manifold.recall(originals, outputs) == (back > 0).mean()
-    assert manifold.density(originals, outputs) == pytest.approx(dense.mean() / 5, rel=1e-12)
-    assert manifold.coverage(originals, outputs) == (nearest < wide).mean()
+    figures = (manifold.precision, manifold.recall, manifold.density, manifold.coverage)
+    expected = [(hits > 0).mean(), (back > 0).mean(), dense.mean() / 5, (nearest < wide).mean()]
+    agree([figure(originals, outputs) for figure in figures], expected, relative=1e-12)
     assert 0.05 < manifold.recall(originals, outputs) < 0.999  # nothing of this is trivial
     assert 0.05 < manifold.coverage(originals, outputs) < 0.999
 
@@ -39,8 +38,8 @@ def test_all_four_agree_with_their_definitions_by_trees(sets):
 def test_precision_and_recall_are_torch_fidelitys(sets):
     originals, outputs = sets
     expected = prc_features_to_metric(torch.from_numpy(outputs), torch.from_numpy(originals), prc_neighborhood=3, verbose=False)
-    assert manifold.precision(originals, outputs) == pytest.approx(expected["precision"], rel=1e-6)
-    assert manifold.recall(originals, outputs) == pytest.approx(expected["recall"], rel=1e-6)
+    found = [manifold.precision(originals, outputs), manifold.recall(originals, outputs)]
+    agree(found, [expected["precision"], expected["recall"]], relative=1e-6)
 
 
 def test_blocks_do_not_show(sets, monkeypatch):

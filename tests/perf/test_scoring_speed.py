@@ -1,0 +1,197 @@
+"""One pass over a batch in memory against lpips, piq and torch-fidelity, one after the other over the saved files.
+
+    pytest -m perf tests/perf -rP
+
+The task is the one of published tables for faces: 1024 x 1024 PNG files, MSE and LPIPS at 256 x 256, PSNR, SSIM and MS-SSIM at
+full size, KID of Inception features. Both sides use the same networks (random weights) in one thread, and their numbers must
+agree. The networks are built beforehand; what torch-fidelity spends on building its own is measured and taken off its time.
+Times are the processor's, so that what else the machine does at the moment counts for neither side.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import lpips
+import numpy as np
+import piq
+import pytest
+import skimage.data
+import torch
+from PIL import Image
+from torch_fidelity import calculate_metrics
+from torch_fidelity.utils import create_feature_extractor
+
+from bench import registry
+from bench.api import Sample
+from bench.assets import Networks
+from bench.config import NetworkConfig, Suite
+from bench.judge import Judge
+from bench.scoring import Scorer
+from metrics.kernel_distance import kernel_distance
+
+pytestmark = [pytest.mark.perf, pytest.mark.timeout(900)]
+
+COUNT, SIDE, SMALL, ROUNDS = 4, 1024, 256, 3
+LPIPS = ("alex", "vgg", "squeeze")
+IDS = [
+    "mse@psp256",
+    *(f"lpips_{net}@psp256" for net in LPIPS),
+    "psnr@native",
+    "ssim@native",
+    "ms_ssim@native",
+]
+KID = "kid@inception_uint8"
+
+
+def scaled(module: torch.nn.Module) -> torch.nn.Module:
+    """Random weights (He et al., 2015) that let a signal through a deep network."""
+    generator = torch.Generator().manual_seed(0)
+    for parameter in module.parameters():
+        if parameter.ndim == 4:
+            parameter.data = torch.randn(parameter.shape, generator=generator) * (2 / parameter[0].numel()) ** 0.5
+    return module
+
+
+def photographs() -> tuple[np.ndarray, np.ndarray]:
+    """Originals and outputs, uint8 [4, 1024, 1024, 3]: scikit-image's astronaut, turned; with coarse errors in the outputs."""
+    rng = np.random.default_rng(0)
+    face = np.asarray(Image.fromarray(skimage.data.astronaut()).resize((SIDE, SIDE), Image.Resampling.BICUBIC))
+    originals = np.stack([np.rot90(face, turns) for turns in range(COUNT)])
+    coarse = rng.normal(0, 60, (COUNT, SIDE // 64, SIDE // 64, 3)).clip(-127, 127)
+    errors = [Image.fromarray((one + 128).astype(np.uint8)).resize((SIDE, SIDE), Image.Resampling.BICUBIC) for one in coarse]
+    outputs = originals + 0.5 * (np.stack([np.asarray(one, np.float64) for one in errors]) - 128)
+    return originals, outputs.clip(0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="module")
+def work(tmp_path_factory) -> SimpleNamespace:
+    """Pictures in memory and as files, and the networks for both sides."""
+    folder: Path = tmp_path_factory.mktemp("files")
+    originals, outputs = photographs()
+    for name, pictures in (("originals", originals), ("outputs", outputs)):
+        (folder / name).mkdir()
+        for index, picture in enumerate(pictures):
+            Image.fromarray(picture).save(folder / name / f"{index}.png")
+    roles = {f"lpips_{net}": ("lpips_package:LpipsPackage", {"net": net}) for net in LPIPS}
+    roles["inception"] = ("inception:Inception", {})
+    networks = Networks(
+        Suite(
+            id="speed",
+            title="speed",
+            resolution=SIDE,
+            datasets=(),
+            collections={"all": ()},
+            default="all",
+            networks={
+                role: NetworkConfig.model_validate({"class": f"metrics.nets.{name}", "config": config})
+                for role, (name, config) in roles.items()
+            },
+        )
+    )
+    theirs = {}
+    for net in LPIPS:
+        theirs[net] = lpips.LPIPS(net=net, pretrained=False, pnet_rand=True, verbose=False).eval()
+        theirs[net].load_state_dict(scaled(networks[f"lpips_{net}"].model).state_dict())
+    torch.save(scaled(networks["inception"].model).state_dict(), folder / "inception.pth")
+    found = registry.discover()
+    scorer = Scorer([found.metrics[id] for id in [*IDS, KID]], networks, protocols=found.protocols, required=True)
+    samples = [Sample(picture, f"{index}", "") for index, picture in enumerate(originals)]
+    return SimpleNamespace(folder=folder, originals=originals, outputs=outputs, scorer=scorer, samples=samples, theirs=theirs)
+
+
+def one_pass(work: SimpleNamespace) -> dict[str, np.ndarray]:
+    """What the harness does with a batch, and with the features at the end."""
+    judge = Judge(work.scorer, work.samples, work.outputs)
+    values = judge.inversion()
+    prepared = work.scorer.prepare("inception_uint8", work.originals, original=True)
+    originals = work.scorer.sets[KID].features(prepared)
+    outputs = judge.features()[work.scorer.feature(KID)]
+    return values | {KID: np.array([kernel_distance(originals.astype(np.float64), outputs.astype(np.float64)).value])}
+
+
+def one_after_the_other(work: SimpleNamespace) -> dict[str, np.ndarray]:
+    """What somebody does with two folders and the packages: one script after the other, each reads its files pair by pair."""
+    pairs = [[work.folder / name / f"{index}.png" for name in ("outputs", "originals")] for index in range(COUNT)]
+
+    def read(path: Path, side: int = SIDE) -> np.ndarray:
+        picture = Image.open(path).convert("RGB")
+        return np.array(picture if side == SIDE else picture.resize((side, side), Image.Resampling.BILINEAR))
+
+    values: dict[str, list[float]] = {id: [] for id in IDS}
+    with torch.inference_mode():
+        for pair in pairs:
+            a, b = (read(path, SMALL) / 127.5 - 1 for path in pair)
+            values["mse@psp256"].append(np.square(a - b).mean())
+        for net, model in work.theirs.items():
+            for pair in pairs:
+                values[f"lpips_{net}@psp256"].append(model(*(lpips.im2tensor(read(path, SMALL)) for path in pair)).item())
+        for pair in pairs:
+            x, y = (torch.from_numpy(read(path)).permute(2, 0, 1)[None].float() / 255 for path in pair)
+            values["psnr@native"].append(piq.psnr(x, y).item())
+            values["ssim@native"].append(piq.ssim(x, y, downsample=False).item())
+            values["ms_ssim@native"].append(piq.multi_scale_ssim(x, y).item())
+    found = calculate_metrics(**fidelity(work), input1=str(work.folder / "outputs"), input2=str(work.folder / "originals"))
+    return {id: np.array(one) for id, one in values.items()} | {KID: np.array([found["kernel_inception_distance_mean"]])}
+
+
+def fidelity(work: SimpleNamespace) -> dict[str, object]:
+    """torch-fidelity's settings; it reads files in this process, which is faster here than to start others for it."""
+    return {
+        "kid": True,
+        "kid_subsets": 1,
+        "kid_subset_size": COUNT,
+        "feature_extractor_weights_path": str(work.folder / "inception.pth"),
+        "batch_size": COUNT,
+        "cuda": False,
+        "cache": False,
+        "save_cpu_ram": True,
+        "verbose": False,
+    }
+
+
+def seconds(function, *args: object, **kwargs: object) -> float:
+    start = time.process_time()
+    function(*args, **kwargs)
+    return time.process_time() - start
+
+
+@pytest.fixture
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")  # a bootstrap of four pictures may draw one four times
+@pytest.mark.benchmark(timer=time.process_time)
+def test_one_pass_is_faster_and_gives_the_same_numbers(work, benchmark, one_thread):
+    ours, theirs = one_pass(work), one_after_the_other(work)
+    assert set(ours) == set(theirs)
+    for id, values in theirs.items():  # KID is a difference of kernel values around 1, in torch-fidelity of float32 ones
+        np.testing.assert_allclose(ours[id], values, rtol=1e-4, atol=1e-6 if id == KID else 0, err_msg=id)
+        assert len(values) == 1 or np.ptp(values) > 0
+
+    spent, building = [], []
+
+    def other_side() -> tuple[tuple[SimpleNamespace], dict]:  # before each round of ours, so that the machine is as warm
+        building.append(seconds(create_feature_extractor, "inception-v3-compat", ["2048"], **fidelity(work)))
+        spent.append(seconds(one_after_the_other, work))
+        return (work,), {}
+
+    benchmark.pedantic(one_pass, setup=other_side, rounds=ROUNDS)
+    mine = benchmark.stats.stats.data
+    ratios = [(total - build) / own for total, build, own in zip(spent, building, mine)]
+    ratio = statistics.median(ratios)
+    benchmark.extra_info["ratio"] = ratio
+    print(
+        f"{COUNT} pairs of {SIDE} x {SIDE}: one pass {statistics.median(mine):.2f} s, "
+        f"lpips, piq and torch-fidelity {statistics.median(spent) - statistics.median(building):.2f} s "
+        f"(and {statistics.median(building):.2f} s to build Inception): ratio {ratio:.2f} "
+        f"({', '.join(f'{one:.2f}' for one in sorted(ratios))})"
+    )
+    assert ratio > 1
