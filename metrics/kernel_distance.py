@@ -35,8 +35,8 @@ def kernel_distance(
     Above: mean over ``subsets`` random subsets of that size with torch-fidelity's seed. May be negative.
     For n = m, row i of both being the same image, also
 
-    bias        what pairing makes of the value; ``value - bias`` is the unbiased U-statistic (above 1000 images up to what
-                the random choice of the subsets does, about a tenth of one subset's standard deviation)
+    bias        what pairing makes of the value, and above ``subset_size`` images the random choice of the subsets:
+                ``value - bias`` is the unbiased U-statistic of all pairs
     low, high   ``low - bias`` to ``high - bias`` is the 95 % BCa bootstrap interval over images, an original always drawn with
                 its output (measured coverage 94 to 100 %: too wide only where the sets can hardly be told apart).
                 None above 10,000 images.
@@ -56,12 +56,11 @@ def kernel_distance(
     if len(reference) != len(measured) or n > MOST:
         return SetValue(value)
     cross = _kernel(reference, measured)
-    own = np.trace(cross) / n
-    bias = -2 / n * (own - (cross.sum() - own * n) / (n * (n - 1)))
     h = _kernel(reference, reference) + _kernel(measured, measured) - cross - cross.T
     np.fill_diagonal(h, 0)
     low, high = _interval(h)
-    return SetValue(value, low=low + float(bias), high=high + float(bias), bias=float(bias))
+    bias = value - float(_mean(np.arange(n), h=h))
+    return SetValue(value, low=low + bias, high=high + bias, bias=bias)
 
 
 def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:

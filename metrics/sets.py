@@ -7,6 +7,7 @@ class of two lines beside these (docs/set-metrics.md shows one in a plug-in). Al
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -45,6 +46,19 @@ SPECS = [
         "roles": ["inception"],
         "reference": "torch-fidelity: kid_features_to_metric",
         "summary": "Kernel distance (cubic), not times 1000; bias of pairing, bootstrap interval; needs 50 images.",
+    },
+    {
+        "id": "kid_subset100",
+        "protocols": ["inception_uint8"],
+        "class": "KidSubset100",
+        "title": "KID of subsets of 100 (Inception-v3, 2048 features)",
+        "kind": "set",
+        "better": "lower",
+        "unit": "",
+        "range": "(-inf, inf)",
+        "roles": ["inception"],
+        "reference": "torch-fidelity: kid_features_to_metric(kid_subset_size=100)",
+        "summary": "As kid, from 100 subsets of 100 images, as HyperInverter has it for churches; needs 100 images.",
     },
     {
         "id": "precision",
@@ -233,6 +247,13 @@ class Kid(FeatureMetric):
 
     metric, feature = "kid", "inception"
     estimate = staticmethod(kernel_distance)
+
+
+class KidSubset100(FeatureMetric):
+    """As :class:`Kid`, from subsets of 100 images."""
+
+    metric, feature, minimum = "kid_subset100", "inception", 100
+    estimate = staticmethod(partial(kernel_distance, subset_size=100))
 
 
 class Precision(FeatureMetric):

@@ -44,10 +44,14 @@ def test_many_images_give_torch_fidelitys_default():
 def test_without_its_bias_it_is_the_u_statistic_of_pairs():
     a, b = paired(120, np.random.default_rng(5))
     expected = mmd2(kernel(a, a), kernel(a, b), kernel(b, b), mmd_est="u-statistic")
-    found = kernel_distance(a, b)
-    assert found.bias < 0
-    agree([found.value - found.bias], [expected], relative=1e-9)
-    assert found.low < found.value < found.high
+    together, in_parts = kernel_distance(a, b), kernel_distance(a, b, subset_size=40)
+    agree([found.value - found.bias for found in (together, in_parts)], [expected, expected], relative=1e-9)
+    own = np.eye(120, dtype=bool)
+    pairing = -2 / 120 * (kernel(a, b)[own].mean() - kernel(a, b)[~own].mean())
+    assert together.bias == pytest.approx(pairing, rel=1e-9) and pairing < 0
+    assert in_parts.value != together.value
+    for found in (together, in_parts):
+        assert found.low < found.value < found.high
 
 
 def test_equal_sets_differ_by_their_bias_alone():
