@@ -28,7 +28,7 @@ def number_format(values: Iterable[float]) -> Callable[[float], str]:
 
 
 def metric_texts(frame: pd.DataFrame, id: str, *, intervals: bool = False) -> list[str]:
-    """A metric's means as text, with ``[low, high]`` (or, without interval, the bias of a set metric) if asked for.
+    """A metric's means as text, with ``[low, high]`` and the bias of a set metric, where they are known, if asked for.
 
     Where some values are infinite, how many are, and the mean of the others.
     """
@@ -43,7 +43,7 @@ def metric_texts(frame: pd.DataFrame, id: str, *, intervals: bool = False) -> li
             text += f" ({count} of {covered}" + (f"; others {write(float(finite.iloc[position]))})" if count < covered else ")")
         elif intervals and f"{id}.low" in frame and math.isfinite(low := float(frame[f"{id}.low"].iloc[position])):
             text += f" [{write(low)}, {write(float(frame[f'{id}.high'].iloc[position]))}]"
-        elif intervals and f"{id}.bias" in frame and math.isfinite(bias := float(frame[f"{id}.bias"].iloc[position])):
+        if intervals and f"{id}.bias" in frame and math.isfinite(bias := float(frame[f"{id}.bias"].iloc[position])):
             text += f" (bias {write(bias)})"
         texts.append(text)
     return texts
