@@ -114,8 +114,14 @@ def _network(build: Callable[[], nn.Module], seed: int, *, prefix: str = "") -> 
     return _torch(lambda: official.drawn({key.removeprefix(prefix): s for key, s in _shapes(build).items()}, seed=seed))
 
 
+def _judge(shapes: Mapping[str, Sequence[int]], *, seed: int) -> dict[str, Tensor]:
+    """A deep network of residual units that each change little, so that like pictures have like embeddings."""
+    state = official.drawn(shapes, seed=seed)
+    return {key: 0.1 * value if key.endswith("res_layer.4.weight") else value for key, value in state.items()}
+
+
 def _golden(name: str, variant: str, seed: int) -> Write:
-    return _torch(lambda: official.bare(name, variant, fill=partial(official.drawn, seed=seed)))
+    return _torch(lambda: official.bare(name, variant, fill=partial(_judge, seed=seed)))
 
 
 def _dex() -> dict[str, Any]:
