@@ -221,6 +221,8 @@ def _notes(run: Run) -> list[str]:
         "* shares the first rank (paired sign-flip tests, Holm); of set metrics, the best value at the most images",
         "n = images inverted of images planned; (in brackets): covers too few images to be compared",
     ]
+    if "bias" in run.sets and run.sets["bias"].notna().any():
+        notes.append("bias: of a set metric, due to the number of images; [low - bias, high - bias] is for all such images")
     if not run.manifest.get("finished"):
         notes.append("this run is not finished; `invbench run` with the same arguments continues it")
     return notes + [f"{id}: {reason}" for id, reason in query.unavailable(run).items()]

@@ -100,5 +100,6 @@ def test_set_metrics_have_their_interval_and_bias(tmp_path: Path) -> None:
     assert frame["kid_proc@native.low"].tolist() == [0.04, 0.04] and frame["kid_proc@native.bias"].tolist() == [0.01, 0.01]
     assert frame["kid_proc@native.place"].tolist() == [1, 1]
     text = tables.terminal(changed)
+    assert "bias: of a set metric, due to the number of images" in text
     assert "0.05000 [0.04000, 0.07000] (bias 0.01000)" in text and "7.500 (bias 0.250)" in text
     assert "bias" not in tables.leaderboard(changed, frame, intervals=False)
