@@ -105,15 +105,17 @@ def cell_id(method: MethodChoice, dataset: str) -> str:
     return f"{method.id}.{method.preset}.{dataset}"
 
 
-def read_entry(dataset: Dataset, index: int, size: tuple[int, int]) -> tuple[Entry, np.ndarray | None]:
-    """An image's entry and its picture; where it cannot be read, or has another size, the entry says why."""
+def read_entry(
+    dataset: Dataset, index: int, size: tuple[int, int] | None
+) -> tuple[Entry, np.ndarray | None]:
+    """An image's entry and its picture; where it cannot be read, or is not of ``size`` (None: of any), the entry says why."""
     name = dataset.names[index]
     try:
         sample = dataset.read(index)
     except (InvbenchError, OSError, ValueError) as error:
         return Entry(index, name, None, f"{type(error).__name__}: {error}"), None
     height, width = sample.picture.shape[:2]
-    if (height, width) != size:
+    if size is not None and (height, width) != size:
         reason = f"expected a picture of {size[1]}x{size[0]}, found {width}x{height}"
         return Entry(index, name, None, reason), sample.picture
     return Entry(index, name, sample.sha256), sample.picture

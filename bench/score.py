@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from bench import aggregate, data, foreign, manifest, plan, truths
-from bench.api import Dataset, DatasetSpec, Edit, InvbenchError, MethodSpec
+from bench.api import DatasetSpec, Edit, InvbenchError, MethodSpec
 from bench.assets import Networks
 from bench.clock import Ledger
 from bench.config import MethodChoice, RunSettings, Suite
@@ -155,14 +155,14 @@ class _Scoring:
         return self._tell(cell, reasons)
 
     def _cell(self, earlier: Mapping[str, Any]) -> Cell:
-        """Read every original once: its hash, and a copy of it in the run folder."""
+        """Read every original once: its hash, and a copy of it in the run folder. The first that is read sets the size."""
         store, id, dataset = self.tools.store, self.spec.id, self.tools.datasets[self.spec.id]
         entries: list[Entry] = []
         size: tuple[int, int] | None = None
         for first in range(0, len(self.names), self.settings.suite.max_batch):
             copies = {}
             for index in range(first, min(first + self.settings.suite.max_batch, len(self.names))):
-                entry, picture = _entry(dataset, index, size)
+                entry, picture = plan.read_entry(dataset, index, size)
                 entries.append(entry)
                 if picture is not None and entry.sha256 is not None:
                     size = picture.shape[:2]
@@ -259,20 +259,6 @@ class _Scoring:
         good = sum(row["status"] == "ok" for row in rows)
         self.say(f"{cell.id}: {good} of {len(rows)} rows ok, in {self.tools.store.path}")
         return OK if good == len(rows) and not self.tools.scorer.failures else FAILED_ROWS
-
-
-def _entry(dataset: Dataset, index: int, size: tuple[int, int] | None) -> tuple[Entry, np.ndarray | None]:
-    """An original and its picture; all originals must have the size of the first, since they are scored in batches."""
-    name = dataset.names[index]
-    try:
-        sample = dataset.read(index)
-    except (InvbenchError, OSError, ValueError) as error:
-        return Entry(index, name, None, f"{type(error).__name__}: {error}"), None
-    height, width = sample.picture.shape[:2]
-    if size is not None and (height, width) != size:
-        reason = f"original: expected {size[1]}x{size[0]} pixels as those before it, found {width}x{height}"
-        return Entry(index, name, None, reason), sample.picture
-    return Entry(index, name, sample.sha256), sample.picture
 
 
 def _same_pictures(earlier: Mapping[str, Any], dataset: str, entries: Sequence[Entry]) -> None:
