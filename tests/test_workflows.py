@@ -94,6 +94,11 @@ def test_both_workflows_are_there():
     assert [path.name for path in FILES] == ["nightly.yml", "pull-request.yml"]
 
 
+@pytest.mark.parametrize("name", [*(f".github/workflows/{path.name}" for path in FILES), "requirements.lock", "noxfile.py"])
+def test_no_address_says_where_packages_come_from(name):
+    assert "://" not in (PROJECT / name).read_text()
+
+
 def test_every_job_is_whole_and_every_action_pinned(workflow):
     assert set(workflow) <= {"name", "on", "permissions", "concurrency", "env", "jobs"} and workflow["permissions"] == {
         "contents": "read"
