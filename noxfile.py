@@ -30,7 +30,7 @@ def install(session: nox.Session) -> None:
     if not (3, 11) <= sys.version_info[:2] <= (3, 13):
         session.error(f"invbench needs Python 3.11 to 3.13, and nox runs on {sys.version.split()[0]}")
     digest = hashlib.sha256(sys.version.encode())
-    for name in ("requirements.lock", "pyproject.toml"):
+    for name in ("requirements.lock", "pyproject.toml", "setup.py"):
         digest.update((ROOT / name).read_bytes())
     stamp = ENVIRONMENT / "invbench-stamp"
     if stamp.is_file() and stamp.read_text() == digest.hexdigest():
@@ -45,7 +45,7 @@ def install(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def bench(session: nox.Session) -> None:
     """Run the benchmark, print its table and write its page: `nox -s bench -- --methods dhr,pti,sam --images 4`."""
-    python(session, "-m", "bench", "run", "--show", *session.posargs)
+    python(session, "-m", "invbench", "run", "--show", *session.posargs)
 
 
 @nox.session(venv_backend="none")
@@ -65,13 +65,13 @@ def lint(session: nox.Session) -> None:
 @nox.session(venv_backend="none")
 def train(session: nox.Session) -> None:
     """Train a network of the zoo again: `nox -s train -- generator --minutes 60`; without a name, list them."""
-    python(session, "-m", "methods.train", *(session.posargs or ["--list"]))
+    python(session, "-m", "invbench.methods.train", *(session.posargs or ["--list"]))
 
 
 @nox.session(venv_backend="none")
 def gate(session: nox.Session) -> None:
     """Compare a run with a baseline: `nox -s gate -- runs/new --baseline baselines/procfaces-quick.parquet`."""
-    python(session, "-m", "bench", "gate", *session.posargs)
+    python(session, "-m", "invbench", "gate", *session.posargs)
 
 
 @nox.session(venv_backend="none")
@@ -79,7 +79,7 @@ def nightly(session: nox.Session) -> None:
     """The whole embedded suite, every method, in a folder of its own; then the gate against the stored baseline."""
     out = Path("runs") / "nightly"
     # 1 = some images failed: whether that is new is the gate's business.
-    run = ("-m", "bench", "run", "--show", "--fresh", "--datasets", "full", "--out", str(out), *session.posargs)
+    run = ("-m", "invbench", "run", "--show", "--fresh", "--datasets", "full", "--out", str(out), *session.posargs)
     python(session, *run, accept=(0, 1))
     summary = ("--summary", str(out / "gate.md"))
-    python(session, "-m", "bench", "gate", str(out), "--baseline", "baselines/procfaces-full.parquet", *summary)
+    python(session, "-m", "invbench", "gate", str(out), "--baseline", "baselines/procfaces-full.parquet", *summary)

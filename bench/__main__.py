@@ -1,6 +1,6 @@
-"""``python -m bench`` is ``invbench``."""
+"""``python -m invbench`` is ``invbench``."""
 
-from bench.cli import main
+from invbench.cli import main
 
 if __name__ == "__main__":
     main(prog_name="invbench")

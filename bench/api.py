@@ -247,7 +247,7 @@ class Inversion:
 
 
 class Clock(Protocol):
-    """Times the stages of a method; see :mod:`bench.clock`."""
+    """Times the stages of a method; see :mod:`invbench.util.clock`."""
 
     def stage(self, name: str) -> AbstractContextManager[None]: ...
 

@@ -35,8 +35,8 @@ import pyarrow.parquet as pq
 import safetensors
 import safetensors.numpy
 
-from bench.api import Edit, InvbenchError
-from bench.files import file_name, write_atomic
+from invbench.api import Edit, InvbenchError
+from invbench.util.files import file_name, write_atomic
 
 TEXT = ("key", "recipe", "suite", "method", "preset", "dataset", "image", "edit", "status", "reason")
 COUNTS = ("index", "batch")

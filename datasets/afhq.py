@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.api import InvbenchError, Member
-from datasets.geometry import Geometry
-from datasets.pictures import Found, Pictures, folder, has_pictures, nothing_found, pictures_in
+from invbench.api import InvbenchError, Member
+from invbench.datasets.geometry import Geometry
+from invbench.datasets.pictures import Found, Pictures, folder, has_pictures, nothing_found, pictures_in
 
 SPECS = [
     {
@@ -91,7 +91,8 @@ FORMATS = {1: (".jpg", ".jpeg"), 2: (".png",)}
 
 
 class AFHQ(Pictures):
-    """Test pictures of one kind (cat, dog, wild); arguments as in :class:`datasets.pictures.Pictures` and ``StoredDataset``.
+    """Test pictures of one kind (cat, dog, wild); arguments as in :class:`invbench.datasets.pictures.Pictures` and
+    ``StoredDataset``.
 
     The versions are told apart by their format: v1 is JPEG, v2 PNG.
     """

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from PIL import Image
 
-from bench.api import InvbenchError
+from invbench.api import InvbenchError
 
 SUPERSAMPLING = 4  # the crop is drawn this many times larger, then reduced
 

@@ -12,9 +12,9 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
-from bench.api import InvbenchError, Member
-from datasets.geometry import Geometry
-from datasets.pictures import Found, Pictures, by_number, first_folder, folder, nothing_found, pictures_in
+from invbench.api import InvbenchError, Member
+from invbench.datasets.geometry import Geometry
+from invbench.datasets.pictures import Found, Pictures, by_number, first_folder, folder, nothing_found, pictures_in
 
 SPECS = [
     {
@@ -95,7 +95,7 @@ LAYOUTS = (
 
 
 class CelebAHQ(Pictures):
-    """One split ("test" or "val"); other arguments as in :class:`datasets.pictures.Pictures` and ``StoredDataset``."""
+    """One split ("test" or "val"); other arguments as in :class:`invbench.datasets.pictures.Pictures` and ``StoredDataset``."""
 
     def __init__(
         self,

@@ -6,9 +6,9 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-from bench.api import InvbenchError, Member
-from datasets.geometry import Geometry
-from datasets.pictures import Found, Pictures, by_number, first_folder, folder, nothing_found, pictures_in
+from invbench.api import InvbenchError, Member
+from invbench.datasets.geometry import Geometry
+from invbench.datasets.pictures import Found, Pictures, by_number, first_folder, folder, nothing_found, pictures_in
 
 SPECS = [
     {
@@ -70,7 +70,8 @@ LAYOUTS = (
 
 
 class FFHQ(Pictures):
-    """The pictures ``first`` to ``last``; other arguments as in :class:`datasets.pictures.Pictures` and ``StoredDataset``.
+    """The pictures ``first`` to ``last``; other arguments as in :class:`invbench.datasets.pictures.Pictures` and
+    ``StoredDataset``.
 
     Where the official metadata (ffhq-dataset-v2.json) lies in the root, its md5 of every file is published with it.
     """

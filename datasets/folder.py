@@ -3,7 +3,7 @@
 A run takes one by its path: ``invbench run --datasets ./my_faces``. To give it a name, declare it in a plug-in file and name
 the file with ``--plugin``; the suite that shall take it lists its id::
 
-    from datasets.folder import Folder
+    from invbench.datasets.folder import Folder
 
     SPECS = [{"id": "mine", "title": "My faces", "class": "Folder", "domain": "procfaces", "size": None,
               "options": {"root": "/data/faces", "resolution": 64}}]
@@ -19,9 +19,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bench.api import Edit, InvbenchError, Sample
-from datasets.decode import decode
-from datasets.pictures import SUFFIXES, folder, pictures_in
+from invbench.api import Edit, InvbenchError, Sample
+from invbench.datasets.decode import decode
+from invbench.datasets.pictures import SUFFIXES, folder, pictures_in
 
 LONGEST = 100  # characters of a name
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from bench.api import InvbenchError
+from invbench.api import InvbenchError
 
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "lanczos": Image.Resampling.LANCZOS}
 FITS = ("exact", "squeeze", "crop", "lsun_wide")

@@ -16,10 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from bench.api import InvbenchError, Member
-from datasets.decode import read_bytes, stored_size
-from datasets.geometry import Geometry
-from datasets.pictures import Found, Pictures, file_stamp, folder, nothing_found, pictures_in
+from invbench.api import InvbenchError, Member
+from invbench.datasets.decode import read_bytes, stored_size
+from invbench.datasets.geometry import Geometry
+from invbench.datasets.pictures import Found, Pictures, file_stamp, folder, nothing_found, pictures_in
 
 SPECS = [
     {
@@ -112,13 +112,13 @@ MARGIN = 20  # candidates for each picture that is drawn: one car in six is larg
 
 
 class LSUN(Pictures):
-    """A category, or ``draw`` pictures of it; ``members`` as in :class:`bench.api.StoredDataset`.
+    """A category, or ``draw`` pictures of it; ``members`` as in :class:`invbench.api.StoredDataset`.
 
     category                            "church_outdoor", "horse", "cat" or "car"
     split                               "train" or "val" of a scene; objects have none
     whole                               pictures that the category has; another count is told by ``prepare``; 0 = not known
     draw                                how many are drawn; 0 = all are taken
-    height, width, fit, filter          see :class:`datasets.geometry.Geometry`
+    height, width, fit, filter          see :class:`invbench.datasets.geometry.Geometry`
     """
 
     def __init__(

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from bench.api import Edit, Inspection, InvbenchError, Member, Sample
-from datasets.decode import decode_bytes, read_bytes, stored_size
-from datasets.geometry import Geometry
+from invbench.api import Edit, Inspection, InvbenchError, Member, Sample
+from invbench.datasets.decode import decode_bytes, read_bytes, stored_size
+from invbench.datasets.geometry import Geometry
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm")
 LOSSLESS = ("PNG", "BMP", "TIFF", "PPM")
@@ -22,7 +22,7 @@ SUBSETS = Path(__file__).parent / "lists" / "subsets.json"
 
 @dataclass(frozen=True)
 class Found:
-    """What a search of a root found: members in their order, and what is told of it (see ``bench.api.StoredDataset``)."""
+    """What a search of a root found: members in their order, and what is told of it (see ``invbench.api.StoredDataset``)."""
 
     members: Sequence[Member]
     layout: str = ""
@@ -59,7 +59,7 @@ class Pictures:
         return None
 
     def inspect(self, index: int) -> Inspection:
-        """See :class:`bench.api.StoredDataset`. A published md5 of pixels is compared for lossless files only."""
+        """See :class:`invbench.api.StoredDataset`. A published md5 of pixels is compared for lossless files only."""
         member = self.members[index]
         data = self._bytes(member)
         height, width, form = stored_size(data, self.where(member))
@@ -68,11 +68,11 @@ class Pictures:
         return Inspection(len(data), hashlib.sha256(data).hexdigest(), height, width, form, checked)
 
     def check(self, index: int) -> int:
-        """See :class:`bench.api.StoredDataset`."""
+        """See :class:`invbench.api.StoredDataset`."""
         return len(self._bytes(self.members[index]))
 
     def stamp(self, index: int) -> str:
-        """See :class:`bench.api.StoredDataset`: size and time of the file."""
+        """See :class:`invbench.api.StoredDataset`: size and time of the file."""
         return file_stamp(self.root / self.members[index].file)
 
     def stored(self, member: Member) -> bytes:

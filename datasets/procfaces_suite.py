@@ -7,8 +7,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-from bench.api import Edit, InvbenchError, Sample
-from datasets.procfaces import EDITS, Rendered, edit_factors, render_edited, render_split, split
+from invbench.api import Edit, InvbenchError, Sample
+from invbench.datasets.procfaces import EDITS, Rendered, edit_factors, render_edited, render_split, split
 
 SPECS = [
     {
@@ -45,7 +45,7 @@ KEPT = 2048  # blocks of true edits in memory, about 100 kB each: every method o
 
 
 class Procfaces:
-    """One split by name. ``names`` are those of the split; ``read`` and ``truth`` as in :class:`bench.api.Dataset`."""
+    """One split by name. ``names`` are those of the split; ``read`` and ``truth`` as in :class:`invbench.api.Dataset`."""
 
     def __init__(self, name: str) -> None:
         try:

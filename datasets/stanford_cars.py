@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from bench.api import InvbenchError, Member
-from datasets.geometry import Geometry
-from datasets.pictures import Found, Pictures, folder, nothing_found
+from invbench.api import InvbenchError, Member
+from invbench.datasets.geometry import Geometry
+from invbench.datasets.pictures import Found, Pictures, folder, nothing_found
 
 SPECS = [
     {
@@ -83,9 +83,9 @@ BOX = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
 
 
 class StanfordCars(Pictures):
-    """The split "train" or "test", as the annotations say; ``members`` as in :class:`bench.api.StoredDataset`.
+    """The split "train" or "test", as the annotations say; ``members`` as in :class:`invbench.api.StoredDataset`.
 
-    height, width          see :class:`datasets.geometry.Geometry`
+    height, width          see :class:`invbench.datasets.geometry.Geometry`
     box                    cut to the annotated box before the geometry
     """
 

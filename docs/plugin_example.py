@@ -6,7 +6,7 @@ Try it with ``invbench run --plugin docs/plugin_example.py --methods nearest``, 
 
 import torch
 
-from bench.api import Inversion
+from invbench.api import Inversion
 
 SPEC = {
     "id": "nearest",

@@ -11,11 +11,11 @@ import torch.nn.functional as F
 from skimage.segmentation import slic
 from torch import Tensor
 
-from bench.api import Clock, Edit, InvbenchError, Inversion
-from methods.batching import PerImageAdam
-from methods.losses import region_mean
-from methods.nets.stylegan2 import FeatureEdit
-from methods.projection import project
+from invbench.api import Clock, Edit, InvbenchError, Inversion
+from invbench.methods.common.batching import PerImageAdam
+from invbench.methods.common.losses import region_mean
+from invbench.methods.common.projection import project
+from invbench.methods.nets.stylegan2 import FeatureEdit
 
 SPEC = {
     "id": "dhr",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from methods.psp import PSP
+from invbench.methods.psp import PSP
 
 SPEC = {
     "id": "e4e",

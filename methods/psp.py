@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.api import Clock, Edit, Inversion
+from invbench.api import Clock, Edit, Inversion
 
 SPEC = {
     "id": "psp",

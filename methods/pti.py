@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bench.api import Clock, Edit, Inversion
-from methods.batching import PerImageAdam, image_generators, randn
-from methods.losses import mse
-from methods.projection import project
+from invbench.api import Clock, Edit, Inversion
+from invbench.methods.common.batching import PerImageAdam, image_generators, randn
+from invbench.methods.common.losses import mse
+from invbench.methods.common.projection import project
 
 SPEC = {
     "id": "pti",

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.api import Clock, Edit, InvbenchError, Inversion
-from methods.batching import PerImageAdam
-from methods.losses import at_most, gaussian_prior, mse, ramp
-from methods.nets.stylegan2 import FeatureEdit
+from invbench.api import Clock, Edit, InvbenchError, Inversion
+from invbench.methods.common.batching import PerImageAdam
+from invbench.methods.common.losses import at_most, gaussian_prior, mse, ramp
+from invbench.methods.nets.stylegan2 import FeatureEdit
 
 SPEC = {
     "id": "sam",

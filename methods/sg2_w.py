@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bench.api import Clock, Edit, Inversion
-from methods.projection import project
+from invbench.api import Clock, Edit, Inversion
+from invbench.methods.common.projection import project
 
 SPEC = {
     "id": "sg2_w",

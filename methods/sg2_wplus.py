@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from methods.sg2_w import SG2W
+from invbench.methods.sg2_w import SG2W
 
 SPEC = {
     "id": "sg2_wplus",

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.api import Scored
-from metrics.common import float64, network
+from invbench.api import Scored
+from invbench.metrics.common import float64, network
 
 SPECS = [
     {
@@ -64,6 +64,6 @@ class AgeChangeDex:
 
 
 class YawChangePose(AgeChangeDex):
-    """As AgeChangeDex, for the yaw in degrees by the head-pose network; its signs are those of metrics.nets.hopenet."""
+    """As AgeChangeDex, for the yaw in degrees by the head-pose network; its signs are those of nets.hopenet."""
 
     metric, role, reading = "yaw_change_pose", "pose", "yaw"

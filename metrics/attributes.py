@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.api import InvbenchError, MissingWeights, Scored
-from metrics.common import network, not_covered
+from invbench.api import InvbenchError, MissingWeights, Scored
+from invbench.metrics.common import network, not_covered
 
 SPECS = [
     {

@@ -16,8 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.api import InvbenchError, Scored
-from metrics.common import float64, levels, network, not_covered
+from invbench.api import InvbenchError, Scored
+from invbench.metrics.common import float64, levels, network, not_covered
 
 SPECS = [
     {
@@ -143,7 +143,7 @@ def perceptual_error(scored: Scored, region: Tensor, *, judge: Any, role: str) -
 
     The region of the judged picture is replaced by the original's, since features near its border see into it; then each
     layer's map of differences is averaged with the share of background in each of its cells as weight, and the layers
-    are summed. ``judge`` plays ``role``: a network for :class:`metrics.perceptual.LpipsProc`.
+    are summed. ``judge`` plays ``role``: a network for :class:`invbench.metrics.perceptual.LpipsProc`.
     """
     background = (~region).double()
     judged = torch.where(region, scored.target, scored.output)

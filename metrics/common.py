@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.api import MissingWeights, Scored
+from invbench.api import MissingWeights, Scored
 
 ROUNDING = 1e-4  # of a level: ten times what float32 loses
 

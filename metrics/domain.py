@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from bench.api import Scored
-from metrics.common import float64, not_covered
+from invbench.api import Scored
+from invbench.metrics.common import float64, not_covered
 
 SPECS = [
     {

@@ -1,7 +1,7 @@
 """Metrics of edited pictures: the identity that was kept, and the distance to the true edited picture.
 
-Changes of attributes are in :mod:`metrics.attributes`, what leaked in :mod:`metrics.leakage`, what should not have been touched
-in :mod:`metrics.background`.
+Changes of attributes are in :mod:`invbench.metrics.attributes`, what leaked in :mod:`invbench.metrics.leakage`, what should
+not have been touched in :mod:`invbench.metrics.background`.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.api import Scored
-from metrics.common import cosine, float64, network, not_covered
-from metrics.perceptual import perceptual_distance
-from metrics.pixel import mean_squared_error, peak_signal_to_noise
+from invbench.api import Scored
+from invbench.metrics.common import cosine, float64, network, not_covered
+from invbench.metrics.perceptual import perceptual_distance
+from invbench.metrics.pixel import mean_squared_error, peak_signal_to_noise
 
 SPECS = [
     {

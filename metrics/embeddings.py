@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.api import Scored
-from metrics.common import cosine, float64, network
-from metrics.identity import IdProc
+from invbench.api import Scored
+from invbench.metrics.common import cosine, float64, network
+from invbench.metrics.identity import IdProc
 
 SPECS = [
     {

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchvision.transforms import functional as transforms
 
-from metrics.common import network
-from metrics.nets.arcface import COLUMNS, ROWS, WHOLE
-from metrics.nets.irse import FACE
-from metrics.protocols import as_images
+from invbench.metrics.common import network
+from invbench.metrics.nets.arcface import COLUMNS, ROWS, WHOLE
+from invbench.metrics.nets.irse import FACE
+from invbench.metrics.protocols import as_images
 
 PROTOCOLS = [
     {

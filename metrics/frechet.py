@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from bench.api import SetValue
+from invbench.api import SetValue
 
 GROUPS = 10
 LEVEL = 0.95

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.api import Scored
-from metrics.common import cosine, network
+from invbench.api import Scored
+from invbench.metrics.common import cosine, network
 
 SPECS = [
     {

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from bench.api import SetValue
+from invbench.api import SetValue
 
 SUBSETS, SUBSET_SIZE, SEED = 100, 1000, 2020  # torch-fidelity's defaults
 LEVEL = 0.95

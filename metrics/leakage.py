@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from bench.api import Scored
-from metrics.attributes import Factors
-from metrics.common import network, not_covered
+from invbench.api import Scored
+from invbench.metrics.attributes import Factors
+from invbench.metrics.common import network, not_covered
 
 SPECS = [
     {

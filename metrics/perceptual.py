@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.api import Scored
-from metrics.common import float64, network
-from metrics.nets.perceptual import average
+from invbench.api import Scored
+from invbench.metrics.common import float64, network
+from invbench.metrics.nets.perceptual import average
 
 SPECS = [
     {

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.api import InvbenchError, Scored
-from metrics.common import float64, levels
-from metrics.structure import KERNEL, several_scales, similarity
+from invbench.api import InvbenchError, Scored
+from invbench.metrics.common import float64, levels
+from invbench.metrics.structure import KERNEL, several_scales, similarity
 
 SPECS = [
     {
@@ -146,7 +146,7 @@ def _squared_error(scored: Scored) -> Tensor:
 
 
 def _structure(scored: Scored) -> tuple[Tensor, Tensor]:
-    """What SSIM and the finest scale of MS-SSIM have in common, once a batch: see :func:`metrics.structure.similarity`."""
+    """What SSIM and the finest scale of MS-SSIM have in common, once a batch: see :func:`structure.similarity`."""
     return scored.once("structure:target", "output", lambda output: similarity(output, scored.target))
 
 

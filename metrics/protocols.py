@@ -15,8 +15,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.api import InvbenchError
-from metrics.common import network
+from invbench.api import InvbenchError
+from invbench.metrics.common import network
 
 PROTOCOLS = [
     {

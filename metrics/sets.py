@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bench.api import InvbenchError, SetValue
-from metrics import manifold
-from metrics.common import network
-from metrics.frechet import frechet
-from metrics.kernel_distance import kernel_distance
+from invbench.api import InvbenchError, SetValue
+from invbench.metrics import manifold
+from invbench.metrics.common import network
+from invbench.metrics.frechet import frechet
+from invbench.metrics.kernel_distance import kernel_distance
 
 SPECS = [
     {
@@ -233,7 +233,7 @@ class FeatureMetric:
 
 
 class Fid(FeatureMetric):
-    """Frechet distance of Inception features: see :func:`metrics.frechet.frechet`.
+    """Frechet distance of Inception features: see :func:`invbench.metrics.frechet.frechet`.
 
     Below 100 images its bias is larger than most differences between methods, and at n <= F it does not fall as 1 / n.
     """
@@ -243,7 +243,7 @@ class Fid(FeatureMetric):
 
 
 class Kid(FeatureMetric):
-    """Kernel distance of Inception features: see :func:`metrics.kernel_distance.kernel_distance`."""
+    """Kernel distance of Inception features: see :func:`invbench.metrics.kernel_distance.kernel_distance`."""
 
     metric, feature = "kid", "inception"
     estimate = staticmethod(kernel_distance)
@@ -257,7 +257,7 @@ class KidSubset100(FeatureMetric):
 
 
 class Precision(FeatureMetric):
-    """Precision (Kynkaanniemi et al., 2019) of Inception features: see :mod:`metrics.manifold`, also for the next three."""
+    """Precision (Kynkaanniemi et al., 2019) of Inception features: see :mod:`manifold`, also for the next three."""
 
     metric, feature = "precision", "inception"
     estimate = staticmethod(manifold.precision)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from metrics.common import levels
+from invbench.metrics.common import levels
 
 KERNEL, SIGMA = 11, 1.5
 K1, K2 = 0.01, 0.03

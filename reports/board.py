@@ -8,14 +8,14 @@ from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from bench.api import STAGES
-from bench.stats import LEVEL
-from bench.store import Store
-from reports import equal_change, page_tables, query, trips
-from reports.gallery import AMPLIFIED, Pictures, panels, size
-from reports.gallery import write as write_file
-from reports.plots import plot_data, plotly_script, static_file
-from reports.run import Run
+from invbench.api import STAGES
+from invbench.compare.stats import LEVEL
+from invbench.reports import equal_change, page_tables, query, trips
+from invbench.reports.gallery import AMPLIFIED, Pictures, panels, size
+from invbench.reports.gallery import write as write_file
+from invbench.reports.plots import plot_data, plotly_script, static_file
+from invbench.reports.run import Run
+from invbench.store import Store
 
 TEMPLATES = Path(__file__).parent / "templates"
 PIXELATED = 128  # pictures up to this many pixels are enlarged without smoothing, so that single pixels can be judged

@@ -15,8 +15,8 @@ from typing import TypeVar
 import numpy as np
 import pandas as pd
 
-from bench import stats
-from bench.stats import Interval, Ranking
+from invbench.compare import stats
+from invbench.compare.stats import Interval, Ranking
 
 FEW = 0.5  # a method that covers a smaller share of what the best covered one covers is not compared
 SEED = 0
@@ -73,7 +73,7 @@ class Block:
 class Mean:
     """A method's figure in a block.
 
-    interval   mean and interval over ``n`` images (:class:`bench.stats.Interval`)
+    interval   mean and interval over ``n`` images (:class:`invbench.compare.stats.Interval`)
     own        images that the method itself covers
     compared   whether ``interval`` is over the common images, of which other methods' means are, too
     ranks      of the tie groups it is in; empty where the metric has no direction or nothing is compared

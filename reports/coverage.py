@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from reports.compare import Compared, Method
-from reports.text import names
+from invbench.reports.compare import Compared, Method
+from invbench.reports.text import names
 
 _Facts = tuple[tuple[Method, ...], int, int, tuple[str, ...]]  # compared methods, methods, images, images left out
 

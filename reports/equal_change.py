@@ -32,12 +32,12 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from bench.api import MetricSpec
-from bench.store import Store
-from reports import compare
-from reports.compare import Compared
-from reports.query import figures, finish
-from reports.run import KEYS, Run
+from invbench.api import MetricSpec
+from invbench.reports import compare
+from invbench.reports.compare import Compared
+from invbench.reports.query import figures, finish
+from invbench.reports.run import KEYS, Run
+from invbench.store import Store
 
 # Changes to compare at where the suite gives none: in the edit's ``per_strength``, so -10, -5, +5 and +10 years.
 STEPS = (-2.0, -1.0, 1.0, 2.0)
@@ -122,7 +122,7 @@ class EqualChange:
     n                                 images on which the method reaches the change
     strength                          mean of the strength that reaches it
     <metric>, <metric>.low, ...       figures over the images on which all compared methods do, as in
-                                      :func:`reports.query.leaderboard`
+                                      :func:`invbench.reports.query.leaderboard`
     """
 
     frame: pd.DataFrame

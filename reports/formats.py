@@ -12,12 +12,12 @@ from typing import Any
 
 from tabulate import tabulate
 
-from bench.stats import LEVEL
-from reports import published
-from reports.latex import latex
-from reports.paper_tables import Cell, PaperTable
-from reports.table_notes import DIFFERS, Notes, caption, columns, format_of
-from reports.text import NOTHING, escape_markdown
+from invbench.compare.stats import LEVEL
+from invbench.reports import published
+from invbench.reports.latex import latex
+from invbench.reports.paper_tables import Cell, PaperTable
+from invbench.reports.table_notes import DIFFERS, Notes, caption, columns, format_of
+from invbench.reports.text import NOTHING, escape_markdown
 
 
 def terminal(table: PaperTable) -> str:

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from bench.api import Edit, InvbenchError
-from reports.plots import label
-from reports.query import Run
+from invbench.api import Edit, InvbenchError
+from invbench.reports.plots import label
+from invbench.reports.query import Run
 
 AMPLIFIED = 4  # |input - inversion| is shown this many times as large, clipped at white
 

@@ -6,9 +6,9 @@ import math
 import re
 from collections.abc import Callable, Sequence
 
-from bench.stats import Interval
-from reports.paper_tables import Cell, PaperTable
-from reports.table_notes import Notes, caption, columns, format_of
+from invbench.compare.stats import Interval
+from invbench.reports.paper_tables import Cell, PaperTable
+from invbench.reports.table_notes import Notes, caption, columns, format_of
 
 _LATEX = {"\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "≠": r"$\neq$", "–": "--"}
 _LATEX |= {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "τ": r"$\tau$", ">": r"$>$", "<": r"$<$"}

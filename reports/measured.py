@@ -9,11 +9,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from bench.api import InvbenchError
-from bench.stats import Interval
-from reports import compare, coverage, published
-from reports.published import Number
-from reports.run import Run
+from invbench.api import InvbenchError
+from invbench.compare.stats import Interval
+from invbench.reports import compare, coverage, published
+from invbench.reports.published import Number
+from invbench.reports.run import Run
 
 PLAIN = ("", "full")  # variants of a method that are the method itself, not an ablation
 

@@ -8,13 +8,13 @@ from typing import Any
 
 import pandas as pd
 
-from bench.api import STAGES, MetricSpec
-from bench.stats import LEVEL
-from reports import coverage, query, text
-from reports.equal_change import EqualChange
-from reports.plots import label
-from reports.run import Run
-from reports.trips import Trips
+from invbench.api import STAGES, MetricSpec
+from invbench.compare.stats import LEVEL
+from invbench.reports import coverage, query, text
+from invbench.reports.equal_change import EqualChange
+from invbench.reports.plots import label
+from invbench.reports.run import Run
+from invbench.reports.trips import Trips
 
 
 def of_dataset(

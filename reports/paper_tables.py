@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from bench import stats
-from bench.stats import Interval
-from bench.store import Store
-from reports import measured, published
-from reports.measured import PLAIN, Found
-from reports.published import Number, PrintedTable
-from reports.run import Run
+from invbench.compare import stats
+from invbench.compare.stats import Interval
+from invbench.reports import measured, published
+from invbench.reports.measured import PLAIN, Found
+from invbench.reports.published import Number, PrintedTable
+from invbench.reports.run import Run
+from invbench.store import Store
 
 SEED = 0
 

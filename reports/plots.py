@@ -9,10 +9,10 @@ from typing import Any
 
 import pandas as pd
 
-from bench.api import MetricSpec
-from reports import compare
-from reports.compare import Compared
-from reports.run import Run
+from invbench.api import MetricSpec
+from invbench.reports import compare
+from invbench.reports.compare import Compared
+from invbench.reports.run import Run
 
 
 def plot_data(run: Run, board: pd.DataFrame, edits: pd.DataFrame) -> dict[str, Any]:

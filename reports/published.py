@@ -13,7 +13,7 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from bench.api import InvbenchError
+from invbench.api import InvbenchError
 
 FOLDER = Path(__file__).parent / "reported"
 FIELDS = ("domain", "method", "embedder", "variant", "versus", "metric", "edit", "edit_strength")  # what tells cells apart

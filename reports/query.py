@@ -1,7 +1,7 @@
 """From a run's rows to the figures that tables and pages show; all means in float64.
 
-Methods are compared on the images that all of them cover (:mod:`reports.compare`); counts stand beside every mean. Every figure
-of every table and page comes from the frames of this module.
+Methods are compared on the images that all of them cover (:mod:`invbench.reports.compare`); counts stand beside every mean.
+Every figure of every table and page comes from the frames of this module.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from bench.api import STAGES, MetricSpec
-from bench.store import Store
-from reports import compare
-from reports.compare import Compared
-from reports.run import EDIT_KEYS, KEYS, Run
+from invbench.api import STAGES, MetricSpec
+from invbench.reports import compare
+from invbench.reports.compare import Compared
+from invbench.reports.run import EDIT_KEYS, KEYS, Run
+from invbench.store import Store
 
 MEMORY = ("memory.device_peak", "memory.rss_peak")
 
@@ -30,7 +30,7 @@ def leaderboard(source: Store | Run) -> pd.DataFrame:
         <metric>                            mean over the images that all compared methods cover; of a method that is not
                                             compared, over its own; of inversion metrics, and the value of set metrics
         <metric>.n, <metric>.own            images in that mean; images that the method itself covers
-        <metric>.compared                   False where it covers too few to be compared (``reports.compare.FEW``)
+        <metric>.compared                   False where it covers too few to be compared (``invbench.reports.compare.FEW``)
         <metric>.low, <metric>.high         its confidence interval
         <metric>.rank                       ranks of its tie groups as text; empty without a direction
         <metric>.place                      1 where it shares the first rank, 2 where the second is its best; 0 for others, and

@@ -9,11 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from bench import stats
-from bench.api import MetricSpec
-from bench.store import Store
-from reports import compare
-from reports.compare import Compared
+from invbench.api import MetricSpec
+from invbench.compare import stats
+from invbench.reports import compare
+from invbench.reports.compare import Compared
+from invbench.store import Store
 
 KEYS = ["dataset", "method", "preset"]
 EDIT_KEYS = [*KEYS, "edit", "strength"]

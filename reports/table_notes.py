@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 
-from bench.stats import LEVEL
-from reports import published
-from reports.paper_tables import Cell, PaperTable
-from reports.text import ARROWS, number_format
+from invbench.compare.stats import LEVEL
+from invbench.reports import published
+from invbench.reports.paper_tables import Cell, PaperTable
+from invbench.reports.text import ARROWS, number_format
 
 DIFFERS = "≠"
 

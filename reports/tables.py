@@ -9,12 +9,12 @@ from itertools import chain
 import pandas as pd
 from tabulate import tabulate
 
-from bench.api import MetricSpec
-from bench.stats import LEVEL
-from bench.store import Store
-from reports import coverage, equal_change, query, trips
-from reports.run import Run
-from reports.text import ARROWS, NOTHING, escape_markdown, metric_texts, number_format
+from invbench.api import MetricSpec
+from invbench.compare.stats import LEVEL
+from invbench.reports import coverage, equal_change, query, trips
+from invbench.reports.run import Run
+from invbench.reports.text import ARROWS, NOTHING, escape_markdown, metric_texts, number_format
+from invbench.store import Store
 
 Column = tuple[str, Sequence[str]]  # head and texts
 _MARKS: dict[str, dict[int, Callable[[str], str]]] = {
@@ -91,7 +91,7 @@ def markdown(source: Store | Run) -> str:
 def leaderboard(
     run: Run, frame: pd.DataFrame, *, style: str = "simple", intervals: bool | None = None, width: int | None = None
 ) -> str:
-    """The rows of one dataset of :func:`reports.query.leaderboard` as a table; ``style`` is "simple" or "github"."""
+    """The rows of one dataset of :func:`invbench.reports.query.leaderboard` as a table; ``style`` is "simple" or "github"."""
     fixed = [*_heads(frame, style), ("n", [f"{row.n_ok}/{row.n_total}" for row in frame.itertuples()])]
     rest = [[column] for column in _numbers(frame, {"seconds.invert": "s/image", "seconds.edit": "s/edit"})]
     for name, head in {"memory.device_peak": "device MiB", "memory.rss_peak": "RSS MiB"}.items():
@@ -104,7 +104,7 @@ def leaderboard(
 def edits(
     run: Run, frame: pd.DataFrame, *, style: str = "simple", intervals: bool | None = None, width: int | None = None
 ) -> str:
-    """Rows of one dataset of :func:`reports.query.edits` as a table, sorted by edit and strength."""
+    """Rows of one dataset of :func:`invbench.reports.query.edits` as a table, sorted by edit and strength."""
     frame = frame.sort_values(["edit", "strength"], kind="stable").reset_index(drop=True)
     rows = list(frame.itertuples())
     fixed = [
@@ -117,7 +117,7 @@ def edits(
 
 
 def at_change(run: Run, frame: pd.DataFrame, *, intervals: bool | None = None, width: int | None = None) -> str:
-    """Rows of one dataset of :func:`reports.equal_change.summary` as a table."""
+    """Rows of one dataset of :func:`invbench.reports.equal_change.summary` as a table."""
     rows = list(frame.itertuples())
     fixed = [
         ("edit", [f"{row.edit} {row.change:+g} {row.unit}" for row in rows]),
@@ -129,7 +129,7 @@ def at_change(run: Run, frame: pd.DataFrame, *, intervals: bool | None = None, w
 
 
 def there_and_back(run: Run, frame: pd.DataFrame, *, intervals: bool | None = None, width: int | None = None) -> str:
-    """Rows of one dataset of :func:`reports.trips.summary` as a table."""
+    """Rows of one dataset of :func:`invbench.reports.trips.summary` as a table."""
     fixed = [
         ("edit", [f"{row.edit}{row.strength:+g}" for row in frame.itertuples()]),
         *_heads(frame, "simple"),
@@ -141,7 +141,7 @@ def there_and_back(run: Run, frame: pd.DataFrame, *, intervals: bool | None = No
 
 
 def latency(frame: pd.DataFrame, *, width: int | None = None) -> str:
-    """The frame of :func:`reports.query.latency` as a table."""
+    """The frame of :func:`invbench.reports.query.latency` as a table."""
     fixed = [*_heads(frame, "simple"), ("n", [f"{row.n_ok}/{row.n}" for row in frame.itertuples()])]
     rest: list[list[Column]] = []
     for name in [column.removesuffix(".low") for column in frame if column.endswith(".low")]:
@@ -155,7 +155,7 @@ def latency(frame: pd.DataFrame, *, width: int | None = None) -> str:
 
 
 def failure_table(failed: pd.DataFrame, *, style: str = "simple") -> str:
-    """The frame of :func:`reports.query.failures` as a table."""
+    """The frame of :func:`invbench.reports.query.failures` as a table."""
     rows = [
         [row.dataset, row.method, row.preset, row.rows, ", ".join([*row.images[:3], *["…"][: len(row.images) > 3]]), row.reason]
         for row in failed.itertuples()

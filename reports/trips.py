@@ -13,11 +13,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from bench.store import Store
-from reports import compare
-from reports.compare import Compared
-from reports.query import counts, figures, finish
-from reports.run import EDIT_KEYS, KEYS, Run
+from invbench.reports import compare
+from invbench.reports.compare import Compared
+from invbench.reports.query import counts, figures, finish
+from invbench.reports.run import EDIT_KEYS, KEYS, Run
+from invbench.store import Store
 
 SCRIPT = "consistency_lec"  # the metric that has the script's norm
 
@@ -32,7 +32,7 @@ class Trips:
     n_total, n_ok, n_failed        images planned, back again, failed
     seconds                        mean seconds an image, there and back without the first inversion
     trimmed                        mean of SCRIPT between its percentiles 1 and 99, over the images of the method itself
-    <metric>, <metric>.low, ...    figures of the consistency metrics, as in :func:`reports.query.leaderboard`
+    <metric>, <metric>.low, ...    figures of the consistency metrics, as in :func:`invbench.reports.query.leaderboard`
     """
 
     frame: pd.DataFrame

@@ -1,8 +1,10 @@
-"""Options of the test run; fixtures live beside the tests that use them."""
+"""Options of the test run; runs of toy methods are in tests/fixtures.py, other fixtures beside the tests that use them."""
 
 from pathlib import Path
 
 import pytest
+
+pytest_plugins = ["tests.fixtures"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from bench.cli import main
-from bench.config import PROJECT
+from invbench.cli import main
+from tests.checkout import PROJECT
 
 FILES = sorted((PROJECT / ".github" / "workflows").glob("*.y*ml"))
 KEY = re.compile(r"([A-Za-z_][\w-]*):(?: (.*))?")

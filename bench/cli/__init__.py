@@ -7,17 +7,17 @@ from typing import Any
 
 import click
 
-from bench.api import InvbenchError
-from bench.cli.datasets import datasets
-from bench.cli.doctor import doctor
-from bench.cli.gate import baseline, gate
-from bench.cli.listing import list_
-from bench.cli.plan import plan
-from bench.cli.reading import report, show
-from bench.cli.run import run
-from bench.cli.score import score
-from bench.cli.table import table
-from bench.cli.weights import weights
+from invbench.api import InvbenchError
+from invbench.cli.datasets import datasets
+from invbench.cli.doctor import doctor
+from invbench.cli.gate import baseline, gate
+from invbench.cli.listing import list_
+from invbench.cli.plan import plan
+from invbench.cli.reading import report, show
+from invbench.cli.run import run
+from invbench.cli.score import score
+from invbench.cli.table import table
+from invbench.cli.weights import weights
 
 SETUP_ERROR = 2
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.registry import find
+from invbench.plugins.registry import find
 
 if TYPE_CHECKING:
-    from bench.config import Suite
+    from invbench.plugins.config import Suite
 
 
 class Names(click.ParamType):
@@ -45,7 +45,7 @@ suite_option = click.option("--suite", default="procfaces", show_default=True, h
 
 def find_suite(name: str, config: Path | None) -> Suite:
     """The suite of that name; raises InvbenchError with the nearest one when there is none."""
-    from bench.config import load  # pydantic takes a while to import, and `list methods` does without
+    from invbench.plugins.config import load  # pydantic takes a while to import, and `list methods` does without
 
     return find("suite", name, load(config))
 

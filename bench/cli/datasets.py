@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.api import DatasetSpec, InvbenchError
-from bench.cli.common import plugin_option
-from bench.registry import discover, find
+from invbench.api import DatasetSpec, InvbenchError
+from invbench.cli.common import plugin_option
+from invbench.plugins.registry import discover, find
 
 if TYPE_CHECKING:
-    from bench.prepare import Report
+    from invbench.data.prepare import Report
 
 SHOWN = 10  # problems of a kind that are printed; all are in a file
 FINE, WRONG = 0, 1
@@ -74,8 +74,8 @@ def prepare(
     plugins: tuple[Path, ...],
 ) -> None:
     """Read every picture of a dataset once: count, size, published hashes; write a manifest with the sha256 of each."""
-    from bench import prepare as work
-    from bench.workers import default_workers
+    from invbench.data import prepare as work
+    from invbench.data.workers import default_workers
 
     specs = _homes(names, plugins)
     worst = FINE
@@ -96,8 +96,8 @@ def prepare(
 @click.pass_context
 def verify(ctx: click.Context, names: tuple[str, ...], workers: int | None, quiet: bool, plugins: tuple[Path, ...]) -> None:
     """Read every prepared file again and compare its sha256. Exit code: 0 all as prepared; 1 not."""
-    from bench import prepare as work
-    from bench.workers import default_workers
+    from invbench.data import prepare as work
+    from invbench.data.workers import default_workers
 
     worst = FINE
     for spec in _homes(names, plugins):
@@ -119,8 +119,8 @@ def align(ctx: click.Context, source: Path, target: Path, size: str, device: str
     Eyes and mouth come from MTCNN; of several faces the largest is taken. TARGET/contact_sheet.html shows all pictures with
     the crop, align.csv what was found, no_face.txt the pictures without a face.
     """
-    from bench import align as work
-    from bench.runner import choose_device
+    from invbench.data import align as work
+    from invbench.run.runner import choose_device
 
     rows = work.align(source, target, size=int(size), device=str(choose_device(device)), progress=not quiet)
     counts = {status: sum(row.status == status for row in rows) for status in ("ok", "no face", "failed")}
@@ -145,7 +145,7 @@ def _homes(names: tuple[str, ...], plugins: tuple[Path, ...]) -> list[DatasetSpe
 
 
 def _state(spec: DatasetSpec) -> str:
-    from bench.data import find_prepared
+    from invbench.data.sources import find_prepared
 
     if not spec.home:
         return "ready: made from what is here"

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.api import InvbenchError, MetricSpec
-from bench.cli.common import config_option, find_suite, plugin_option, suite_option
-from bench.data import open_dataset
-from bench.registry import discover, find, load_class
+from invbench.api import InvbenchError, MetricSpec
+from invbench.cli.common import config_option, find_suite, plugin_option, suite_option
+from invbench.data.sources import open_dataset
+from invbench.plugins.registry import discover, find, load_class
 
 if TYPE_CHECKING:
-    from bench.assets import Networks
-    from bench.config import NetworkConfig, Suite
+    from invbench.plugins.config import NetworkConfig, Suite
+    from invbench.weights.networks import Networks
 
 PACKAGES = ("torch", "torchvision", "numpy", "lpips", "piq", "torch-fidelity", "facenet-pytorch", "scikit-image", "duckdb")
 
@@ -112,7 +112,7 @@ def _networks(suite: Suite) -> Networks | None:
     if all(network.cls for network in suite.networks.values()):
         return None
     try:
-        from bench.assets import Networks
+        from invbench.weights.networks import Networks
     except ImportError:
         return None
     return Networks(suite)

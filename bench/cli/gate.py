@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.api import InvbenchError
+from invbench.api import InvbenchError
 
 if TYPE_CHECKING:
-    from bench.gate import Tolerance, Tolerances
+    from invbench.compare.gate import Tolerance, Tolerances
 
 GATE_EPILOG = """\b
 Examples
@@ -59,10 +59,10 @@ def gate(
     Quality is a regression where a mean is worse by more than its tolerance and chance does not explain it; times and memory
     are compared on the same machine only; an image that fails in RUN alone is a regression.
     """
-    from bench import gate_report
-    from bench.baseline import read
-    from bench.files import write_atomic
-    from bench.gate import gate as compare
+    from invbench.compare import gate_report
+    from invbench.compare.baseline import read
+    from invbench.compare.gate import gate as compare
+    from invbench.util.files import write_atomic
 
     mine, other = read(run), read(baseline)
     allowed = parse_tolerances(tolerances, known={*mine.about["metrics"], *other.about["metrics"]})
@@ -78,7 +78,7 @@ def gate(
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The file to write: *.parquet.")
 def baseline(runs: tuple[Path, ...], out: Path) -> None:
     """Write the rows of finished runs, and where they come from, as one file for `invbench gate --baseline`."""
-    from bench.baseline import merge, read, write
+    from invbench.compare.baseline import merge, read, write
 
     merged = merge([read(run) for run in runs])
     write(out, merged)
@@ -87,8 +87,8 @@ def baseline(runs: tuple[Path, ...], out: Path) -> None:
 
 def parse_tolerances(items: tuple[str, ...], *, known: set[str]) -> Tolerances:
     """``1%``, ``mse=1%``, ``psnr=0.1``, ``time=20%``, ``memory=20%``. Raises InvbenchError for anything else."""
-    from bench.gate import Tolerances
-    from bench.names import unknown
+    from invbench.compare.gate import Tolerances
+    from invbench.util.names import unknown
 
     metrics = known | {id.partition("@")[0] for id in known}
     own: dict[str, Tolerance] = {}
@@ -110,7 +110,7 @@ def parse_tolerances(items: tuple[str, ...], *, known: set[str]) -> Tolerances:
 
 
 def _tolerance(item: str, text: str) -> Tolerance:
-    from bench.gate import Tolerance
+    from invbench.compare.gate import Tolerance
 
     relative = text.endswith("%")
     try:

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.api import MethodSpec, MetricSpec, ProtocolSpec
-from bench.cli.common import config_option, plugin_option
-from bench.registry import Registry, discover
+from invbench.api import MethodSpec, MetricSpec, ProtocolSpec
+from invbench.cli.common import config_option, plugin_option
+from invbench.plugins.registry import Registry, discover
 
 if TYPE_CHECKING:
-    from bench.config import Suite
-    from bench.declarations import Spec
+    from invbench.plugins.config import Suite
+    from invbench.plugins.declarations import Spec
 
 EPILOG = """\b
 Examples
@@ -35,7 +35,7 @@ Examples
 def list_(kind: str, detailed: bool, config: Path | None, plugins: tuple[Path, ...]) -> None:
     """List what is registered: built in, installed, or in a --plugin file."""
     if kind == "suites":
-        from bench.config import load
+        from invbench.plugins.config import load
 
         _print([(name, suite.title, _suite(suite)) for name, suite in load(config).items()], detailed)
         return

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from bench.cli.common import Names, batch_size, config_option, find_suite, plugin_option, suite_option
-from bench.registry import discover
+from invbench.cli.common import Names, batch_size, config_option, find_suite, plugin_option, suite_option
+from invbench.plugins.registry import discover
 
 EPILOG = """\b
 Examples
@@ -54,7 +54,7 @@ def plan(
     Nothing is inverted but a batch of noise, for one and for three steps of each kind; loading and metrics come on top. A
     method that stops images early takes less.
     """
-    from bench.selection import settings
+    from invbench.plugins.selection import settings
 
     chosen = settings(
         find_suite(suite, config),
@@ -68,8 +68,8 @@ def plan(
         preset=preset,
         overrides=overrides,
     )
-    from bench import planning  # imports torch
+    from invbench.run import preview
 
-    table, missing = planning.table(chosen, probe=probe)
+    table, missing = preview.table(chosen, probe=probe)
     click.echo(table)
     ctx.exit(1 if missing else 0)

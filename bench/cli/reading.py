@@ -43,8 +43,8 @@ def print_tables(run: Path, *, intervals: bool | None = None, coverage: bool = F
     import shutil
     import sys
 
-    from bench.store import Store
-    from reports import tables
+    from invbench.reports import tables
+    from invbench.store import Store
 
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
     click.echo(tables.terminal(Store(run), intervals=intervals, covered=coverage, width=width))
@@ -52,7 +52,7 @@ def print_tables(run: Path, *, intervals: bool | None = None, coverage: bool = F
 
 def write_page(run: Path, *, inline: bool = False, images: int = 4) -> Path:
     """Write the page of a run folder and return its path; raises InvbenchError when it is not one."""
-    from bench.store import Store
-    from reports import board
+    from invbench.reports import board
+    from invbench.store import Store
 
     return board.write(Store(run), inline=inline, images=images)

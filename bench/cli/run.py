@@ -6,9 +6,9 @@ from pathlib import Path
 
 import click
 
-from bench.cli.common import Names, batch_size, config_option, find_suite, plugin_option, suite_option
-from bench.cli.reading import print_tables, write_page
-from bench.registry import discover
+from invbench.cli.common import Names, batch_size, config_option, find_suite, plugin_option, suite_option
+from invbench.cli.reading import print_tables, write_page
+from invbench.plugins.registry import discover
 
 FINISHED = (0, 1)  # exit codes of a run that came to its end
 
@@ -80,7 +80,7 @@ def run(
     An existing folder is continued: what it holds already is not computed again, and more methods, datasets or edits
     are added to it.
     """
-    from bench.selection import settings, supported
+    from invbench.plugins.selection import settings, supported
 
     chosen_suite = find_suite(suite, config)
     registry = discover(plugins)
@@ -107,7 +107,7 @@ def run(
         left_out = [name for name in registry.methods if name not in supported(chosen_suite, registry.methods)]
         if left_out:
             click.echo(f"without {', '.join(left_out)}: suite {suite} lacks networks for them", err=True)
-    from bench import runner  # imports torch
+    from invbench.run import runner
 
     code = runner.run(chosen, progress=not quiet)
     if show and code in FINISHED:

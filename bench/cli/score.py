@@ -7,9 +7,9 @@ from pathlib import Path
 
 import click
 
-from bench.api import InvbenchError
-from bench.cli.common import Names, config_option, find_suite, plugin_option, suite_option
-from bench.registry import discover
+from invbench.api import InvbenchError
+from invbench.cli.common import Names, config_option, find_suite, plugin_option, suite_option
+from invbench.plugins.registry import discover
 
 EPILOG = """\b
 Examples
@@ -65,9 +65,9 @@ def score(
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", label):
         raise InvbenchError(f"--name: expected lower-case letters, digits, '_' and '-', found {label!r}")
     chosen = find_suite(suite, config)
-    from bench import score as scoring  # imports torch
+    from invbench.run import external
 
-    settings = scoring.settings(
+    settings = external.settings(
         chosen,
         registry,
         name=label,
@@ -76,7 +76,7 @@ def score(
         device=device,
         out=out or Path("runs") / f"scored-{label}",
     )
-    ctx.exit(scoring.score(settings, folder, progress=not quiet, say=click.echo))
+    ctx.exit(external.score(settings, folder, progress=not quiet, say=click.echo))
 
 
 def _verify(
@@ -84,12 +84,12 @@ def _verify(
 ) -> int:
     from tabulate import tabulate
 
-    from bench.store import Store
+    from invbench.store import Store
 
     if not Store(folder).exists():
         raise InvbenchError(f"{folder}: expected --against DATASET, or a run folder (with a plan.json in it)")
     chosen = find_suite(Store(folder).plan["suite"], config)
-    from bench.verify import verify
+    from invbench.run.verification import verify
 
     checks = verify(folder, chosen, discover(plugins), metrics=metrics, device=device, say=click.echo)
     rows = [

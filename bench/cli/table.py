@@ -32,9 +32,9 @@ def table(name: str, run: Path | None, form: str, dataset: str | None, preset: s
 
     A measured value that must not be compared with its published neighbour is marked, and the reason printed.
     """
-    from bench.registry import find
-    from bench.store import Store
-    from reports import formats, paper_tables, published
+    from invbench.plugins.registry import find
+    from invbench.reports import formats, paper_tables, published
+    from invbench.store import Store
 
     if name == "list":
         for id, one in published.tables().items():

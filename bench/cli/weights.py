@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bench.api import InvbenchError, MethodSpec, MetricSpec
-from bench.cli.common import config_option, find_suite
-from bench.registry import discover
+from invbench.api import InvbenchError, MethodSpec, MetricSpec
+from invbench.cli.common import config_option, find_suite
+from invbench.plugins.registry import discover
 
 if TYPE_CHECKING:
-    from bench.weights.catalogue import Asset
-    from bench.weights.shelf import Shelf
+    from invbench.weights.cache import Shelf
+    from invbench.weights.catalogue import Asset
 
 EPILOG = """\b
 Examples
@@ -94,7 +94,7 @@ def get(ids: tuple[str, ...], suite: str | None, everything: bool, accept_licenc
 @click.option("--as", "id", required=True, metavar="ID", help="The asset that the file is.")
 def add(file: Path, id: str) -> None:
     """Take FILE as the asset ID from now on, by its sha256; it is copied unless it lies in a searched folder already."""
-    from bench.weights import fetch
+    from invbench.weights import fetch
 
     shelf = _shelf()
     asset = shelf.catalogue.find(id)
@@ -140,7 +140,7 @@ def verify(ids: tuple[str, ...], suite: str | None, detailed: bool, config: Path
 
     Without IDs: every asset that is here. Exit code: 0 all are right; 1 one is not, or is asked for and missing.
     """
-    from bench.weights import check
+    from invbench.weights import check
 
     shelf = _shelf()
     assets = _chosen(shelf, ids, suite, config)
@@ -161,7 +161,7 @@ def verify(ids: tuple[str, ...], suite: str | None, detailed: bool, config: Path
 
 
 def _shelf() -> Shelf:
-    from bench.weights.shelf import Shelf
+    from invbench.weights.cache import Shelf
 
     return Shelf()
 
@@ -252,7 +252,7 @@ def _accept(assets: Sequence[Asset], shelf: Shelf, *, yes: bool) -> None:
 
 
 def _fetched(asset: Asset, shelf: Shelf) -> bool:
-    from bench.weights import fetch
+    from invbench.weights import fetch
 
     try:
         with _Bar(asset.id) as bar:

@@ -19,16 +19,16 @@ import safetensors.torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from bench.api import InvbenchError, MissingWeights
-from bench.checkpoints import load_checkpoint
-from bench.config import NetworkConfig
-from bench.files import write_atomic
-from bench.home import home
-from bench.provenance import digest, source_digest
-from bench.registry import load_callable
-from bench.weights.catalogue import Asset
-from bench.weights.layouts import Derived, part_of
-from bench.weights.shelf import Found, Shelf, misfit
+from invbench.api import InvbenchError, MissingWeights
+from invbench.plugins.config import NetworkConfig
+from invbench.plugins.registry import load_callable
+from invbench.util.cache import home
+from invbench.util.files import write_atomic
+from invbench.util.provenance import digest, source_digest
+from invbench.weights.cache import Found, Shelf, misfit
+from invbench.weights.catalogue import Asset
+from invbench.weights.checkpoints import load_checkpoint
+from invbench.weights.layouts import Derived, part_of
 
 DERIVED = "derived"  # folder of INVBENCH_HOME for what is measured from official networks
 

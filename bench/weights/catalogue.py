@@ -10,12 +10,12 @@ from typing import Any
 
 from pydantic import Field, ValidationError, model_validator
 
-from bench.api import InvbenchError
-from bench.config import Frozen
-from bench.names import PROJECT, unknown
-from bench.weights.layouts import LAYOUTS
+from invbench.api import InvbenchError
+from invbench.plugins.config import Frozen
+from invbench.util.names import PACKAGE, unknown
+from invbench.weights.layouts import LAYOUTS
 
-FILE = PROJECT / "bench" / "assets.toml"
+FILE = PACKAGE / "assets.toml"
 DRIVE = "drive:"  # an address of this form names a file on Google Drive by its id
 PACKAGE = "package:"  # one of this form lies in an installed package: package:NAME/path/in/it
 
@@ -35,7 +35,7 @@ class Asset(Frozen):
     file      the name under which it is published, and kept
     layouts   forms in which this network circulates; a file of another layout is not it
     part      which of the layout's parts it is unless another one is asked for; "" = the layout's first
-    facts     what must be true of the file beside its layout (:func:`bench.weights.layouts.recognise`)
+    facts     what must be true of the file beside its layout (:func:`invbench.weights.layouts.recognise`)
     sha256    whole digests, or published first digits of them; empty = none is published
     md5       likewise, where only an MD5 is published
     beside    name of the loader's argument -> asset that is needed as well

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from bench.api import InvbenchError, MissingWeights
-from bench.config import NetworkConfig
-from bench.provenance import file_digest
-from bench.weights import build, fetch
-from bench.weights.catalogue import Asset
-from bench.weights.conversion import trace
-from bench.weights.layouts import LAYOUTS, Derived
-from bench.weights.shelf import Shelf
+from invbench.api import InvbenchError, MissingWeights
+from invbench.plugins.config import NetworkConfig
+from invbench.util.provenance import file_digest
+from invbench.weights import build, fetch
+from invbench.weights.cache import Shelf
+from invbench.weights.catalogue import Asset
+from invbench.weights.conversion import trace
+from invbench.weights.layouts import LAYOUTS, Derived
 
 
 def verify(asset: Asset, shelf: Shelf, *, detailed: bool = False) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.weights.build import Source, make, opened
+from invbench.weights.build import Source, make, opened
 
 CLOSE = 1e-9  # relative, of sums in float64: the same numbers in another order
 

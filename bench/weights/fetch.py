@@ -17,12 +17,12 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from bench.api import InvbenchError
-from bench.files import WriteFailed, write_atomic
-from bench.provenance import file_digest
-from bench.weights.catalogue import DRIVE, PACKAGE, Asset
-from bench.weights.ledger import read_json
-from bench.weights.shelf import Found, Shelf, misfit
+from invbench.api import InvbenchError
+from invbench.util.files import WriteFailed, write_atomic
+from invbench.util.provenance import file_digest
+from invbench.weights.cache import Found, Shelf, misfit
+from invbench.weights.catalogue import DRIVE, PACKAGE, Asset
+from invbench.weights.ledger import read_json
 
 CHUNK = 1 << 20
 PATIENCE = 30.0  # seconds without a byte

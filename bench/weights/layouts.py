@@ -58,7 +58,7 @@ class Recognised:
 
 
 def recognise(content: Mapping[str, Any]) -> Recognised | None:
-    """The layout of a checkpoint as :func:`bench.checkpoints.load_checkpoint` reads it; None if it is none of ours.
+    """The layout of a checkpoint as :func:`invbench.weights.checkpoints.load_checkpoint` reads it; None if it is none of ours.
 
     Layouts are tried in order, so one that needs more marks stands before one that needs fewer of them.
     """
@@ -174,11 +174,13 @@ def _direction(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
     return {"num_ws": shape[-2]} if len(shape) > 1 and shape[-2] > 1 else {}
 
 
-STATISTICS = Derived("generator", "methods.convert.latent_stats:measure", "methods.nets.latent_stats:LatentStatistics")
-SEFA = Derived("generator", "methods.convert.directions:sefa", "methods.nets.edit_directions:EditDirections")
+STATISTICS = Derived(
+    "generator", "invbench.methods.convert.latent_stats:measure", "invbench.methods.nets.latent_stats:LatentStatistics"
+)
+SEFA = Derived("generator", "invbench.methods.convert.directions:sefa", "invbench.methods.directions.positions:EditDirections")
 MEASURED: dict[str, str | Derived] = {"latent_stats": STATISTICS, "sefa": SEFA}
-GENERATOR: dict[str, str | Derived] = {"generator": "methods.convert.stylegan2:generator", **MEASURED}
-DECODER: dict[str, str | Derived] = {"generator": "methods.convert.encoders:decoder", **MEASURED}
+GENERATOR: dict[str, str | Derived] = {"generator": "invbench.methods.convert.stylegan2:generator", **MEASURED}
+DECODER: dict[str, str | Derived] = {"generator": "invbench.methods.convert.encoders:decoder", **MEASURED}
 
 LAYOUTS = {
     "stylegan2_nvlabs": Layout(
@@ -202,7 +204,7 @@ LAYOUTS = {
     "encoder_w": Layout(
         "pSp's encoder into W with its decoder",
         {"state_dict/encoder.body.23.res_layer.3.weight": (512, 512, 3, 3), "state_dict/encoder.linear.weight": (None, None)},
-        {"psp": "methods.convert.encoders:psp", **DECODER},
+        {"psp": "invbench.methods.convert.encoders:psp", **DECODER},
     ),
     "encoder": Layout(
         "pSp or e4e: encoder with its decoder",
@@ -212,51 +214,51 @@ LAYOUTS = {
             "state_dict/encoder.latlayer1.weight": (512, 256, 1, 1),
             "state_dict/encoder.styles.0.linear.weight": (512, 512),
         },
-        {"e4e": "methods.convert.encoders:e4e", "psp": "methods.convert.encoders:psp", **DECODER},
+        {"e4e": "invbench.methods.convert.encoders:e4e", "psp": "invbench.methods.convert.encoders:psp", **DECODER},
         _encoder,
     ),
     "arcface_irse50": Layout(
         "ArcFace IR-SE50",
         {"body.23.res_layer.5.fc1.weight": (32, 512, 1, 1), "output_layer.4.weight": (512,)},
-        {"network": "metrics.nets.arcface:from_checkpoint"},
+        {"network": "invbench.metrics.nets.arcface:from_checkpoint"},
     ),
     "curricularface_ir101": Layout(
         "CurricularFace IR-101",
         {"body.48.res_layer.3.weight": (512, 512, 3, 3), "output_layer.3.weight": (512, 25088)},
-        {"network": "metrics.nets.curricularface:from_checkpoint"},
+        {"network": "invbench.metrics.nets.curricularface:from_checkpoint"},
     ),
     "bisenet": Layout(
         "BiSeNet face parsing, 19 classes",
         {"cp.arm32.conv_atten.weight": (128, 128, 1, 1), "conv_out.conv_out.weight": (19, 256, 1, 1)},
-        {"network": "metrics.nets.bisenet:from_checkpoint"},
+        {"network": "invbench.metrics.nets.bisenet:from_checkpoint"},
     ),
     "invertibility": Layout(
         "SAM's invertibility predictor",
         {"sd_base/backbone.conv1.weight": (64, 3, 7, 7), "W+/m.0.weight": (8, 4, 3, 3)},
-        {"network": "methods.convert.invertibility:convert_invertibility"},
+        {"network": "invbench.methods.convert.invertibility:convert_invertibility"},
         _invertibility,
     ),
     "dex": Layout(
         "DEX age classifier, VGG-16 over 101 ages",
         {"state_dict/fc8-101.weight": (101, 4096)},
-        {"network": "metrics.nets.dex:from_checkpoint"},
+        {"network": "invbench.metrics.nets.dex:from_checkpoint"},
     ),
     "lpips_squeeze": Layout(
         "LPIPS v0.1, squeeze: linear layers, or all",
         {"lin6.model.1.weight": (1, 512, 1, 1)},
-        {"network": "metrics.nets.lpips_package:from_checkpoint"},
+        {"network": "invbench.metrics.nets.lpips_package:from_checkpoint"},
         _squeeze,
     ),
     "lpips": Layout(
         "LPIPS v0.1, alex or vgg: linear layers, or all",
         {"lin1.model.1.weight": (1, None, 1, 1), "lin4.model.1.weight": (1, None, 1, 1)},
-        {"network": "metrics.nets.lpips_package:from_checkpoint"},
+        {"network": "invbench.metrics.nets.lpips_package:from_checkpoint"},
         _lpips,
     ),
     "lpips_lists": Layout(
         "LPIPS v0.1 as the encoder papers store it",
         {"lin.1.1.weight": (1, None, 1, 1), "lin.4.1.weight": (1, None, 1, 1)},
-        {"network": "metrics.nets.lpips_package:from_checkpoint"},
+        {"network": "invbench.metrics.nets.lpips_package:from_checkpoint"},
         _lpips,
     ),
     "alexnet": Layout("torchvision's AlexNet", {"features.0.weight": (64, 3, 11, 11), "classifier.6.weight": (1000, 4096)}),
@@ -267,29 +269,29 @@ LAYOUTS = {
     "inception_fid": Layout(
         "Inception-v3 of 2015 for FID, as torch-fidelity and pytorch-fid store it",
         {"Mixed_7c.branch_pool.conv.weight": (192, 2048, 1, 1), "fc.weight": (1008, 2048)},
-        {"network": "metrics.nets.inception:from_checkpoint"},
+        {"network": "invbench.metrics.nets.inception:from_checkpoint"},
     ),
     "facenet": Layout(
         "InceptionResnetV1 of facenet-pytorch",
         {"conv2d_1a.conv.weight": (32, 3, 3, 3), "last_linear.weight": (512, 1792)},
-        {"network": "metrics.nets.facenet:from_checkpoint"},
+        {"network": "invbench.metrics.nets.facenet:from_checkpoint"},
         _classes("logits.weight"),
     ),
     "moco": Layout(
         "MoCo v2, ResNet-50",
         {"state_dict/module.encoder_q.conv1.weight": (64, 3, 7, 7), "state_dict/module.encoder_q.fc.2.weight": (128, 2048)},
-        {"network": "metrics.nets.moco:from_checkpoint"},
+        {"network": "invbench.metrics.nets.moco:from_checkpoint"},
         _moco,
     ),
     "hopenet": Layout(
         "Hopenet, ResNet-50",
         {"fc_yaw.weight": (66, 2048), "fc_pitch.weight": (66, 2048), "fc_roll.weight": (66, 2048)},
-        {"network": "metrics.nets.hopenet:from_checkpoint"},
+        {"network": "invbench.metrics.nets.hopenet:from_checkpoint"},
     ),
     "maskrcnn": Layout(
         "torchvision's Mask R-CNN with a ResNet-50, trained on COCO",
         {"backbone.body.conv1.weight": (64, 3, 7, 7), "roi_heads.mask_predictor.mask_fcn_logits.weight": (91, 256, 1, 1)},
-        {"network": "metrics.nets.instances:from_checkpoint"},
+        {"network": "invbench.metrics.nets.instances:from_checkpoint"},
     ),
     "ganspace": Layout("Principal components of W (GANSpace)", {"comp": (None, 1, None), "mean": (1, None), "std": (None,)}),
     "direction": Layout("One edit direction in W", {"tensor": (1, None)}, {}, _direction),

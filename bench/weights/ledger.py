@@ -12,9 +12,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from bench.api import InvbenchError
-from bench.files import write_atomic
-from bench.home import home
+from invbench.api import InvbenchError
+from invbench.util.cache import home
+from invbench.util.files import write_atomic
 
 NAME = "weights.lock.json"
 

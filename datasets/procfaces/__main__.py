@@ -1,4 +1,4 @@
-"""python -m datasets.procfaces: write a split as files, or rewrite the stored hashes."""
+"""python -m invbench.datasets.procfaces: write a split as files, or rewrite the stored hashes."""
 
 from __future__ import annotations
 

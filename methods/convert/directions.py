@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.api import InvbenchError
-from methods.nets.edit_directions import EditDirections
-from methods.nets.stylegan2 import Generator
+from invbench.api import InvbenchError
+from invbench.methods.directions.positions import EditDirections
+from invbench.methods.nets.stylegan2 import Generator
 
 EDIT = ("file", "scale", "layers", "component", "to_position")
 COMPONENT = ("component", "scale", "layers")

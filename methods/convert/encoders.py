@@ -13,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.api import InvbenchError
-from methods.convert.stylegan2 import ConvertedGenerator, convert_generator
-from methods.nets.encoders import E4EEncoder, PSPEncoder, WEncoder
-from methods.nets.stylegan2 import Generator
-from metrics.nets.published import entry, fitted, tensors
+from invbench.api import InvbenchError
+from invbench.methods.convert.stylegan2 import ConvertedGenerator, convert_generator
+from invbench.methods.nets.encoders import E4EEncoder, PSPEncoder, WEncoder
+from invbench.methods.nets.stylegan2 import Generator
+from invbench.metrics.nets.published import entry, fitted, tensors
 
 TRAINING = ("global_step", "optimizer", "best_val_loss", "discriminator_state_dict", "discriminator_optimizer_state_dict")
 KNOWN = ("state_dict", "latent_avg", "opts", *TRAINING)

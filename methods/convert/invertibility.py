@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from bench.api import InvbenchError
-from methods.nets.invertibility import InvertibilityPredictor
-from metrics.nets.published import entry, fitted, tensors
+from invbench.api import InvbenchError
+from invbench.methods.nets.invertibility import InvertibilityPredictor
+from invbench.metrics.nets.published import entry, fitted, tensors
 
 BASE = "sd_base"
 

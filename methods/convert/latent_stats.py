@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from methods.nets.latent_stats import LatentStatistics
-from methods.nets.stylegan2 import Generator
+from invbench.methods.nets.latent_stats import LatentStatistics
+from invbench.methods.nets.stylegan2 import Generator
 
 SAMPLES, SEED = 10_000, 123  # of the projector in NVlabs/stylegan2-ada-pytorch
 BATCH = 1000

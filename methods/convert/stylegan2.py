@@ -1,7 +1,8 @@
 """Read published StyleGAN2 weights: the layouts of rosinality/stylegan2-pytorch and of NVlabs/stylegan2-ada-pytorch.
 
 The two PyTorch layouts hold the same numbers; only names and axes of length 1 differ. The result has the names of
-`methods.nets.stylegan2` and `methods.nets.discriminator`, which are those of NVlabs without the filter buffers.
+`invbench.methods.nets.stylegan2` and `invbench.methods.nets.discriminator`, which are those of NVlabs without the filter
+buffers.
 """
 
 from __future__ import annotations
@@ -13,13 +14,13 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.api import InvbenchError
-from methods.convert.stylegan2_tf import from_tensorflow
-from methods.nets.discriminator import Discriminator, DiscriminatorConfig
-from methods.nets.equalised import binomial_filter
-from methods.nets.stylegan2 import Generator, GeneratorConfig
-from methods.nets.stylegan2_config import powers_of_two
-from metrics.nets.published import check
+from invbench.api import InvbenchError
+from invbench.methods.convert.stylegan2_tf import from_tensorflow
+from invbench.methods.nets.discriminator import Discriminator, DiscriminatorConfig
+from invbench.methods.nets.equalised import binomial_filter
+from invbench.methods.nets.stylegan2 import Generator, GeneratorConfig
+from invbench.methods.nets.stylegan2_config import powers_of_two
+from invbench.metrics.nets.published import check
 
 State = dict[str, Tensor]
 FILTER_SUFFIXES = (".resample_filter", ".kernel")
@@ -70,8 +71,8 @@ def convert_generator(
     """Convert a generator of either layout.
 
     checkpoint  rosinality's dict {"g_ema": state, "latent_avg": [D] or [L,D]}, or NVlabs' {"G_ema": state, "init_kwargs":
-                ...} or, of a TensorFlow pickle, {"Gs": variables, ...} as `bench.checkpoints` reads them, or a bare state
-                dict of either PyTorch layout (with "latent_avg" beside the parameters, if there is one); the moving
+                ...} or, of a TensorFlow pickle, {"Gs": variables, ...} as `invbench.weights.checkpoints` reads them, or a
+                bare state dict of either PyTorch layout (with "latent_avg" beside the parameters, if there is one); the moving
                 average is taken, whatever else the file holds
     source      file name for messages
 

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from methods.nets.equalised import EqualConv, EqualLinear, scaled_leaky_relu
-from methods.nets.stylegan2_config import numbered, official_channels, powers_of_two
+from invbench.methods.nets.equalised import EqualConv, EqualLinear, scaled_leaky_relu
+from invbench.methods.nets.stylegan2_config import numbered, official_channels, powers_of_two
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.nets.equalised import EqualLinear
-from metrics.nets.irse import IRSE50, stage_ends, stem, trunk
+from invbench.methods.nets.equalised import EqualLinear
+from invbench.metrics.nets.irse import IRSE50, stage_ends, stem, trunk
 
 
 class StyleHead(nn.Module):

@@ -7,8 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from methods.nets.deeplab import DeepLab
-from metrics.nets.layers import prepared
+from invbench.methods.nets.deeplab import DeepLab
+from invbench.metrics.nets.layers import prepared
 
 SHARED = 8  # maps that the base gives to every head
 
@@ -16,8 +16,8 @@ SHARED = 8  # maps that the base gives to every head
 class InvertibilityPredictor(nn.Module):
     """One shared DeepLabV3+ and one small head for each latent space (Parmar et al. 2022, section 3.2).
 
-    ``spaces`` names the latent spaces; ``base`` holds arguments of :class:`methods.nets.deeplab.DeepLab`, by default those
-    of adobe-research/sam_inversion. The tensors of ``base`` and of each head are named as in its files.
+    ``spaces`` names the latent spaces; ``base`` holds arguments of :class:`invbench.methods.nets.deeplab.DeepLab`, by default
+    those of adobe-research/sam_inversion. The tensors of ``base`` and of each head are named as in its files.
     """
 
     def __init__(self, *, spaces: Sequence[str], base: Mapping[str, Any] | None = None) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from methods.losses import leaky_inverse
+from invbench.methods.common.losses import leaky_inverse
 
 
 class LatentStatistics(nn.Module):

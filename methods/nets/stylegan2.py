@@ -16,9 +16,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.nets.equalised import NO_OVERRIDES, binomial_filter, upsample
-from methods.nets.stylegan2_config import GeneratorConfig
-from methods.nets.stylegan2_layers import Mapper, StyledConv, ToRGB
+from invbench.methods.nets.equalised import NO_OVERRIDES, binomial_filter, upsample
+from invbench.methods.nets.stylegan2_config import GeneratorConfig
+from invbench.methods.nets.stylegan2_layers import Mapper, StyledConv, ToRGB
 
 __all__ = ["FeatureEdit", "Generator", "GeneratorConfig", "Mapper", "Synthesis"]
 

@@ -1,4 +1,4 @@
-"""The layers of the StyleGAN2 generator; see `methods.nets.stylegan2` for how they are put together."""
+"""The layers of the StyleGAN2 generator; see `invbench.methods.nets.stylegan2` for how they are put together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from methods.nets.equalised import (
+from invbench.methods.nets.equalised import (
     LEAKY_SLOPE,
     NO_OVERRIDES,
     SQRT2,
@@ -19,7 +19,7 @@ from methods.nets.equalised import (
     modulated_conv,
     scaled_leaky_relu,
 )
-from methods.nets.stylegan2_config import GeneratorConfig
+from invbench.methods.nets.stylegan2_config import GeneratorConfig
 
 
 class Mapper(nn.Module):

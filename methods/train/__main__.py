@@ -8,8 +8,8 @@ from pathlib import Path
 
 import click
 
-from bench.api import InvbenchError
-from methods.train.catalogue import find_recipe, recipes
+from invbench.api import InvbenchError
+from invbench.methods.train.catalogue import find_recipe, recipes
 
 
 @click.command(epilog="Example: python -m methods.train parser --minutes 5 --threads 1")
@@ -44,7 +44,7 @@ def main(
 
     import torch
 
-    from methods.train.common import ZOO, Budget, fit
+    from invbench.methods.train.common import ZOO, Budget, fit
 
     if threads is not None:
         torch.set_num_threads(threads)

@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from datasets.procfaces import FACTORS, INDEX, render_split, split
-from methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, step_generator, step_rng
-from methods.train.renders import as_images, draw, softened
-from metrics.nets.attributes import Attributes
+from invbench.datasets.procfaces import FACTORS, INDEX, render_split, split
+from invbench.methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, step_generator, step_rng
+from invbench.methods.train.renders import as_images, draw, softened
+from invbench.metrics.nets.attributes import Attributes
 
 RECIPES = {"attributes": {"minutes": 4.0, "seed": 31, "help": "binary attributes of a picture", "options": {}}}
 

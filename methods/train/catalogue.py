@@ -1,7 +1,8 @@
 """Recipes by name, read from the literal ``RECIPES`` of the modules beside this one without importing them.
 
 ``RECIPES = {name: {"minutes": float, "seed": int, "help": str, "options": {...}}}``; one module may train several networks.
-Its class ``Training`` (a :class:`methods.train.common.Recipe`) is built as ``Training(seed=..., device=..., **options)``.
+Its class ``Training`` (a :class:`invbench.methods.train.common.Recipe`) is built as ``Training(seed=..., device=...,
+**options)``.
 """
 
 from __future__ import annotations
@@ -14,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.api import InvbenchError
+from invbench.api import InvbenchError
 
 if TYPE_CHECKING:
     import torch
 
-    from methods.train.common import Recipe
+    from invbench.methods.train.common import Recipe
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ def recipes(folder: Path | None = None) -> dict[str, RecipeSpec]:
             if name in found:
                 raise InvbenchError(f"{path}: recipe {name!r} is also in {found[name].module}; expected one recipe a name")
             try:
-                found[name] = RecipeSpec(name=name, module=f"methods.train.{path.stem}", **{"options": {}, **entry})
+                found[name] = RecipeSpec(name=name, module=f"invbench.methods.train.{path.stem}", **{"options": {}, **entry})
             except TypeError as error:
                 raise InvbenchError(f"{path}: recipe {name!r}: expected minutes, seed, help, options; {error}") from error
     return found

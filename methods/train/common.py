@@ -29,8 +29,8 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from bench.api import InvbenchError
-from methods.train.muon import Muon
+from invbench.api import InvbenchError
+from invbench.methods.train.muon import Muon
 
 ROOT = Path(__file__).resolve().parents[2]
 ZOO = ROOT / "methods" / "zoo"

@@ -12,10 +12,10 @@ import torch
 from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 
-from datasets.procfaces import EDITS, FACTORS, INDEX, factors_from_z, sample_z
-from methods.directions import Directions
-from methods.train.common import Recipe, Step
-from methods.train.frozen import load_frozen
+from invbench.datasets.procfaces import EDITS, FACTORS, INDEX, factors_from_z, sample_z
+from invbench.methods.directions.linear import Directions
+from invbench.methods.train.common import Recipe, Step
+from invbench.methods.train.frozen import load_frozen
 
 RECIPES = {
     "directions": {

@@ -1,12 +1,13 @@
 """Recipe of the e4e encoder: Tov et al. 2021, section 4; omertov/encoder4editing, training/coach.py.
 
-To the reconstruction losses (methods.train.encoding) come the norm of the offsets, weight 2e-4, and an adversarial loss on
+To the reconstruction losses (invbench.methods.train.encoding) come the norm of the offsets, weight 2e-4, and an adversarial
+loss on
 single latent vectors, weight 0.1: a discriminator learns to tell them from mapping(z), with R1 (gamma 10) in every 16th of
 its steps and histories of 50 codes. The offsets open one after the other.
 
 Departures, for a budget of minutes where the authors train 200,000 steps from a pretrained face network: the warm start
-of methods.train.encoding, higher learning rates that fall along a cosine (published: 1e-4 and 2e-5, constant), batch 16 (8),
-and reduced widths.
+of invbench.methods.train.encoding, higher learning rates that fall along a cosine (published: 1e-4 and 2e-5, constant), batch
+16 (8), and reduced widths.
 The schedule of the stages keeps its shares of what follows the warm start: the first offset at 10 %, the last one at 26 %.
 """
 
@@ -18,18 +19,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from methods.nets.encoders import E4EEncoder
-from methods.nets.latent_discriminator import LatentDiscriminator, LatentPool
-from methods.train.common import ZOO, Recipe, Step, cosine, descend, step_generator
-from methods.train.encoding import Reconstruction, after_warm_start, architecture, weighted
-from methods.train.ranger import Ranger
+from invbench.methods.nets.encoders import E4EEncoder
+from invbench.methods.nets.latent_discriminator import LatentDiscriminator, LatentPool
+from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend, step_generator
+from invbench.methods.train.encoding import Reconstruction, after_warm_start, architecture, weighted
+from invbench.methods.train.ranger import Ranger
 
 RECIPES = {"e4e": {"minutes": 15, "seed": 0, "help": "e4e encoder into W+ close to W"}}
 
 DELTA_WEIGHT, ADVERSARIAL_WEIGHT = 2e-4, 0.1
 R1_GAMMA, R1_EVERY = 10.0, 16
 FIRST_OFFSET, LAST_OFFSET = 0.1, 0.26  # steps 20,000 and 52,000 of 200,000
-CODES = 2  # stream of randomness within one step, beside those of methods.train.encoding
+CODES = 2  # stream of randomness within one step, beside those of invbench.methods.train.encoding
 
 
 class Training(Recipe):

@@ -18,10 +18,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from datasets.procfaces import FACTORS, factors_from_z, render, render_split
-from methods.train.common import ZOO, step_generator, step_rng
-from methods.train.frozen import load_frozen
-from methods.train.renders import as_images
+from invbench.datasets.procfaces import FACTORS, factors_from_z, render, render_split
+from invbench.methods.train.common import ZOO, step_generator, step_rng
+from invbench.methods.train.frozen import load_frozen
+from invbench.methods.train.renders import as_images
 
 WEIGHTS = {"l2": 1.0, "lpips": 0.8, "id": 0.1}
 WARM_START = 0.3  # share of the budget

@@ -11,15 +11,15 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from bench.api import InvbenchError, MissingWeights
-from methods.train.common import ZOO
+from invbench.api import InvbenchError, MissingWeights
+from invbench.methods.train.common import ZOO
 
 
 def load_frozen(name: str, *, device: torch.device | str = "cpu", zoo: Path = ZOO) -> Any:
     """The network ``name`` of the zoo in float32 and eval mode, without gradients to its weights.
 
     The arguments of its class stand in the file, the class in the manifest beside it, as
-    :func:`methods.train.common.save_network` wrote them.
+    :func:`invbench.methods.train.common.save_network` wrote them.
     Raises MissingWeights when there is no such file, InvbenchError when it does not hold what it should.
     """
     path = zoo / f"{name}.safetensors"
@@ -31,8 +31,8 @@ def load_frozen(name: str, *, device: torch.device | str = "cpu", zoo: Path = ZO
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
         entry = json.loads(path.with_suffix(".json").read_text())["class"]
         module, _, kind = entry.partition(":")
-        if module.partition(".")[0] not in ("methods", "metrics"):
-            raise ValueError(f"class: expected one of methods or metrics, found {entry!r}")
+        if not module.startswith(("invbench.methods.", "invbench.metrics.")):
+            raise ValueError(f"class: expected one of invbench.methods or invbench.metrics, found {entry!r}")
         network: nn.Module = getattr(importlib.import_module(module), kind)(**config)
         network.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in tensors.items()})
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, ImportError) as error:

@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from datasets.procfaces import FACTORS, PARSING_CLASSES, factors_from_z, render, sample_z
-from methods.nets.stylegan2 import Generator
-from methods.train.common import Recipe, Step, cosine, descend, step_generator, step_rng
-from methods.train.figures import r_squared
-from methods.train.frozen import load_frozen
-from methods.train.muon import Muon
+from invbench.datasets.procfaces import FACTORS, PARSING_CLASSES, factors_from_z, render, sample_z
+from invbench.methods.nets.stylegan2 import Generator
+from invbench.methods.train.common import Recipe, Step, cosine, descend, step_generator, step_rng
+from invbench.methods.train.figures import r_squared
+from invbench.methods.train.frozen import load_frozen
+from invbench.methods.train.muon import Muon
 
 RECIPES = {
     "generator": {

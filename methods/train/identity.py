@@ -16,10 +16,10 @@ import torch.nn.functional as F
 from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor, nn
 
-from datasets.procfaces import FACTORS, sample_factors
-from methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, step_generator, step_rng
-from methods.train.renders import rendered, softened, some_extras
-from metrics.nets.identity import Identity
+from invbench.datasets.procfaces import FACTORS, sample_factors
+from invbench.methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, step_generator, step_rng
+from invbench.methods.train.renders import rendered, softened, some_extras
+from invbench.metrics.nets.identity import Identity
 
 RECIPES = {
     "identity": {

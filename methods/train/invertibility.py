@@ -32,14 +32,14 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from bench.api import InvbenchError
-from datasets.procfaces import PARSING_CLASSES
-from methods.losses import PerceptualNetwork, at_most
-from methods.nets.invertibility import InvertibilityHead, InvertibilityPredictor
-from methods.sam import BLOCKS, SAM, SPEC, join_classes, most_editable
-from methods.train.common import ROOT, ZOO, Recipe, Step, descend, step_rng, write_atomic
-from methods.train.frozen import load_frozen
-from methods.train.renders import blurred, draw
+from invbench.api import InvbenchError
+from invbench.datasets.procfaces import PARSING_CLASSES
+from invbench.methods.common.losses import PerceptualNetwork, at_most
+from invbench.methods.nets.invertibility import InvertibilityHead, InvertibilityPredictor
+from invbench.methods.sam import BLOCKS, SAM, SPEC, join_classes, most_editable
+from invbench.methods.train.common import ROOT, ZOO, Recipe, Step, descend, step_rng, write_atomic
+from invbench.methods.train.frozen import load_frozen
+from invbench.methods.train.renders import blurred, draw
 
 RECIPES = {
     "invertibility": {

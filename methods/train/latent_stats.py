@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from methods.nets.latent_stats import LatentStatistics
-from methods.train.common import Recipe, Step, step_generator
-from methods.train.frozen import load_frozen
+from invbench.methods.nets.latent_stats import LatentStatistics
+from invbench.methods.train.common import Recipe, Step, step_generator
+from invbench.methods.train.frozen import load_frozen
 
 RECIPES = {
     "latent_stats": {

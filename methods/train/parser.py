@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from datasets.procfaces import PARSING_CLASSES, render_split, sample_factors
-from methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, step_generator, step_rng
-from methods.train.renders import as_images, draw, rendered, softened, some_extras
-from metrics.nets.parser import Parser
+from invbench.datasets.procfaces import PARSING_CLASSES, render_split, sample_factors
+from invbench.methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, step_generator, step_rng
+from invbench.methods.train.renders import as_images, draw, rendered, softened, some_extras
+from invbench.metrics.nets.parser import Parser
 
 RECIPES = {"parser": {"minutes": 4.0, "seed": 51, "help": "parsing map of a picture", "options": {}}}
 

@@ -19,10 +19,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from datasets.procfaces import PARSING_CLASSES, K, sample_factors
-from methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, step_generator, step_rng
-from methods.train.renders import DISTORTIONS, Distortion, blurred, draw, rendered, some_extras
-from metrics.nets.perceptual import Perceptual, average
+from invbench.datasets.procfaces import PARSING_CLASSES, K, sample_factors
+from invbench.methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, step_generator, step_rng
+from invbench.methods.train.renders import DISTORTIONS, Distortion, blurred, draw, rendered, some_extras
+from invbench.metrics.nets.perceptual import Perceptual, average
 
 RECIPES = {
     "perceptual": {"minutes": 6.0, "seed": 11, "help": "LPIPS-style network for losses", "options": {}},

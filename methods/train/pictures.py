@@ -1,4 +1,4 @@
-"""``python -m methods.train.pictures``: draw the README's pictures of the embedded domain and of its generator anew."""
+"""``python -m invbench.methods.train.pictures``: draw the pictures of the embedded domain and of its generator anew."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ import numpy as np
 import torch
 from PIL import Image
 
-from datasets.procfaces import factors_from_z, render, render_edited, render_split, sample_z, split
-from methods.train.common import ROOT
-from methods.train.frozen import load_frozen
+from invbench.datasets.procfaces import factors_from_z, render, render_edited, render_split, sample_z, split
+from invbench.methods.train.common import ROOT
+from invbench.methods.train.frozen import load_frozen
 
 SCALE = 2
-FACES = 900_001  # seed of latents that no training step draws; methods.train.generator measures on the same
+FACES = 900_001  # seed of latents that no training step draws; invbench.methods.train.generator measures on the same
 
 
 def domain_sheet() -> np.ndarray:

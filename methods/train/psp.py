@@ -1,8 +1,9 @@
-"""Recipe of the pSp encoder: Richardson et al. 2021, section 3; losses and optimiser as published (methods.train.encoding).
+"""Recipe of the pSp encoder: Richardson et al. 2021, section 3; losses and optimiser as published
+(invbench.methods.train.encoding).
 
 Departures, all for a budget of minutes where the authors train 500,000 steps from a pretrained face network: the warm start
-of methods.train.encoding, a higher learning rate that falls along a cosine (published: 1e-4, constant), batch 16 (8), and
-reduced widths.
+of invbench.methods.train.encoding, a higher learning rate that falls along a cosine (published: 1e-4, constant), batch 16
+(8), and reduced widths.
 """
 
 from __future__ import annotations
@@ -12,10 +13,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from methods.nets.encoders import PSPEncoder
-from methods.train.common import ZOO, Recipe, Step, cosine, descend
-from methods.train.encoding import Reconstruction, after_warm_start, architecture, weighted
-from methods.train.ranger import Ranger
+from invbench.methods.nets.encoders import PSPEncoder
+from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend
+from invbench.methods.train.encoding import Reconstruction, after_warm_start, architecture, weighted
+from invbench.methods.train.ranger import Ranger
 
 RECIPES = {"psp": {"minutes": 15, "seed": 0, "help": "pSp encoder into W+"}}
 

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from datasets.procfaces import EDITS, FACTORS, render_split, split
-from methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, step_generator, step_rng
-from methods.train.figures import r_squared
-from methods.train.renders import as_images, draw, rendered, softened, some_extras
-from metrics.nets.regressor import Regressor
+from invbench.datasets.procfaces import EDITS, FACTORS, render_split, split
+from invbench.methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, step_generator, step_rng
+from invbench.methods.train.figures import r_squared
+from invbench.methods.train.renders import as_images, draw, rendered, softened, some_extras
+from invbench.metrics.nets.regressor import Regressor
 
 RECIPES = {
     "regressor": {"minutes": 18.0, "seed": 21, "help": "all factors of a picture; features for FID and KID", "options": {}},

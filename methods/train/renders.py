@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from datasets.procfaces import Extras, render, sample_extras, sample_factors
+from invbench.datasets.procfaces import Extras, render, sample_extras, sample_factors
 
 DISTORTIONS = ("blur", "noise", "colour", "contrast", "pixelate", "warp", "patch")
 MAX_SHIFT = 0.05  # of half the picture: the largest displacement of a warp

@@ -8,8 +8,8 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
-from metrics.nets.irse import FACE, IRSE50, FaceEmbedding
-from metrics.nets.published import fitted
+from invbench.metrics.nets.irse import FACE, IRSE50, FaceEmbedding
+from invbench.metrics.nets.published import fitted
 
 WHOLE = 256  # pixels a side of the aligned picture that the crop is cut from
 ROWS, COLUMNS = slice(35, 223), slice(32, 220)  # of that picture: the face without hair and shoulders

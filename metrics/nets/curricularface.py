@@ -11,8 +11,8 @@ from typing import Any
 
 from torch import Tensor
 
-from metrics.nets.irse import IR101, FaceEmbedding
-from metrics.nets.published import fitted
+from invbench.metrics.nets.irse import IR101, FaceEmbedding
+from invbench.metrics.nets.published import fitted
 
 
 class CurricularFace(FaceEmbedding):

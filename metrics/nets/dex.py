@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metrics.nets.published import entry, fitted, tensors
+from invbench.metrics.nets.published import entry, fitted, tensors
 
 SIZE = 224
 AGES = 101

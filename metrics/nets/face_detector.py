@@ -2,8 +2,8 @@
 
 The weights come with the facenet-pytorch package, so the network needs no file. It serves two recipes:
 
-    align  as ``calc_id_loss_parallel.py`` of eladrich/pixel2style2pixel, see metrics.nets.mtcnn_psp: the most probable face,
-           five points laid onto the template of 112 px
+    align  as ``calc_id_loss_parallel.py`` of eladrich/pixel2style2pixel, see invbench.metrics.nets.mtcnn_psp: the most
+    probable face, five points laid onto the template of 112 px
     crop   as facenet-pytorch itself: the largest face, its box cut out and resized to 160 px
 """
 
@@ -20,7 +20,7 @@ from PIL import Image
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from metrics.nets.mtcnn_psp import MINIMUM, PspCascade
+from invbench.metrics.nets.mtcnn_psp import MINIMUM, PspCascade
 
 THRESHOLDS, PYRAMID = (0.6, 0.7, 0.7), 0.709  # facenet-pytorch's own
 CROP = 160

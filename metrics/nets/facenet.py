@@ -11,8 +11,8 @@ from typing import Any
 from facenet_pytorch import InceptionResnetV1
 from torch import Tensor
 
-from bench.api import InvbenchError
-from metrics.nets.published import fitted, tensors, with_counters
+from invbench.api import InvbenchError
+from invbench.metrics.nets.published import fitted, tensors, with_counters
 
 SIZE = 160
 PEOPLE = {8631: "vggface2", 10575: "casia-webface"}  # classes of the released classifiers

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torchvision.models.resnet import Bottleneck, ResNet
 
-from metrics.nets.bisenet import IMAGENET_MEAN, IMAGENET_STD
-from metrics.nets.published import fitted, tensors, with_counters
+from invbench.metrics.nets.bisenet import IMAGENET_MEAN, IMAGENET_STD
+from invbench.metrics.nets.published import fitted, tensors, with_counters
 
 SIZE = 224
 BINS, WIDTH, FIRST = 66, 3.0, -99.0  # bins of 3 degrees; the expectation of the bin's number is read as -99 + 3 number

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metrics.nets.layers import Trunk, prepared
+from invbench.metrics.nets.layers import Trunk, prepared
 
 
 class Identity(nn.Module):
-    """Embedding network; ``widths``, ``depth`` and ``grid`` as in :class:`metrics.nets.layers.Trunk`."""
+    """Embedding network; ``widths``, ``depth`` and ``grid`` as in :class:`invbench.metrics.nets.layers.Trunk`."""
 
     def __init__(self, *, widths: Sequence[int] = (24, 48, 80, 96), depth: int = 1, grid: int = 4, embedding: int = 64) -> None:
         super().__init__()

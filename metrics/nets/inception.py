@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from metrics.nets.published import fitted, tensors
+from invbench.metrics.nets.published import fitted, tensors
 
 FEATURE = "2048"  # torch-fidelity's name for what is left after the last pooling
 

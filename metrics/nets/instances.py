@@ -18,7 +18,7 @@ from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.backbone_utils import _resnet_fpn_extractor
 from torchvision.ops import FrozenBatchNorm2d
 
-from metrics.nets.published import fitted, tensors
+from invbench.metrics.nets.published import fitted, tensors
 
 COCO = {"car": 3, "cat": 17, "horse": 19}  # labels of the 91 that the network knows
 LABELS = 91

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.api import InvbenchError
-from metrics.nets.perceptual import average
-from metrics.nets.published import fitted, tensors
+from invbench.api import InvbenchError
+from invbench.metrics.nets.perceptual import average
+from invbench.metrics.nets.published import fitted, tensors
 
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of images in [-1, 1]
 SECOND_WIDTH = {192: "alex", 128: "vgg"}  # channels of the second layer, where there are five

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.resnet import Bottleneck, ResNet
 
-from bench.api import InvbenchError
-from metrics.nets.published import check, entry, fitted, tensors
+from invbench.api import InvbenchError
+from invbench.metrics.nets.published import check, entry, fitted, tensors
 
 SIZE = 224
 QUERY = "module.encoder_q."

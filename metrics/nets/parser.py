@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metrics.nets.layers import Block, Residual, prepared
+from invbench.metrics.nets.layers import Block, Residual, prepared
 
 
 class Parser(nn.Module):

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from metrics.nets.layers import prepared
+from invbench.metrics.nets.layers import prepared
 
 
 class Perceptual(nn.Module):

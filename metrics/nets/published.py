@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from bench.api import InvbenchError
+from invbench.api import InvbenchError
 
 Network = TypeVar("Network", bound=nn.Module)
 MEAN, COUNTER = "running_mean", "num_batches_tracked"  # of a normalisation

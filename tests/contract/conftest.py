@@ -12,12 +12,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench import registry
-from bench.api import Edit, Inversion, Method, MethodSpec
-from bench.assets import Networks
-from bench.clock import StageClock
-from bench.config import PROJECT, Suite, load
-from bench.selection import default_preset, resolve
+from invbench.api import Edit, Inversion, Method, MethodSpec
+from invbench.plugins import registry
+from invbench.plugins.config import Suite, load
+from invbench.plugins.selection import default_preset, resolve
+from invbench.util.clock import StageClock
+from invbench.weights.networks import Networks
+from tests.checkout import PROJECT
 
 IMAGES = 3
 STEPS = 3  # of every option that counts steps: the contract does not need good pictures
@@ -105,8 +106,8 @@ def _real() -> tuple[Suite, Mapping[str, nn.Module], Tensor]:
 @cache
 def _toy() -> tuple[Suite, Mapping[str, nn.Module], Tensor]:
     """A suite of 16x16 with an untrained generator: it needs no files, so the harness's own example always runs."""
-    from methods.directions import Directions
-    from methods.nets.stylegan2 import Generator
+    from invbench.methods.directions.linear import Directions
+    from invbench.methods.nets.stylegan2 import Generator
 
     suite = Suite.model_validate(
         {

@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench import inversions, registry
-from bench.api import STAGES, Edit, Inversion
-from bench.clock import StageClock
+from invbench.api import STAGES, Edit, Inversion
+from invbench.plugins import registry
+from invbench.run import inversions
+from invbench.util.clock import StageClock
 from tests.contract.conftest import Built
 
 Inverted = tuple[Inversion, StageClock]

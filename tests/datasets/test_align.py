@@ -10,9 +10,9 @@ from click.testing import CliRunner
 from PIL import Image
 from scipy.ndimage import gaussian_filter
 
-from bench.api import InvbenchError
-from bench.cli import main
-from datasets.align import FaceCrop
+from invbench.api import InvbenchError
+from invbench.cli import main
+from invbench.datasets.align import FaceCrop
 
 UPRIGHT = np.array([[40.0, 50.0], [60.0, 50.0], [50.0, 60.0], [42.0, 74.0], [58.0, 74.0]])
 
@@ -149,7 +149,7 @@ def test_faces_are_found_cut_and_the_rest_is_listed(aligned):
 
 
 def test_the_aligned_face_is_upright_and_where_ffhqs_faces_are(aligned):
-    from metrics.nets.face_detector import FaceDetector
+    from invbench.metrics.nets.face_detector import FaceDetector
 
     target, _, _ = aligned
     detector = FaceDetector()

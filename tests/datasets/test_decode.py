@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.api import Edit, InvbenchError
-from datasets.decode import decode
-from datasets.folder import Folder
-from datasets.procfaces import render_edited, split
-from datasets.procfaces_suite import SPECS, Procfaces
+from invbench.api import Edit, InvbenchError
+from invbench.datasets.decode import decode
+from invbench.datasets.folder import Folder
+from invbench.datasets.procfaces import render_edited, split
+from invbench.datasets.procfaces_suite import SPECS, Procfaces
 
 
 @pytest.fixture

@@ -7,11 +7,11 @@ import hashlib
 import numpy as np
 import pytest
 
-from bench.api import InvbenchError, Member, StoredDataset
-from datasets import celebahq, ffhq
-from datasets.celebahq import CelebAHQ
-from datasets.ffhq import FFHQ
-from datasets.pictures import subsets
+from invbench.api import InvbenchError, Member, StoredDataset
+from invbench.datasets import celebahq, ffhq
+from invbench.datasets.celebahq import CelebAHQ
+from invbench.datasets.ffhq import FFHQ
+from invbench.datasets.pictures import subsets
 from tests.datasets import layouts
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.api import InvbenchError
-from datasets.geometry import Geometry
+from invbench.api import InvbenchError
+from invbench.datasets.geometry import Geometry
 
 
 def noise(height: int, width: int) -> np.ndarray:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.api import InvbenchError, Member
-from datasets.lsun import LSUN
+from invbench.api import InvbenchError, Member
+from invbench.datasets.lsun import LSUN
 from tests.datasets import layouts
 
 SIZES = [(256, 300), (340, 256), (256, 256), (300, 256)]

@@ -7,10 +7,10 @@ import pytest
 from PIL import Image
 from scipy.io import savemat
 
-from bench.api import InvbenchError
-from datasets.afhq import AFHQ
-from datasets.lsun import LSUN, rank
-from datasets.stanford_cars import StanfordCars
+from invbench.api import InvbenchError
+from invbench.datasets.afhq import AFHQ
+from invbench.datasets.lsun import LSUN, rank
+from invbench.datasets.stanford_cars import StanfordCars
 from tests.datasets import layouts
 
 CHURCH = {"category": "church_outdoor", "split": "val"}

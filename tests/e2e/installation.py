@@ -8,9 +8,9 @@ from pathlib import Path
 
 from click.testing import CliRunner, Result
 
-from bench.cli import main
-from bench.config import load
-from bench.registry import Registry, discover
+from invbench.cli import main
+from invbench.plugins.config import load
+from invbench.plugins.registry import Registry, discover
 from tests.e2e import pictures, weights
 
 SUITES = load()

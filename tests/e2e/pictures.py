@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from skimage.data import astronaut
 
-from datasets.pictures import subsets
+from invbench.datasets.pictures import subsets
 from tests.datasets import layouts
 
 COUNT = 6

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.names import PROJECT
-from bench.registry import discover
-from bench.selection import supported
-from bench.store import Store
-from bench.weights.catalogue import catalogue
+from invbench.plugins.registry import discover
+from invbench.plugins.selection import supported
+from invbench.store import Store
+from invbench.weights.catalogue import catalogue
+from tests.checkout import PROJECT
 from tests.e2e import installation, pictures, weights
 from tests.e2e.installation import SUITES, Stopwatch, call
 

@@ -15,15 +15,15 @@ from facenet_pytorch import InceptionResnetV1
 from torch import Tensor, nn
 from torchvision.models import alexnet, resnet50, squeezenet1_1, vgg16
 
-from bench.cli import main
-from bench.provenance import file_digest
-from bench.weights.catalogue import catalogue
-from bench.weights.ledger import Ledger
-from metrics.nets.hopenet import Hopenet
-from metrics.nets.inception import Inception
+from invbench.cli import main
+from invbench.metrics.nets.hopenet import Hopenet
+from invbench.metrics.nets.inception import Inception
+from invbench.util.provenance import file_digest
+from invbench.weights.catalogue import catalogue
+from invbench.weights.ledger import Ledger
 from tests import golden_vectors
 from tests.bench import official
-from tests.bench.pickles import nvidia, tensorflow
+from tests.weights.pickles import nvidia, tensorflow
 
 WIDE = {"z_dim": 512, "w_dim": 512, "n_mapping": 8}  # as official; the convolutions have few channels
 NAMELESS = frozenset(

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from bench.api import STAGES
-from methods.directions import Directions
-from methods.nets.latent_stats import LatentStatistics
-from methods.nets.stylegan2 import Generator
+from invbench.api import STAGES
+from invbench.methods.directions.linear import Directions
+from invbench.methods.nets.latent_stats import LatentStatistics
+from invbench.methods.nets.stylegan2 import Generator
 
 CLASSES = ("background", "skin", "eye", "hair")
 

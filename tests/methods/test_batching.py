@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from methods.batching import PerImageAdam, image_generators, randn
+from invbench.methods.common.batching import PerImageAdam, image_generators, randn
 
 
 def test_an_image_draws_the_same_numbers_alone_and_in_a_batch():

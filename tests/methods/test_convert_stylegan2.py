@@ -8,16 +8,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.api import InvbenchError
-from methods.convert.stylegan2 import (
+from invbench.api import InvbenchError
+from invbench.methods.convert.stylegan2 import (
     ConvertedGenerator,
     convert_discriminator,
     convert_generator,
     to_rosinality,
 )
-from methods.nets import stylegan2_layers
-from methods.nets.discriminator import Discriminator, DiscriminatorConfig
-from methods.nets.stylegan2 import Generator, GeneratorConfig
+from invbench.methods.nets import stylegan2_layers
+from invbench.methods.nets.discriminator import Discriminator, DiscriminatorConfig
+from invbench.methods.nets.stylegan2 import Generator, GeneratorConfig
 from tests import golden_vectors
 
 SMALL = GeneratorConfig(32, {4: 12, 8: 10, 16: 8, 32: 6}, z_dim=7, w_dim=9, n_mapping=3)

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.api import Edit, InvbenchError
-from methods.convert.directions import edit_directions, sefa
-from methods.nets.stylegan2 import Generator, GeneratorConfig
+from invbench.api import Edit, InvbenchError
+from invbench.methods.convert.directions import edit_directions, sefa
+from invbench.methods.nets.stylegan2 import Generator, GeneratorConfig
 
 DRAW = torch.Generator().manual_seed(0)
 COMP = torch.linalg.qr(torch.randn(8, 8, generator=DRAW))[0][:, None]

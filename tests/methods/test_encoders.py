@@ -6,16 +6,16 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.api import Edit
-from bench.clock import StageClock
-from methods.directions import Directions
-from methods.e4e import E4E
-from methods.nets.encoders import E4EEncoder, PSPEncoder, WEncoder
-from methods.nets.latent_discriminator import LatentDiscriminator, LatentPool
-from methods.nets.stylegan2 import Generator
-from methods.nets.stylegan2_config import GeneratorConfig
-from methods.psp import PSP
-from metrics.nets.irse import IRSE50, stage_ends
+from invbench.api import Edit
+from invbench.methods.directions.linear import Directions
+from invbench.methods.e4e import E4E
+from invbench.methods.nets.encoders import E4EEncoder, PSPEncoder, WEncoder
+from invbench.methods.nets.latent_discriminator import LatentDiscriminator, LatentPool
+from invbench.methods.nets.stylegan2 import Generator
+from invbench.methods.nets.stylegan2_config import GeneratorConfig
+from invbench.methods.psp import PSP
+from invbench.metrics.nets.irse import IRSE50, stage_ends
+from invbench.util.clock import StageClock
 from tests import golden_vectors
 
 SMALL = {"num_ws": 10, "w_dim": 16, "size": 64, "stages": [[4, 1], [8, 1], [8, 2], [16, 1]], "heads": 12}

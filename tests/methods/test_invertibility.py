@@ -9,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from methods.nets.deeplab import DeepLab
-from methods.nets.invertibility import InvertibilityHead, InvertibilityPredictor
-from methods.nets.latent_stats import LatentStatistics
-from methods.nets.stylegan2 import Generator
-from methods.nets.stylegan2_config import GeneratorConfig
-from methods.sam import SAM, SPEC, join_classes, most_editable
+from invbench.methods.nets.deeplab import DeepLab
+from invbench.methods.nets.invertibility import InvertibilityHead, InvertibilityPredictor
+from invbench.methods.nets.latent_stats import LatentStatistics
+from invbench.methods.nets.stylegan2 import Generator
+from invbench.methods.nets.stylegan2_config import GeneratorConfig
+from invbench.methods.sam import SAM, SPEC, join_classes, most_editable
 from tests.golden_vectors import GOLDEN
 
 SMALL = {

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from methods.losses import gaussian_prior, noise_regulariser, normalise_noise, ramp, region_mean
-from methods.nets.latent_stats import LatentStatistics
+from invbench.methods.common.losses import gaussian_prior, noise_regulariser, normalise_noise, ramp, region_mean
+from invbench.methods.nets.latent_stats import LatentStatistics
 
 
 def test_ramp_rises_over_5_percent_and_falls_over_the_last_quarter():

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.api import Edit, InvbenchError
-from methods.dhr import DHR
-from methods.pti import PTI
-from methods.sam import SAM
-from methods.sg2_w import SG2W
-from methods.sg2_wplus import SG2WPlus
+from invbench.api import Edit, InvbenchError
+from invbench.methods.dhr import DHR
+from invbench.methods.pti import PTI
+from invbench.methods.sam import SAM
+from invbench.methods.sg2_w import SG2W
+from invbench.methods.sg2_wplus import SG2WPlus
 
 CLASSES = {
     SG2W: {"steps": 12},

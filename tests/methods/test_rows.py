@@ -7,10 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from bench.api import Edit
-from methods.losses import at_most
-from methods.nets.encoders import E4EEncoder
-from methods.nets.stylegan2 import Generator, GeneratorConfig
+from invbench.api import Edit
+from invbench.methods.common.losses import at_most
+from invbench.methods.nets.encoders import E4EEncoder
+from invbench.methods.nets.stylegan2 import Generator, GeneratorConfig
 from tests.methods.test_refinement import CLASSES, build
 
 

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from methods.nets.equalised import blur, demodulation, modulated_conv
-from methods.nets.stylegan2 import FeatureEdit, Generator, GeneratorConfig
-from methods.nets.stylegan2_layers import StyledConv
+from invbench.methods.nets.equalised import blur, demodulation, modulated_conv
+from invbench.methods.nets.stylegan2 import FeatureEdit, Generator, GeneratorConfig
+from invbench.methods.nets.stylegan2_layers import StyledConv
 
 SMALL = GeneratorConfig(32, {4: 12, 8: 10, 16: 8, 32: 6}, z_dim=7, w_dim=9, n_mapping=3)
 N = 3

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench.api import Sample, Scored
+from invbench.api import Sample, Scored
 
 
 class Perceptual(nn.Module):

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from torch import Tensor, nn
 
-from bench.api import Edit, MissingWeights
-from metrics.age_pose import AgeChangeDex, YawChangePose
+from invbench.api import Edit, MissingWeights
+from invbench.metrics.age_pose import AgeChangeDex, YawChangePose
 
 
 class Reader(nn.Module):

@@ -11,15 +11,15 @@ from skimage.data import astronaut
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from bench import registry
-from bench.api import Edit, MissingWeights, Sample
-from bench.assets import Networks
-from bench.config import Suite
-from bench.judge import Judge
-from bench.scoring import Scorer
-from metrics.embeddings import FaceFound, FaceKept, IdArcFace, IdFaceNet, IdKeptCurricular, MoCoSimilarity
-from metrics.nets.face_detector import FaceDetector
-from metrics.nets.irse import FaceEmbedding
+from invbench.api import Edit, MissingWeights, Sample
+from invbench.metrics.embeddings import FaceFound, FaceKept, IdArcFace, IdFaceNet, IdKeptCurricular, MoCoSimilarity
+from invbench.metrics.nets.face_detector import FaceDetector
+from invbench.metrics.nets.irse import FaceEmbedding
+from invbench.plugins import registry
+from invbench.plugins.config import Suite
+from invbench.scoring.evaluator import Judge
+from invbench.scoring.scorer import Scorer
+from invbench.weights.networks import Networks
 
 
 class Embedding(nn.Module):

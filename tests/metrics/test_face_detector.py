@@ -10,9 +10,9 @@ from PIL import Image
 from skimage.data import astronaut
 from skimage.transform import SimilarityTransform, warp
 
-from metrics.nets import face_detector
-from metrics.nets.face_detector import TEMPLATE, FaceDetector, aligned, similarity
-from metrics.nets.mtcnn_psp import PspCascade
+from invbench.metrics.nets import face_detector
+from invbench.metrics.nets.face_detector import TEMPLATE, FaceDetector, aligned, similarity
+from invbench.metrics.nets.mtcnn_psp import PspCascade
 
 
 @pytest.fixture(scope="module")

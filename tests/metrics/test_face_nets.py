@@ -10,10 +10,10 @@ from torch import Tensor, nn
 from torchvision.models import resnet50
 from torchvision.transforms import functional as transforms
 
-from bench.api import InvbenchError
-from bench.checkpoints import load_checkpoint
-from bench.weights.layouts import recognise
-from metrics.nets import facenet, hopenet, moco
+from invbench.api import InvbenchError
+from invbench.metrics.nets import facenet, hopenet, moco
+from invbench.weights.checkpoints import load_checkpoint
+from invbench.weights.layouts import recognise
 from tests.agreement import agree
 
 COUNTER = "num_batches_tracked"

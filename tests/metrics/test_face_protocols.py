@@ -10,11 +10,11 @@ from PIL import Image
 from skimage.data import astronaut
 from torchvision import transforms
 
-from bench import registry
-from bench.api import MissingWeights, Preparation
-from metrics.nets.arcface import ArcFace
-from metrics.nets.face_detector import FaceDetector
-from metrics.nets.facenet import FaceNet
+from invbench.api import MissingWeights, Preparation
+from invbench.metrics.nets.arcface import ArcFace
+from invbench.metrics.nets.face_detector import FaceDetector
+from invbench.metrics.nets.facenet import FaceNet
+from invbench.plugins import registry
 
 SPECS = registry.protocols()
 

@@ -11,11 +11,11 @@ from torch import Tensor
 from torch_fidelity import calculate_metrics
 from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
-from bench.api import InvbenchError
-from metrics.frechet import frechet
-from metrics.kernel_distance import kernel_distance
-from metrics.nets.inception import Inception, from_checkpoint
-from metrics.sets import Precision
+from invbench.api import InvbenchError
+from invbench.metrics.frechet import frechet
+from invbench.metrics.kernel_distance import kernel_distance
+from invbench.metrics.nets.inception import Inception, from_checkpoint
+from invbench.metrics.sets import Precision
 from tests.agreement import agree
 
 COUNT = 6  # more than the neighbours of precision

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bench.api import InvbenchError
-from metrics.nets.instances import InstanceSegmenter, from_checkpoint
+from invbench.api import InvbenchError
+from invbench.metrics.nets.instances import InstanceSegmenter, from_checkpoint
 from tests.bench import official
 
 

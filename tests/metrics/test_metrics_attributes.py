@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from bench.api import Edit, InvbenchError, MissingWeights
-from metrics.attributes import AgeChange, ChangeError, ChangeErrorJudge, SmileChange, TrueChange, YawChange
+from invbench.api import Edit, InvbenchError, MissingWeights
+from invbench.metrics.attributes import AgeChange, ChangeError, ChangeErrorJudge, SmileChange, TrueChange, YawChange
 from tests.metrics.conftest import to_tensor
 
 

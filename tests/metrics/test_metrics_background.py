@@ -8,10 +8,9 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from bench import config
-from bench.api import Edit, InvbenchError, MissingWeights
-from metrics import background
-from metrics.background import (
+from invbench.api import Edit, InvbenchError, MissingWeights
+from invbench.metrics import background
+from invbench.metrics.background import (
     BackgroundKept,
     BackgroundMSE,
     BackgroundPSNR,
@@ -21,7 +20,8 @@ from metrics.background import (
     ParsedRegion,
     edited_region,
 )
-from metrics.nets.bisenet import BiSeNet
+from invbench.metrics.nets.bisenet import BiSeNet
+from invbench.plugins import config
 
 TRUE = (BackgroundKept, BackgroundMSE)
 PARSED = (ParsedBackgroundLpipsProc, ParsedBackgroundMSE)

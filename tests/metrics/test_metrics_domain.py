@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from metrics.domain import DomainIoU
+from invbench.metrics.domain import DomainIoU
 
 
 def with_masks(scored, truths, mask):

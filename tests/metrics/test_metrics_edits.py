@@ -5,9 +5,9 @@ import pytest
 import torch
 from skimage.metrics import peak_signal_noise_ratio
 
-from bench.api import Edit, MissingWeights
-from metrics.background import BackgroundKept, BackgroundMSE, BackgroundPSNR
-from metrics.edits import IdKept, TruthLpipsProc, TruthMSE, TruthPSNR
+from invbench.api import Edit, MissingWeights
+from invbench.metrics.background import BackgroundKept, BackgroundMSE, BackgroundPSNR
+from invbench.metrics.edits import IdKept, TruthLpipsProc, TruthMSE, TruthPSNR
 
 
 @pytest.fixture

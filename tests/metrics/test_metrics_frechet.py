@@ -6,7 +6,7 @@ import scipy.linalg
 import torch
 from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
-from metrics.frechet import distance, frechet
+from invbench.metrics.frechet import distance, frechet
 from tests.agreement import agree
 
 WIDTH = 6

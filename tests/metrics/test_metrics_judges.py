@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from bench.api import MissingWeights
-from metrics.identity import IdCurricular, IdProc
-from metrics.nets.lpips_package import LpipsPackage
-from metrics.perceptual import LpipsAlex, LpipsProc, LpipsSqueeze, LpipsVgg
+from invbench.api import MissingWeights
+from invbench.metrics.identity import IdCurricular, IdProc
+from invbench.metrics.nets.lpips_package import LpipsPackage
+from invbench.metrics.perceptual import LpipsAlex, LpipsProc, LpipsSqueeze, LpipsVgg
 from tests.agreement import agree
 
 

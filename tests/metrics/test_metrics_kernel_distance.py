@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch_fidelity.metric_kid import kid_features_to_metric, mmd2
 
-from metrics.kernel_distance import kernel_distance
+from invbench.metrics.kernel_distance import kernel_distance
 from tests.agreement import agree
 
 WIDTH = 6

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from bench.api import Edit, MissingWeights
-from metrics.leakage import AttributeFlips, Leakage, LeakageJudge, LeakageRatio
+from invbench.api import Edit, MissingWeights
+from invbench.metrics.leakage import AttributeFlips, Leakage, LeakageJudge, LeakageRatio
 
 
 def painted(*colours):

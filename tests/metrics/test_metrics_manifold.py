@@ -4,7 +4,7 @@ import torch
 from scipy.spatial import cKDTree
 from torch_fidelity.metric_prc import prc_features_to_metric
 
-from metrics import manifold
+from invbench.metrics import manifold
 from tests.agreement import agree
 
 

@@ -7,8 +7,8 @@ import torch
 from scipy.signal import convolve2d
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
-from bench.api import InvbenchError
-from metrics.pixel import MSE, MSSSIM, PSNR, SSIM, scale_weights
+from invbench.api import InvbenchError
+from invbench.metrics.pixel import MSE, MSSSIM, PSNR, SSIM, scale_weights
 from tests.agreement import agree
 
 

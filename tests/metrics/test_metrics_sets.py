@@ -1,18 +1,18 @@
 import numpy as np
 import pytest
 
-from bench import registry
-from bench.api import InvbenchError, MissingWeights, SetValue
-from metrics import manifold
-from metrics.frechet import frechet
-from metrics.kernel_distance import kernel_distance
-from metrics.sets import SPECS, FidProc, KidProc
+from invbench.api import InvbenchError, MissingWeights, SetValue
+from invbench.metrics import manifold
+from invbench.metrics.frechet import frechet
+from invbench.metrics.kernel_distance import kernel_distance
+from invbench.metrics.sets import SPECS, FidProc, KidProc
+from invbench.plugins import registry
 
 PROC = [spec["class"] for spec in SPECS if spec["roles"] == ["regressor"]]
 
 
 def build(name, networks):
-    return registry.load_class(f"metrics.sets:{name}")(networks)
+    return registry.load_class(f"invbench.metrics.sets:{name}")(networks)
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def test_every_class_computes_its_own_figure(features, networks):
 
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec["id"])
 def test_a_class_says_what_its_declaration_says(spec):
-    cls = registry.load_class(f"metrics.sets:{spec['class']}")
+    cls = registry.load_class(f"invbench.metrics.sets:{spec['class']}")
     assert (cls.metric, [cls.feature]) == (spec["id"], spec["roles"])
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from bench import registry
-from bench.api import Edit, MissingWeights
+from invbench.api import Edit, MissingWeights
+from invbench.plugins import registry
 
 SPECS = registry.metrics()
 EMBEDDED_ROLES = {"perceptual_metric", "identity_metric", "regressor", "attributes", "parser"}

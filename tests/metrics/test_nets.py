@@ -11,12 +11,21 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from datasets.procfaces import EDITS, FACTORS, INDEX, PARSING_CLASSES, render, render_edited, sample_extras, sample_factors
-from metrics.nets.attributes import Attributes
-from metrics.nets.identity import Identity
-from metrics.nets.parser import Parser
-from metrics.nets.perceptual import Perceptual
-from metrics.nets.regressor import Regressor
+from invbench.datasets.procfaces import (
+    EDITS,
+    FACTORS,
+    INDEX,
+    PARSING_CLASSES,
+    render,
+    render_edited,
+    sample_extras,
+    sample_factors,
+)
+from invbench.metrics.nets.attributes import Attributes
+from invbench.metrics.nets.identity import Identity
+from invbench.metrics.nets.parser import Parser
+from invbench.metrics.nets.perceptual import Perceptual
+from invbench.metrics.nets.regressor import Regressor
 
 ZOO = Path(__file__).resolve().parents[2] / "methods" / "zoo"
 NAMES = ("age", "yaw")

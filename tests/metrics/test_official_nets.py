@@ -10,14 +10,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from bench.api import InvbenchError
-from bench.checkpoints import load_checkpoint
-from methods.convert.encoders import convert_e4e, convert_psp
-from methods.convert.invertibility import convert_invertibility
-from methods.nets.encoders import E4EEncoder, PSPEncoder, WEncoder
-from metrics.nets import arcface, bisenet, curricularface, dex, lpips_package
-from metrics.nets.irse import IR101, FaceEmbedding, stage_ends
-from metrics.nets.published import LISTED
+from invbench.api import InvbenchError
+from invbench.methods.convert.encoders import convert_e4e, convert_psp
+from invbench.methods.convert.invertibility import convert_invertibility
+from invbench.methods.nets.encoders import E4EEncoder, PSPEncoder, WEncoder
+from invbench.metrics.nets import arcface, bisenet, curricularface, dex, lpips_package
+from invbench.metrics.nets.irse import IR101, FaceEmbedding, stage_ends
+from invbench.metrics.nets.published import LISTED
+from invbench.weights.checkpoints import load_checkpoint
 from tests import golden_vectors
 from tests.agreement import agree
 

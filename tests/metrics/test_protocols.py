@@ -9,10 +9,10 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.transforms.functional import resize as torchvision_resize
 
-from bench import registry
-from bench.api import InvbenchError, MissingWeights, Preparation, Sample, Scored
-from metrics import protocols
-from metrics.pixel import MSE
+from invbench.api import InvbenchError, MissingWeights, Preparation, Sample, Scored
+from invbench.metrics import protocols
+from invbench.metrics.pixel import MSE
+from invbench.plugins import registry
 
 SPECS = registry.protocols()
 TO_UNIT = transforms.Compose([transforms.ToTensor(), transforms.Normalize([0.5] * 3, [0.5] * 3)])

@@ -25,13 +25,13 @@ from PIL import Image
 from torch_fidelity import calculate_metrics
 from torch_fidelity.utils import create_feature_extractor
 
-from bench import registry
-from bench.api import Sample
-from bench.assets import Networks
-from bench.config import NetworkConfig, Suite
-from bench.judge import Judge
-from bench.scoring import Scorer
-from metrics.kernel_distance import kernel_distance
+from invbench.api import Sample
+from invbench.metrics.kernel_distance import kernel_distance
+from invbench.plugins import registry
+from invbench.plugins.config import NetworkConfig, Suite
+from invbench.scoring.evaluator import Judge
+from invbench.scoring.scorer import Scorer
+from invbench.weights.networks import Networks
 
 pytestmark = [pytest.mark.perf, pytest.mark.timeout(900)]
 
@@ -87,7 +87,7 @@ def work(tmp_path_factory) -> SimpleNamespace:
             collections={"all": ()},
             default="all",
             networks={
-                role: NetworkConfig.model_validate({"class": f"metrics.nets.{name}", "config": config})
+                role: NetworkConfig.model_validate({"class": f"invbench.metrics.nets.{name}", "config": config})
                 for role, (name, config) in roles.items()
             },
         )

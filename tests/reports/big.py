@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from bench.store import SCHEMA, Store
+from invbench.store import SCHEMA, Store
 
 METHODS = {"sg2_w": 0.05, "sg2_wplus": 0.03, "psp": 0.04, "e4e": 0.045, "pti": 0.012, "sam": 0.02, "dhr": 0.008}
 EDITS = {"age": 5.0, "yaw": 5.0, "smile": 0.1, "eye_openness": 0.1}

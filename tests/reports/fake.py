@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from bench.api import Edit
-from bench.store import Part, Store
-from datasets.procfaces import edit_factors, render, sample_extras, sample_factors
+from invbench.api import Edit
+from invbench.datasets.procfaces import edit_factors, render, sample_extras, sample_factors
+from invbench.store import Part, Store
 
 FAMILIES = {  # method -> (family, noise of the reconstruction, seconds an image, stages)
     "sg2_w": ("optimisation", 30, 2.1, ("optimise", "synthesise")),

@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bench.api import Edit, InvbenchError
-from bench.store import Part, Store
-from reports import board, query
+from invbench.api import Edit, InvbenchError
+from invbench.reports import board, query
+from invbench.store import Part, Store
 
 from .fake import make_run
 

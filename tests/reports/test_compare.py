@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench import stats
-from reports import compare, coverage
-from reports.compare import Block, Compared
+from invbench.compare import stats
+from invbench.reports import compare, coverage
+from invbench.reports.compare import Block, Compared
 
 NAN = math.nan
 

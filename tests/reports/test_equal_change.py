@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.store import Part, Store
-from reports.equal_change import at_change, per_image, summary
+from invbench.reports.equal_change import at_change, per_image, summary
+from invbench.store import Part, Store
 
 STRENGTHS = np.array([-3.0, -2.0, -1.0, 1.0, 2.0, 3.0])
 SPEC = {"entry": "m:C", "kind": "edit", "range": ""}

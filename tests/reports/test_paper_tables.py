@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from bench.api import InvbenchError
-from bench.cli import main
-from bench.registry import metrics
-from bench.store import Part, Store
-from reports import formats, paper_tables, published
-from reports.paper_tables import Cell, PaperTable
+from invbench.api import InvbenchError
+from invbench.cli import main
+from invbench.plugins.registry import metrics
+from invbench.reports import formats, paper_tables, published
+from invbench.reports.paper_tables import Cell, PaperTable
+from invbench.store import Part, Store
 
 ASKED = ["dhr-1", "hyperinverter-1", "hyperinverter-2", "sam-1", "diffcam-1", *(f"gani-{n}" for n in range(2, 9))]
 LEVELS = {"sg2_wplus": 0.03, "psp": 0.04, "e4e": 0.05, "pti": 0.012, "sam": 0.02, "dhr": 0.008}

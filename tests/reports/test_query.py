@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from bench.api import InvbenchError, MetricSpec
-from bench.store import Part, Store
-from reports import query, tables, text
+from invbench.api import InvbenchError, MetricSpec
+from invbench.reports import query, tables, text
+from invbench.store import Part, Store
 
 PSNR = {"id": "psnr", "title": "PSNR", "entry": "m:C", "kind": "inversion", "better": "higher", "unit": "dB", "range": ""}
 CHANGE = {"id": "age_change", "title": "Age", "entry": "m:C", "kind": "edit", "better": "none", "unit": "years", "range": ""}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from reports import board, tables
+from invbench.reports import board, tables
 
 from .big import make_big_run
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from bench.store import Store
-from reports import query, tables
+from invbench.reports import query, tables
+from invbench.store import Store
 
 from .fake import make_run
 

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.store import Part, Store
-from reports import board, query, tables
-from reports.trips import summary, trimmed_mean
+from invbench.reports import board, query, tables
+from invbench.reports.trips import summary, trimmed_mean
+from invbench.store import Part, Store
 from tests.reports.fake import manifest
 
 SPECS = {

@@ -13,10 +13,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
-from bench.api import InvbenchError
-from methods.train import common
-from methods.train.__main__ import main
-from methods.train.catalogue import find_recipe, recipes
+from invbench.api import InvbenchError
+from invbench.methods.train import common
+from invbench.methods.train.__main__ import main
+from invbench.methods.train.catalogue import find_recipe, recipes
 
 
 class Toy(common.Recipe):

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 import torch
 
-from bench.api import Edit, InvbenchError
-from methods.directions import Directions
-from methods.nets.latent_stats import LatentStatistics
-from methods.train.directions import boundary, unit_of
-from methods.train.figures import r_squared
+from invbench.api import Edit, InvbenchError
+from invbench.methods.directions.linear import Directions
+from invbench.methods.nets.latent_stats import LatentStatistics
+from invbench.methods.train.directions import boundary, unit_of
+from invbench.methods.train.figures import r_squared
 
 
 def test_boundary_finds_the_axis_that_decides_the_score():

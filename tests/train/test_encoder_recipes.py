@@ -11,15 +11,15 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from bench.api import InvbenchError, MissingWeights
-from datasets.procfaces import FACTORS
-from methods.nets.encoders import E4EEncoder, PSPEncoder
-from methods.nets.stylegan2 import Generator
-from methods.nets.stylegan2_config import GeneratorConfig
-from methods.train import e4e, encoding, psp
-from methods.train.common import Budget, fit, save_network
-from methods.train.frozen import load_frozen
-from methods.train.ranger import Ranger
+from invbench.api import InvbenchError, MissingWeights
+from invbench.datasets.procfaces import FACTORS
+from invbench.methods.nets.encoders import E4EEncoder, PSPEncoder
+from invbench.methods.nets.stylegan2 import Generator
+from invbench.methods.nets.stylegan2_config import GeneratorConfig
+from invbench.methods.train import e4e, encoding, psp
+from invbench.methods.train.common import Budget, fit, save_network
+from invbench.methods.train.frozen import load_frozen
+from invbench.methods.train.ranger import Ranger
 
 SMALL = {"num_ws": 10, "w_dim": 16, "size": 64, "stages": [[4, 1], [8, 1], [8, 1], [16, 1]], "heads": 8, "groups": [3, 7]}
 

@@ -10,15 +10,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bench.api import InvbenchError
-from methods.nets.invertibility import InvertibilityPredictor
-from methods.nets.latent_stats import LatentStatistics
-from methods.nets.stylegan2 import Generator
-from methods.nets.stylegan2_config import GeneratorConfig
-from methods.train import invertibility
-from methods.train.common import Budget, fit
-from methods.train.frozen import load_frozen
-from methods.train.invertibility import Training, error_map
+from invbench.api import InvbenchError
+from invbench.methods.nets.invertibility import InvertibilityPredictor
+from invbench.methods.nets.latent_stats import LatentStatistics
+from invbench.methods.nets.stylegan2 import Generator
+from invbench.methods.nets.stylegan2_config import GeneratorConfig
+from invbench.methods.train import invertibility
+from invbench.methods.train.common import Budget, fit
+from invbench.methods.train.frozen import load_frozen
+from invbench.methods.train.invertibility import Training, error_map
 
 SMALL = {**invertibility.BASE, "planes": [4, 4, 4, 8], "blocks": [1, 1, 1], "stem": 8, "width": 8, "low_level": 8}
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import nn
 
-from datasets.procfaces import FACTORS, sample_factors
-from methods.train import attributes, identity, parser, perceptual, renders
-from methods.train.catalogue import recipes
-from methods.train.common import muon_and_adam
-from methods.train.muon import Muon
+from invbench.datasets.procfaces import FACTORS, sample_factors
+from invbench.methods.train import attributes, identity, parser, perceptual, renders
+from invbench.methods.train.catalogue import recipes
+from invbench.methods.train.common import muon_and_adam
+from invbench.methods.train.muon import Muon
 
 JUDGES = ("perceptual", "perceptual_metric", "regressor", "identity", "identity_metric", "parser", "attributes")
 

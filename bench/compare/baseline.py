@@ -1,0 +1,214 @@
+"""What the gate compares: the rows of a run folder, or those of a stored baseline, one Parquet file with its provenance.
+
+A baseline keeps of a run what a comparison needs and no more: the key of each row, the sha256 of its image, metrics, times,
+and where they come from. Metrics and memory are rounded to float32, which is far below any tolerance; a run is rounded
+in the same way before it is compared.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from invbench.api import InvbenchError
+from invbench.store import Store
+from invbench.util.files import write_atomic
+
+CELL = ["method", "preset", "dataset"]
+KEYS = [*CELL, "image", "edit", "strength"]
+FORMAT = 1
+MACHINE = ("processor", "cores", "threads", "memory", "system", "device", "gpu")  # equal on the same machine
+_SHOWN = 4  # names in a note
+_ABOUT = b"invbench.baseline"
+_TEXT = ("method", "preset", "dataset", "image", "edit", "sha256", "status", "reason")
+TIMES = ("seconds.", "latency.")
+MEASURES = (*TIMES, "memory.")
+_NOT_METRICS = frozenset({*_TEXT, "strength", "batch", "key", "recipe", "suite", "index"})
+_SPEC = ("title", "kind", "better", "unit", "recipe")
+_METHOD = ("title", "family", "options")
+_MANIFEST = ("seed", "precision", "protocol", "started", "finished", "machine", "machines", "versions", "git")
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The rows of a run and where they come from.
+
+    source   the folder or file, as it was named
+    rows     one row per image (``edit`` "" and ``strength`` 0) and one per image and edit; KEYS are unique. Beside them
+             sha256 ("" where the picture could not be read), status, reason, batch, the metrics (float32), seconds.*
+             and latency.* (float64) and memory.* (float32)
+    sets     values of the set metrics: CELL, metric, value, n
+    about    suite, seed, machine, versions, git, methods and metrics, as the run's manifest has them
+    """
+
+    source: str
+    rows: pd.DataFrame
+    sets: pd.DataFrame
+    about: Mapping[str, Any]
+
+
+def read(path: Path) -> Measured:
+    """A run folder or a stored baseline. Raises InvbenchError naming the path when it is neither."""
+    return of_run(path) if path.is_dir() else of_file(path)
+
+
+def of_run(path: Path) -> Measured:
+    """The rows of a run folder; raises InvbenchError when it holds no run."""
+    store = Store(path)
+    manifest, plan, rows = store.manifest, store.plan, store.rows()
+    hashes = {
+        (cell["method"], cell["preset"], cell["dataset"], image["name"]): image["sha256"] or ""
+        for cell in plan["cells"].values()
+        for image in cell["images"]
+    }
+    keys = rows[[*CELL, "image"]].itertuples(index=False, name=None)
+    rows = _with_latency(rows.assign(sha256=[hashes.get(key, "") for key in keys]), store)
+    sets = pd.DataFrame(columns=[*CELL, "metric", "value", "n"])
+    if (path / "sets.parquet").exists():
+        sets = store.query("SELECT method, preset, dataset, metric, value, n FROM sets WHERE value IS NOT NULL ORDER BY ALL")
+    about: dict[str, Any] = {"format": FORMAT, "suite": plan["suite"]}
+    about |= {name: manifest.get(name) for name in _MANIFEST}
+    about["methods"] = {id: {key: one.get(key) for key in _METHOD} for id, one in manifest.get("methods", {}).items()}
+    about["metrics"] = {id: {key: one.get(key) for key in _SPEC} for id, one in manifest.get("metrics", {}).items()}
+    return Measured(str(path), tidy(rows, str(path)), sets, about)
+
+
+def of_file(path: Path) -> Measured:
+    """The rows of a stored baseline; raises InvbenchError naming the file when it is not one."""
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise InvbenchError(f"{path}: expected a run folder or a baseline, found nothing") from None
+    except (OSError, pa.ArrowException) as error:
+        raise InvbenchError(f"{path}: expected a baseline (Parquet), found an unreadable file: {error}") from error
+    raw = (table.schema.metadata or {}).get(_ABOUT)
+    if raw is None:
+        raise InvbenchError(f"{path}: expected a baseline written by `invbench baseline`, found another Parquet file")
+    about = json.loads(raw)
+    if about.get("format") != FORMAT:
+        raise InvbenchError(f"{path}: expected a baseline of format {FORMAT}, found format {about.get('format')!r}")
+    sets = pd.DataFrame(about.pop("sets"), columns=[*CELL, "metric", "value", "n"])
+    return Measured(str(path), tidy(table.replace_schema_metadata(None).to_pandas(), str(path)), sets, about)
+
+
+def merge(parts: Sequence[Measured]) -> Measured:
+    """Runs of one suite as one. Raises InvbenchError where two hold the same row, or differ in suite or machine."""
+    first = parts[0]
+    for other in parts[1:]:
+        for key in ("suite", "seed", "precision", "protocol", "machine", "versions"):
+            if other.about[key] != first.about[key]:
+                found = f"{first.about[key]!r} and {other.about[key]!r}"
+                raise InvbenchError(f"{other.source}: expected the {key} of {first.source}, found {found}")
+        for kind in ("methods", "metrics"):
+            for id in set(first.about[kind]) & set(other.about[kind]):
+                if first.about[kind][id] != other.about[kind][id]:
+                    raise InvbenchError(f"{other.source}: {id}: expected the same as in {first.source}, found another")
+    rows = pd.concat([part.rows for part in parts], ignore_index=True)
+    about = {**first.about, "finished": all(part.about["finished"] for part in parts) and first.about["finished"]}
+    for kind in ("methods", "metrics"):
+        about[kind] = {id: one for part in parts for id, one in part.about[kind].items()}
+    machines = [machine for part in parts for machine in part.about.get("machines") or []]
+    about["machines"] = [machine for place, machine in enumerate(machines) if machine not in machines[:place]]
+    source = " + ".join(part.source for part in parts)
+    return Measured(source, tidy(rows, source), pd.concat([part.sets for part in parts], ignore_index=True), about)
+
+
+def write(path: Path, measured: Measured) -> None:
+    """Store a baseline, whole or not at all. Raises InvbenchError for a run that is not finished or holds no row."""
+    if measured.rows.empty or not measured.about["finished"]:
+        what = "no row" if measured.rows.empty else "one that is not finished"
+        raise InvbenchError(f"{measured.source}: expected a finished run, found {what}")
+    about = {**measured.about, "sets": measured.sets.to_dict("records")}
+    table = pa.Table.from_pandas(measured.rows, preserve_index=False)
+    table = table.replace_schema_metadata({_ABOUT: json.dumps(about, sort_keys=True).encode()})
+    numbers = [name for name in measured.rows.columns if name not in _TEXT]
+    buffer = io.BytesIO()
+    pq.write_table(
+        table,
+        buffer,
+        compression="zstd",
+        compression_level=19,
+        use_dictionary=[*_TEXT, *(name for name in numbers if name.startswith("seconds."))],
+        column_encoding={name: "BYTE_STREAM_SPLIT" for name in numbers if measured.rows[name].dtype == np.float32},
+    )
+    write_atomic(path, buffer.getvalue())
+
+
+def other_machine(run: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
+    """Why times must not be compared, or ""."""
+    for side, one in (("run", run), ("baseline", baseline)):
+        if len(one.get("machines") or []) > 1:
+            return f"times and memory are not compared: the {side} was made on several machines, or settings of one"
+    here, there = ({**(one["machine"] or {})} for one in (run, baseline))
+    for machine in (here, there):
+        machine["memory"] = round((machine.get("memory") or 0) / 2**30)  # GiB: what a system reports varies by a little
+    differ = [f"{key} {there.get(key)!r} in the baseline, {here.get(key)!r} in the run" for key in MACHINE
+              if here.get(key) != there.get(key)]  # fmt: skip
+    return f"times and memory are not compared, the machines differ: {'; '.join(differ)}" if differ else ""
+
+
+def provenance_notes(run: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[str]:
+    """What else differs between two runs and may explain a difference."""
+    notes = []
+    for side, one in (("run", run), ("baseline", baseline)):
+        if not one["finished"]:
+            notes.append(f"the {side} is not finished")
+    for key in ("suite", "seed", "precision", "protocol"):
+        if run[key] != baseline[key]:
+            notes.append(f"{key}: {baseline[key]} in the baseline, {run[key]} in the run")
+    old, new = baseline["versions"] or {}, run["versions"] or {}
+    moved = [f"{name} {old.get(name)} -> {new.get(name)}" for name in sorted({*old, *new}) if old.get(name) != new.get(name)]
+    if moved:
+        notes.append(f"other versions, which may change times and numbers: {', '.join(moved)}")
+    for id in sorted(set(run["methods"]) & set(baseline["methods"])):
+        was, now = (one["methods"][id].get("options") or {} for one in (baseline, run))
+        changed = [key for key in sorted({*was, *now}) if was.get(key) != now.get(key)]
+        if changed:
+            told = ", ".join(f"{key} {was.get(key)!r} -> {now.get(key)!r}" for key in changed)
+            notes.append(f"{id}: other options: {told}")
+    renewed = [id for id, one in run["metrics"].items() if baseline["metrics"].get(id, one)["recipe"] != one["recipe"]]
+    if renewed:
+        notes.append(f"metrics whose code, weights or protocol changed since: {listed(renewed)}")
+    return notes
+
+
+def listed(names: Iterable[str]) -> str:
+    """The first few names in order, and how many there are beside."""
+    ordered = sorted(names)
+    more = f" and {len(ordered) - _SHOWN} more" if len(ordered) > _SHOWN else ""
+    return ", ".join(ordered[:_SHOWN]) + more
+
+
+def _with_latency(rows: pd.DataFrame, store: Store) -> pd.DataFrame:
+    """The rows with the times of pictures that went through alone; a picture that was timed twice has the mean."""
+    times = store.latency()
+    columns = [name for name in times if name.startswith("latency.")]
+    if not columns or times["machine"].nunique() != 1:  # of several machines nobody knows which one to compare
+        return rows
+    means = times.loc[times["status"] == "ok", [*KEYS, *columns]].groupby(KEYS, dropna=False).mean().reset_index()
+    return rows.merge(means, on=KEYS, how="left", validate="one_to_one")
+
+
+def tidy(rows: pd.DataFrame, source: str) -> pd.DataFrame:
+    """The columns of :class:`Measured`, in a fixed order of rows and columns."""
+    rows = rows.assign(edit=rows["edit"].fillna("").astype(str), strength=rows["strength"].astype(float).fillna(0.0))
+    rows["reason"] = rows["reason"].fillna("").astype(str)
+    double = rows.duplicated(KEYS)
+    if double.any():
+        row = rows[double].iloc[0]
+        name = " ".join(str(row[key]) for key in KEYS)
+        raise InvbenchError(f"{source}: expected every image and edit of a cell once, found {name!r} again")
+    measures = sorted(name for name in rows.columns if name.startswith(MEASURES))
+    metrics = sorted(name for name in rows.columns if name not in _NOT_METRICS and "." not in name)
+    rows = rows[[*KEYS, "sha256", "status", "reason", "batch", *metrics, *measures]]
+    small = {name: np.float32 for name in [*metrics, *measures] if not name.startswith(TIMES)}
+    return rows.astype({**small, "batch": np.int32}).sort_values(KEYS, kind="stable", ignore_index=True)

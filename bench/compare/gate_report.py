@@ -1,0 +1,117 @@
+"""What a gate found, as text for a terminal and as Markdown for the summary of a check."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+from tabulate import tabulate
+
+from invbench.compare.baseline import Measured
+from invbench.compare.gate import FINE, INCOMPARABLE, Finding, Outcome, Tolerance
+
+HEADS = ("", "method", "dataset", "measure", "n", "baseline", "run", "worse by", "95 % interval", "p (Holm)", "tolerance")
+NOTHING = "–"
+
+
+def terminal(outcome: Outcome, run: Measured, baseline: Measured, *, everything: bool = False) -> str:
+    """All that a person needs to judge; ``everything`` also lists what is within its tolerance."""
+    blocks = [f"{_where('run', run)}\n{_where('baseline', baseline)}"]
+    rows = _rows(outcome, everything)
+    if rows:
+        blocks.append(tabulate(rows, headers=HEADS, tablefmt="simple", disable_numparse=True, colalign=_ALIGN))
+    blocks += [block for block in ("\n".join(_failures(outcome)), "\n".join(_notes(outcome))) if block]
+    return "\n\n".join([*blocks, headline(outcome)])
+
+
+def markdown(outcome: Outcome, run: Measured, baseline: Measured, *, everything: bool = False) -> str:
+    """The same in GitHub's Markdown; the verdict comes first."""
+    mark = {FINE: "✅", INCOMPARABLE: "⚠️"}.get(outcome.code, "❌")
+    blocks = [f"### {mark} {_escape(headline(outcome))}"]
+    rows = [[_escape(cell) for cell in row] for row in _rows(outcome, everything)]
+    if rows:
+        blocks.append(tabulate(rows, headers=HEADS, tablefmt="github", disable_numparse=True, colalign=_ALIGN))
+    lines = [_where("run", run), _where("baseline", baseline), *_failures(outcome), *_notes(outcome)]
+    blocks.append("\n".join(f"- {_escape(line)}" for line in lines))
+    return "\n\n".join(blocks) + "\n"
+
+
+def headline(outcome: Outcome) -> str:
+    """The verdict in one line."""
+    rate = f"chance alone fails at most {outcome.alpha:.3g} of all gates"
+    counted = f"{len(outcome.findings)} comparisons, {outcome.tested} tested; {rate}"
+    if outcome.regressions:
+        return f"gate: {outcome.regressions} regression{'s' if outcome.regressions > 1 else ''} ({counted})"
+    if outcome.code == INCOMPARABLE:
+        why = "too few images to decide what looks worse" if outcome.findings else "the two hold nothing in common"
+        return f"gate: cannot compare, {why}"
+    return f"gate: no regression ({counted})"
+
+
+def _where(name: str, measured: Measured) -> str:
+    about = measured.about
+    git, versions = about.get("git") or {}, about.get("versions") or {}
+    commit = f"commit {git['commit'][:10]}{' and changes' if git.get('modified') else ''}" if git.get("commit") else "no commit"
+    return f"{name}: {measured.source} ({commit}, torch {versions.get('torch')}, {about.get('started')})"
+
+
+def _rows(outcome: Outcome, everything: bool) -> list[list[str]]:
+    chosen = [one for one in outcome.findings if everything or not (one.verdict == "within" or _doubtful(one))]
+    return [_row(one) for one in chosen]
+
+
+_ALIGN = ("left", "left", "left", "left", *["right"] * 7)
+
+
+def _doubtful(one: Finding) -> bool:
+    """A time that looks worse on too few batches: many of them say little, and one line holds them."""
+    return one.kind != "quality" and one.verdict == "undecided"
+
+
+def _row(one: Finding) -> list[str]:
+    dataset = f"{one.dataset} {one.edit}".strip() or "all"
+    interval = NOTHING
+    if not math.isnan(one.low):
+        interval = f"{_amount(one.low, one.tolerance)} to {_amount(one.high, one.tolerance)}"
+    n = str(one.n) if one.kind == "quality" or one.measure.startswith("latency.") else f"{one.n} batches"
+    p = NOTHING if math.isnan(one.p) else (f"{one.p:.2g}" if one.p >= 1e-4 else "< 0.0001")
+    means = [_number(one.baseline, one.kind), _number(one.run, one.kind)]
+    worse, allowed = _amount(one.worse, one.tolerance), _amount(one.tolerance.amount, one.tolerance)
+    return [one.verdict, f"{one.method}:{one.preset}", dataset, one.measure, n, *means, worse, interval, p, allowed]
+
+
+def _amount(value: float, tolerance: Tolerance) -> str:
+    return f"{value:+.2%}" if tolerance.relative else f"{value:+.3g}"
+
+
+def _number(value: float, kind: str) -> str:
+    return f"{value / 2**20:.0f} MiB" if kind == "memory" else f"{value:.4g}" + (" s" if kind == "time" else "")
+
+
+def _failures(outcome: Outcome) -> Iterable[str]:
+    for one in outcome.failures:
+        worse = "regression: " if one.run > one.baseline else ""
+        yield f"{worse}{one.cell}: {one.run} of {one.n} images failed, {one.baseline} in the baseline"
+        yield from (f"  {line}" for line in one.new[:5])
+
+
+def _notes(outcome: Outcome) -> Iterable[str]:
+    counts = Counter(one.kind for one in outcome.findings)
+    equal = sum(one.kind == "quality" and not one.changed for one in outcome.findings)
+    if counts:
+        told = ", ".join(f"{counts[kind]} of {kind}" for kind in ("quality", "time", "memory") if counts[kind])
+        yield f"compared: {told}; {equal} of quality without any difference"
+    if outcome.refused:
+        yield outcome.refused
+    doubtful: dict[str, list[str]] = defaultdict(list)
+    for one in filter(_doubtful, outcome.findings):
+        doubtful[f"{one.method}:{one.preset}"].append(f"{one.measure} {one.worse:+.0%} (n = {one.n})")
+    yield from (f"too few batches to decide: {method}: {', '.join(told)}" for method, told in doubtful.items())
+    yield from outcome.notes
+
+
+def _escape(text: str) -> str:
+    """Text that Markdown and its HTML show as it is."""
+    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("\n", " ")
+    return "".join(f"\\{letter}" if letter in "\\`*_[]|#" else letter for letter in text)

@@ -1,0 +1,284 @@
+"""Two measured runs row by row: what both hold, what only one holds, and the paired differences that can be tested."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from invbench.compare.baseline import CELL, KEYS, Measured, listed
+
+Array = NDArray[np.float64]
+_OF_EDITS = ("seconds.edit", "seconds.consistency", "latency.edit")  # columns that rows of edits fill
+
+
+@dataclass(frozen=True)
+class Paired:
+    """The rows that both runs hold of the same pictures, in the same order; ``notes`` lists the others.
+
+    cell, image, block   [rows] numbers of (method, preset, dataset), of these with the image, of these with the edit
+    """
+
+    run: pd.DataFrame
+    baseline: pd.DataFrame
+    cell: NDArray[np.intp]
+    image: NDArray[np.intp]
+    block: NDArray[np.intp]
+    notes: tuple[str, ...]
+
+    @property
+    def ok(self) -> NDArray[np.bool_]:
+        """[rows]: finished in both."""
+        return ((self.run["status"] == "ok") & (self.baseline["status"] == "ok")).to_numpy()
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A metric of a method on the images of a dataset, for reconstructions (``edit`` "") or for one edit.
+
+    baseline, run   means over the images
+    worse           [n] by how much the run is worse, image by image; a mean over the strengths of an edit
+    size            mean size of the value in both runs
+    """
+
+    method: str
+    preset: str
+    dataset: str
+    edit: str
+    metric: str
+    baseline: float
+    run: float
+    worse: Array
+    size: float
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Time or memory of a method: logarithms [n] of the ratios run / baseline, one for each batch (or image) of both runs.
+
+    baseline, run   medians over them; seconds an image, or bytes
+    """
+
+    method: str
+    preset: str
+    measure: str
+    baseline: float
+    run: float
+    log_ratio: Array
+
+
+@dataclass(frozen=True)
+class Failures:
+    """Images of a cell that failed (in the inversion or an edit) among those in both runs; ``new`` names, with a reason."""
+
+    cell: str
+    n: int
+    baseline: int
+    run: int
+    new: tuple[str, ...]
+
+
+def pair(run: Measured, baseline: Measured) -> Paired:
+    """Pair rows by method, preset, dataset, image, edit and strength, and by the sha256 of the image."""
+    a, b, notes = run.rows, baseline.rows, _only_metrics(run, baseline)
+    if not a[KEYS].equals(b[KEYS]):
+        notes = [*_only(run, baseline), *notes]
+        places = pd.MultiIndex.from_frame(b[KEYS]).get_indexer(pd.MultiIndex.from_frame(a[KEYS]))
+        a, b = a[places >= 0].reset_index(drop=True), b.iloc[places[places >= 0]].reset_index(drop=True)
+    # A picture that one run could not read has no hash there: it failed, and must be counted as failed.
+    other = (a["sha256"] != b["sha256"]) & (a["sha256"] != "") & (b["sha256"] != "")
+    if other.any():
+        notes += _other_pictures(a[other])
+        a, b = a[~other].reset_index(drop=True), b[~other].reset_index(drop=True)
+    cell = _numbers([a[name] for name in CELL])
+    return Paired(a, b, cell, _numbers([cell, a["image"]]), _numbers([cell, a["edit"]]), tuple(notes))
+
+
+def _numbers(columns: Sequence[Any]) -> NDArray[np.intp]:
+    """Rows that are equal in all columns get one number."""
+    codes = np.zeros(len(columns[0]), dtype=np.intp)
+    for column in columns:
+        found, values = pd.factorize(column)
+        codes = codes * max(len(values), 1) + found
+    return pd.factorize(codes)[0]
+
+
+def quality(paired: Paired, better: Mapping[str, str]) -> tuple[list[Difference], list[str]]:
+    """Differences of the metrics ``better`` (id -> "lower" or "higher") that both runs hold, and what was left out.
+
+    Where a metric covers an image in one run only, its coverage is compared as well, as a metric of its own that is 1 for an
+    image that is covered. Two infinite values of one sign do not differ; an infinite value beside a finite one is left out.
+    """
+    ids = [id for id in better if id in paired.run and id in paired.baseline]
+    ok = paired.ok
+    columns: dict[str, tuple[Array, Array, Array]] = {}
+    notes = []
+    for id in ids:
+        a = paired.run[id].to_numpy(np.float64)[ok]
+        b = paired.baseline[id].to_numpy(np.float64)[ok]
+        sign = 1.0 if better[id] == "lower" else -1.0
+        infinite = np.isinf(a) | np.isinf(b)
+        with np.errstate(invalid="ignore"):
+            worse = np.where(infinite & (a == b), 0.0, sign * (a - b))
+        worse[np.isinf(worse)] = np.nan
+        alone = int((infinite & (a != b) & ~np.isnan(a) & ~np.isnan(b)).sum())
+        if alone:
+            notes.append(f"{id}: {alone} rows left out, infinite in one run and finite in the other")
+        columns[id] = (worse, a, b)
+        if (np.isnan(a) != np.isnan(b)).any():
+            asked = ~(np.isnan(a) & np.isnan(b))
+            here, there = (np.where(asked, ~np.isnan(values), np.nan) for values in (a, b))
+            columns[f"{id} covered"] = (there - here, here, there)
+    if not columns or not ok.any():
+        return [], notes
+    names = list(columns)
+    worse, run, baseline = (np.stack([columns[name][place] for name in names], axis=1) for place in range(3))
+    run, baseline = np.where(np.isfinite(run), run, np.nan), np.where(np.isfinite(baseline), baseline, np.nan)
+    run, baseline = np.where(np.isnan(worse), np.nan, run), np.where(np.isnan(worse), np.nan, baseline)
+    table = pd.DataFrame(np.concatenate([worse, run, baseline, (np.abs(run) + np.abs(baseline)) / 2], axis=1))
+    # Over the strengths that both runs have.
+    means = table.groupby([paired.block[ok], paired.image[ok]], sort=False).mean()
+    heads = paired.run[[*CELL, "edit"]].groupby(paired.block).first()
+    blocks, values_of = means.index.get_level_values(0).to_numpy(), means.to_numpy()
+    found = []
+    for block, head in heads.loc[pd.unique(blocks)].sort_values([*CELL, "edit"]).iterrows():
+        method, preset, dataset, edit = map(str, head)
+        for name, *parts in zip(names, *(part.T for part in np.split(values_of[blocks == block], 4, axis=1))):
+            values = parts[0][~np.isnan(parts[0])]
+            if len(values):
+                now, was, size = map(_mean, parts[1:])
+                found.append(Difference(method, preset, dataset, edit, name, was, now, values, size))
+    return found, notes
+
+
+def costs(paired: Paired, measures: Iterable[str]) -> tuple[list[Cost], list[str]]:
+    """Ratios of the times and memory ``measures`` (column names) by method, and what could not be compared.
+
+    The images of a batch went through a method together and share its time, so the unit is the batch: one ratio for each
+    batch that held the same images in both runs, whatever the dataset. An edit's time is that of all its strengths.
+    Where pictures went through alone (``latency.*``), each is a unit.
+    """
+    wanted = [name for name in measures if name in paired.run and name in paired.baseline]
+    ok, edited = paired.ok, (paired.run["edit"] != "").to_numpy()
+    here, there = ok & ~edited, ok & edited
+    if not here.any():
+        return [], []
+    tables = []
+    for rows in (paired.run, paired.baseline):
+        images = rows.loc[here, ["method", "preset", "batch", *wanted]].reset_index(drop=True)
+        for name in (name for name in _OF_EDITS if name in wanted):
+            edits = rows.loc[there, name].groupby(paired.image[there]).sum(min_count=1)
+            images[name] = edits.reindex(paired.image[here]).to_numpy()
+        tables.append(images)
+    alone = [name for name in wanted if name.startswith("latency.")]
+    together = [name for name in wanted if name not in alone]
+    found = _ratios(tables, alone, np.arange(len(tables[0])), np.ones(len(tables[0]), dtype=bool))
+    if "seconds.invert" not in together:
+        return found, []
+    # Rows of one batch hold one time, bit for bit.
+    batch = _numbers([paired.cell[here], *(table["seconds.invert"] for table in tables)])
+    size = np.bincount(batch)[batch]
+    whole = np.logical_and.reduce([size == table["batch"].to_numpy() for table in tables])
+    notes = []
+    if not whole.all():
+        notes.append(f"times of {(~whole).sum()} of {len(whole)} inversions are not compared: their batches differ")
+    return found + _ratios(tables, together, batch, whole), notes
+
+
+def _ratios(
+    tables: Sequence[pd.DataFrame], names: Sequence[str], unit: NDArray[np.intp], chosen: NDArray[np.bool_]
+) -> list[Cost]:
+    """Costs by method from the run's and the baseline's rows of images, with a mean for each unit."""
+    if not names or not chosen.any():
+        return []
+    methods = tables[0].loc[chosen, ["method", "preset"]].groupby(unit[chosen]).first()
+    means = [table.loc[chosen, list(names)].groupby(unit[chosen]).mean().to_numpy(np.float64) for table in tables]
+    found = []
+    for (method, preset), places in methods.groupby(["method", "preset"]).indices.items():
+        for column, name in enumerate(names):
+            now, was = (table[places, column] for table in means)
+            both = (now > 0) & (was > 0)  # a stage that a method does not have is NaN
+            if both.any():
+                medians = float(np.median(was[both])), float(np.median(now[both]))
+                found.append(Cost(str(method), str(preset), name, *medians, np.log(now[both] / was[both])))
+    return found
+
+
+def failures(paired: Paired) -> list[Failures]:
+    """Cells in which an image failed, in either run."""
+    bad = pd.DataFrame({side: rows["status"] != "ok" for side, rows in (("run", paired.run), ("baseline", paired.baseline))})
+    if not bad.to_numpy().any():
+        return []
+    heads = paired.run[[*CELL, "image"]].groupby(paired.image).first()
+    images = heads.join(bad.groupby(paired.image).any())
+    reasons = paired.run.loc[bad["run"], "reason"].groupby(paired.image[bad["run"]]).first()
+    found = []
+    for cell, block in images.groupby(CELL):
+        if not block[["run", "baseline"]].to_numpy().any():
+            continue
+        new = block[block["run"] & ~block["baseline"]]
+        told = tuple(f"{image}: {reasons[number]}" for number, image in new["image"].items())
+        was, now = int(block["baseline"].sum()), int(block["run"].sum())
+        found.append(Failures(".".join(map(str, cell)), len(block), was, now, told))
+    return found
+
+
+def _only(run: Measured, baseline: Measured) -> list[str]:
+    """What one of the two holds and the other does not: cells, images and edits."""
+    sides = {"baseline": baseline.rows, "run": run.rows}
+    notes = []
+    cells = {side: set(rows[CELL].drop_duplicates().itertuples(index=False, name=None)) for side, rows in sides.items()}
+    shared = cells["run"] & cells["baseline"]
+    for side, other in (("baseline", "run"), ("run", "baseline")):
+        if cells[side] - cells[other]:
+            notes.append(f"only in the {side}: {listed('.'.join(cell) for cell in cells[side] - cells[other])}")
+    for what, columns in (("image", ["image"]), ("edit", ["edit", "strength"])):
+        held = {side: _held(rows, columns) for side, rows in sides.items()}
+        for side, other in (("baseline", "run"), ("run", "baseline")):
+            missing = defaultdict(list)
+            for cell in shared:
+                missing[frozenset(held[side][cell] - held[other][cell])].append(".".join(cell))
+            for names, where in missing.items():
+                if names:
+                    count = f"{len(names)} {what}{'s' if len(names) > 1 else ''}"
+                    notes.append(f"only in the {side}: {count} of {listed(where)}: {listed(names)}")
+    return notes
+
+
+def _only_metrics(run: Measured, baseline: Measured) -> list[str]:
+    sides = {"baseline": baseline.rows, "run": run.rows}
+    metrics = {side: {name for name in rows.columns if "." not in name} for side, rows in sides.items()}
+    notes = []
+    for side, other in (("baseline", "run"), ("run", "baseline")):
+        if metrics[side] - metrics[other]:
+            notes.append(f"only in the {side}: metrics {listed(metrics[side] - metrics[other])}")
+    return notes
+
+
+def _held(rows: pd.DataFrame, columns: list[str]) -> dict[tuple, set[str]]:
+    found: dict[tuple, set[str]] = defaultdict(set)
+    for *cell, name in rows[[*CELL, *columns]].drop_duplicates().assign(name=_name).itertuples(index=False, name=None):
+        found[tuple(cell[:3])].add(name)
+    return found
+
+
+def _name(rows: pd.DataFrame) -> pd.Series:
+    return rows["image"] if "image" in rows else rows["edit"] + [f"{s:+g}" if s else "" for s in rows["strength"]]
+
+
+def _other_pictures(rows: pd.DataFrame) -> list[str]:
+    return [
+        f"{dataset}: {len(images)} images left out, other pictures under the same names: {listed(images)}"
+        for dataset, images in rows.groupby("dataset")["image"].agg(set).items()
+    ]
+
+
+def _mean(values: Array) -> float:
+    """Mean of the finite values; infinite where there is none (the PSNR of identical pictures)."""
+    finite = values[~np.isnan(values)]
+    return float(finite.mean()) if len(finite) else float("inf")

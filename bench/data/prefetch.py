@@ -1,0 +1,70 @@
+"""A dataset that reads ahead: the harness says which pictures it will read next, worker processes decode them meanwhile."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+
+import numpy as np
+
+from invbench.api import Dataset, Edit, KnowsFactors, Sample
+from invbench.data.sources import Opening, build
+from invbench.data.workers import Calls, default_workers
+
+AHEAD = 32  # decoded pictures that may wait: 96 MiB at 1024 x 1024
+WORTH = 32  # fewer pictures than this are decoded sooner than a worker starts
+
+
+class Ahead:
+    """A dataset by its :class:`invbench.data.sources.Opening`; ``names``, ``truth`` and ``true_factors`` are the dataset's own.
+
+    workers  processes; 0 = none; None = :func:`invbench.data.workers.default_workers` for stored pictures when enough of them
+    are expected, none otherwise
+    ahead    decoded pictures that may wait in memory
+    """
+
+    def __init__(self, name: str, how: Opening, *, workers: int | None = None, ahead: int = AHEAD) -> None:
+        self._how, self._workers, self._ahead = how, workers, ahead
+        self._dataset: Dataset = build(name, how)
+        self.names = self._dataset.names
+        self._calls: Calls | None = None
+        self._expected: deque[int] = deque()
+
+    def expect(self, indices: Sequence[int]) -> None:
+        """Pictures that will be read, in that order. What was expected before is forgotten."""
+        self.close()
+        workers = self._workers
+        if workers is None:
+            workers = default_workers() if self._how.stored and len(indices) >= WORTH else 0
+        if workers and indices:
+            self._expected = deque(indices)
+            self._calls = Calls(self._how, "read", list(indices), workers=workers, ahead=self._ahead)
+
+    def read(self, index: int) -> Sample:
+        """The picture, as ``Dataset.read``, and its error too; one that was not expected is decoded here."""
+        if self._calls is None or index not in self._expected:
+            return self._dataset.read(index)
+        while True:  # pictures that were expected earlier and never asked for are passed over
+            found = self._expected.popleft()
+            sample, error = self._calls.take()
+            if found == index:
+                break
+        if not self._expected:
+            self.close()
+        if error is not None:
+            raise error
+        return sample
+
+    def truth(self, index: int, edit: Edit) -> np.ndarray | None:
+        """As ``Dataset.truth``; never read ahead."""
+        return self._dataset.truth(index, edit)
+
+    def true_factors(self, index: int, edit: Edit) -> np.ndarray | None:
+        """As ``KnowsFactors.true_factors``; None for a dataset that does not know any."""
+        return self._dataset.true_factors(index, edit) if isinstance(self._dataset, KnowsFactors) else None
+
+    def close(self) -> None:
+        """End the workers, if any."""
+        if self._calls is not None:
+            self._calls.close()
+        self._calls, self._expected = None, deque()

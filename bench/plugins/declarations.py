@@ -1,0 +1,128 @@
+"""What plug-ins say of themselves: literals at the top of a source file, read without running it.
+
+``SPEC = {...}`` declares one method, ``SPECS = [{...}, ...]`` several metrics or datasets, ``PROTOCOLS = [{...}, ...]`` metric
+protocols. A metric's declaration names its protocols, and becomes one spec for each of them.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+from collections.abc import Mapping
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from invbench.api import DatasetSpec, InvbenchError, MethodSpec, MetricSpec, Option, ProtocolSpec
+from invbench.util.names import unknown
+
+Spec = MethodSpec | MetricSpec | DatasetSpec | ProtocolSpec
+ID = re.compile(r"[a-z0-9][a-z0-9_-]*")  # ids become file names, so nothing that could leave a folder
+NAMES = ("SPEC", "SPECS", "PROTOCOLS")
+MARKS: dict[str, type[Spec]] = {"kind": MetricSpec, "domain": DatasetSpec, "options": MethodSpec, "recipe": ProtocolSpec}
+TUPLES = {"roles", "needs", "edits", "optional", "protocols"}
+CHOICES = {"kind": ("inversion", "edit", "set"), "better": ("lower", "higher", "none")}
+
+
+def read(path: Path, module: str) -> list[Spec]:
+    """The specs that a source file declares for the module ``module``.
+
+    Raises InvbenchError naming the file for text that is not Python, a declaration that is not a literal, and unknown,
+    missing or wrongly typed keys.
+    """
+    try:
+        source = path.read_text(encoding="utf-8")
+        tree = ast.parse(source) if any(name in source for name in NAMES) else ast.Module([], [])
+    except (OSError, UnicodeDecodeError, SyntaxError) as error:
+        raise InvbenchError(f"{path}: cannot read the plug-in: {error}") from error
+    specs: list[Spec] = []
+    for node in tree.body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(target, ast.Name):
+            continue
+        if target.id not in NAMES or node.value is None:
+            continue
+        try:
+            declared = ast.literal_eval(node.value)
+        except ValueError as error:
+            raise InvbenchError(f"{path}: {target.id}: expected a literal (no names, calls or sums): {error}") from error
+        for item in [declared] if target.id == "SPEC" else declared:
+            specs += parse(item, path=path, module=module)
+    return specs
+
+
+def parse(declared: Any, *, path: Path, module: str) -> list[Spec]:
+    """One declaration -> its spec, or one spec for each protocol of a metric.
+
+    Methods have the key ``options``, metrics ``kind``, datasets ``domain``, protocols ``recipe``.
+    """
+    if not isinstance(declared, dict) or not all(isinstance(key, str) for key in declared):
+        raise InvbenchError(f"{path}: expected a dict with string keys, found {declared!r}")
+    where = f"{path}: {declared.get('id', 'a declaration without id')}"
+    model = next((model for mark, model in MARKS.items() if mark in declared), None)
+    if model is None:
+        raise InvbenchError(
+            f"{where}: expected the key 'options' (a method), 'kind' (a metric), 'domain' (a dataset) "
+            "or 'recipe' (a metric protocol)"
+        )
+    own = [field for field in fields(model) if field.init and field.name != "entry"]
+    known = {field.name for field in own} | {"class"} | ({"protocols"} if model is MetricSpec else set())
+    for key in declared:
+        if key not in known:
+            raise InvbenchError(f"{where}: {unknown('key', key, known)}")
+    missing = sorted(({field.name for field in own if _is_needed(field)} | {"class"}) - set(declared))
+    if missing:
+        raise InvbenchError(f"{where}: missing key {missing[0]!r}")
+    values = {key: _value(where, key, value, model) for key, value in declared.items() if key != "class"}
+    if not ID.fullmatch(values["id"]):
+        raise InvbenchError(f"{where}: id: expected lower-case letters, digits, '_' and '-', found {values['id']!r}")
+    if model is MethodSpec:
+        _check_presets(where, values)
+    if not isinstance(declared["class"], str) or not declared["class"].isidentifier():
+        raise InvbenchError(f"{where}: class: expected the name of a class, found {declared['class']!r}")
+    entry = f"{module}:{declared['class']}"
+    if model is not MetricSpec:
+        return [model(entry=entry, **values)]
+    protocols = values.pop("protocols", ("native",))
+    if not protocols:
+        raise InvbenchError(f"{where}: protocols: expected at least one name, found an empty list")
+    return [MetricSpec(entry=entry, **{**values, "id": f"{values['id']}@{name}"}) for name in dict.fromkeys(protocols)]
+
+
+def _is_needed(field: Field[Any]) -> bool:
+    return field.default is MISSING and field.default_factory is MISSING
+
+
+def _value(where: str, key: str, value: Any, model: type[Spec]) -> Any:
+    if key in TUPLES:
+        if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
+            raise InvbenchError(f"{where}: {key}: expected a list of names, found {value!r}")
+        return tuple(value)
+    if key in CHOICES and value not in CHOICES[key]:
+        raise InvbenchError(f"{where}: {unknown(key, value, CHOICES[key])}")
+    if key in {"options", "presets"}:
+        if not isinstance(value, dict):
+            raise InvbenchError(f"{where}: {key}: expected a dict, found {value!r}")
+        if model is MethodSpec and key == "options":
+            return {name: _option(f"{where}: options.{name}", option) for name, option in value.items()}
+        return value
+    hint = get_type_hints(model)[key]
+    if not isinstance(value, hint):
+        raise InvbenchError(f"{where}: {key}: expected {getattr(hint, '__name__', hint)}, found {value!r}")
+    return value
+
+
+def _option(where: str, declared: Any) -> Option:
+    keys = {"default", "unit", "help"}
+    if not isinstance(declared, dict) or set(declared) != keys:
+        raise InvbenchError(f"{where}: expected the keys {sorted(keys)}, found {declared!r}")
+    return Option(**declared)
+
+
+def _check_presets(where: str, values: Mapping[str, Any]) -> None:
+    for preset, changes in values["presets"].items():
+        if not ID.fullmatch(preset) or not isinstance(changes, dict):
+            raise InvbenchError(f"{where}: presets.{preset}: expected a dict of options, found {changes!r}")
+        for name in changes:
+            if name not in values["options"]:
+                raise InvbenchError(f"{where}: presets.{preset}: {unknown('option', name, values['options'])}")

@@ -1,0 +1,173 @@
+"""Plug-ins by id: what exists, read from source text without importing it.
+
+A plug-in module declares itself by a literal at its top (:mod:`invbench.plugins.declarations`), so listing runs no plug-in
+code and
+never imports torch. Sources, later ones not allowed to take an id of earlier ones: the packages ``methods``, ``metrics`` and
+``datasets``; entry points of the groups ``invbench.methods``, ``invbench.metrics`` and ``invbench.datasets`` with the
+value ``module:Class``; single files given to ``--plugin``. A file that brings metrics may bring protocols of its own.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from invbench.api import DatasetSpec, InvbenchError, MethodSpec, MetricSpec, ProtocolSpec
+from invbench.plugins import declarations
+from invbench.plugins.declarations import Spec
+from invbench.util.names import PACKAGE, unknown
+
+
+@dataclass(frozen=True)
+class Registry:
+    """Specs by id, in the order in which they were found; metrics by ``name@protocol``."""
+
+    methods: Mapping[str, MethodSpec]
+    metrics: Mapping[str, MetricSpec]
+    datasets: Mapping[str, DatasetSpec]
+    protocols: Mapping[str, ProtocolSpec] = field(default_factory=dict)
+
+
+def discover(plugins: Iterable[Path] = (), *, root: Path = PACKAGE) -> Registry:
+    """All plug-ins: built-in ones under ``root``, installed ones, and those of the files ``plugins``.
+
+    Raises InvbenchError naming the file for a declaration that is not a literal, has unknown or missing keys, takes
+    an id that exists, or names a protocol that does not.
+    """
+    files = [(Path(plugin), str(Path(plugin).resolve()), None) for plugin in plugins]
+    sources = {kind: [*_builtin(root / kind), *_installed(kind), *files] for kind in ("methods", "metrics", "datasets")}
+    modules = {path: (path, module, None) for path, module, _ in sources["metrics"]}  # several entry points may share one
+    protocols = _collect(ProtocolSpec, list(modules.values()))
+    metrics = _collect(MetricSpec, sources["metrics"])
+    for spec in metrics.values():
+        if spec.protocol not in protocols:
+            raise InvbenchError(f"metric {spec.name} of {spec.entry}: {unknown('protocol', spec.protocol, protocols)}")
+    return Registry(_collect(MethodSpec, sources["methods"]), metrics, _collect(DatasetSpec, sources["datasets"]), protocols)
+
+
+def _collect(model: type[Any], sources: Sequence[tuple[Path, str, str | None]]) -> dict[str, Any]:
+    """Specs of one kind by id; of a source with the name of a class, that class only."""
+    specs: dict[str, Any] = {}
+    origin: dict[str, Path] = {}
+    for path, module, only in sources:
+        for spec in declarations.read(path, module):
+            if not isinstance(spec, model) or (only is not None and not spec.entry.endswith(f":{only}")):
+                continue
+            if spec.id in specs:
+                raise InvbenchError(f"{path}: the id {spec.id!r} is already taken by {origin[spec.id]}")
+            specs[spec.id], origin[spec.id] = spec, path
+    return specs
+
+
+def methods() -> Mapping[str, MethodSpec]:
+    """Method specs by id, without ``--plugin`` files."""
+    return discover().methods
+
+
+def metrics() -> Mapping[str, MetricSpec]:
+    """Metric specs by id, without ``--plugin`` files."""
+    return discover().metrics
+
+
+def datasets() -> Mapping[str, DatasetSpec]:
+    """Dataset specs by id, without ``--plugin`` files."""
+    return discover().datasets
+
+
+def protocols() -> Mapping[str, ProtocolSpec]:
+    """Metric protocols by id, without ``--plugin`` files."""
+    return discover().protocols
+
+
+def find(kind: str, name: str, known: Mapping[str, Any]) -> Any:
+    """``known[name]``; raises InvbenchError with the nearest name when there is none."""
+    if name not in known:
+        raise InvbenchError(unknown(kind, name, known))
+    return known[name]
+
+
+def find_metric(name: str, known: Mapping[str, MetricSpec]) -> MetricSpec:
+    """The metric of an id; a name without protocol stands for ``@native`` if that exists, else for its only protocol.
+
+    Raises InvbenchError with the nearest name or id where there is none, or with the ids to choose from.
+    """
+    if "@" in name or name in known:
+        return find("metric", name, known)
+    fits = [id for id, spec in known.items() if spec.name == name]
+    if f"{name}@native" in fits:
+        return known[f"{name}@native"]
+    if len(fits) > 1:
+        raise InvbenchError(f"metric {name!r}: expected an id with one of its protocols ({', '.join(fits)}), found none")
+    if not fits:
+        raise InvbenchError(unknown("metric", name, {spec.name for spec in known.values()}))
+    return known[fits[0]]
+
+
+def load(spec: Spec) -> type:
+    """Import the class of a spec. Raises InvbenchError when the module or the class does not exist."""
+    return load_class(spec.entry)
+
+
+def load_class(entry: str) -> type:
+    """Import ``module:Class``, or ``/path/of/file.py:Class``. Raises InvbenchError when there is no such class."""
+    found = _imported(entry)
+    if not isinstance(found, type):
+        module, _, name = entry.rpartition(":")
+        raise InvbenchError(f"{entry}: expected a class {name!r} in {module}, found {found!r}")
+    return found
+
+
+def load_callable(entry: str) -> Callable[..., Any]:
+    """Import ``module:name``, a function or a class. Raises InvbenchError when there is none of that name."""
+    found = _imported(entry)
+    if not callable(found):
+        module, _, name = entry.rpartition(":")
+        raise InvbenchError(f"{entry}: expected a function {name!r} in {module}, found {found!r}")
+    return found
+
+
+def _imported(entry: str) -> Any:
+    """What ``module:name`` stands for; None where the module has no such name."""
+    module_name, _, name = entry.rpartition(":")
+    if module_name.endswith(".py"):
+        return getattr(_import_file(Path(module_name)), name, None)
+    try:
+        return getattr(importlib.import_module(module_name), name, None)
+    except ModuleNotFoundError as error:
+        raise InvbenchError(f"{entry}: cannot import: {error}") from error
+
+
+def _builtin(folder: Path) -> Iterator[tuple[Path, str, None]]:
+    for path in sorted(folder.glob("*.py")):
+        yield path, f"invbench.{folder.name}.{path.stem}", None
+    for path in sorted(folder.glob("*/__init__.py")):
+        yield path, f"invbench.{folder.name}.{path.parent.name}", None
+
+
+def _installed(kind: str) -> Iterator[tuple[Path, str, str]]:
+    for point in sorted(entry_points(group=f"invbench.{kind}"), key=lambda point: point.name):
+        module, _, class_name = point.value.partition(":")
+        found = importlib.util.find_spec(module)
+        if found is None or found.origin is None:
+            raise InvbenchError(f"entry point {point.name} of invbench.{kind}: no module {module!r}")
+        yield Path(found.origin), module, class_name
+
+
+def _import_file(path: Path) -> Any:
+    name = f"invbench_plugin_{path.stem}"
+    known = sys.modules.get(name)
+    if known is not None and known.__file__ == str(path):
+        return known
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise InvbenchError(f"{path}: no such plug-in file")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module

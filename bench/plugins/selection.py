@@ -1,0 +1,241 @@
+"""Names as a user writes them -> :class:`invbench.plugins.config.RunSettings`, in which nothing is left to look up.
+
+    methods    pti   pti:released            every value = defaults <- preset <- suite's section <- --set
+    datasets   procfaces-test   procfaces-test:8   quick (a collection of the suite)
+               celebahq-test:random100 (a subset, the dataset celebahq-test-random100)   ./my_photos   ./my_photos:8
+    metrics    mse@psp256   mse (its protocol native, or its only one)   none
+    edits      age (all strengths of the suite)   age:3   age:-1.5   none
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import math
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from invbench.api import DatasetSpec, Edit, InvbenchError, MethodSpec, MetricSpec
+from invbench.plugins.config import DatasetChoice, MethodChoice, RunSettings, Suite
+from invbench.plugins.registry import Registry, find, find_metric
+from invbench.util.names import unknown
+
+
+def settings(
+    suite: Suite,
+    registry: Registry,
+    *,
+    methods: Sequence[str] = (),
+    datasets: Sequence[str] = (),
+    metrics: Sequence[str] = (),
+    edits: Sequence[str] = (),
+    consistency: Sequence[str] = (),
+    images: int | None = None,
+    batch: int | None = None,
+    latency: int = 0,
+    workers: int | None = None,
+    device: str = "auto",
+    seed: int = 0,
+    out: Path | None = None,
+    fresh: bool = False,
+    preset: str | None = None,
+    overrides: Sequence[str] = (),
+) -> RunSettings:
+    """The settings of a run; an empty list stands for the suite's default, and for none of ``consistency``.
+
+    ``consistency``: edits there and back (:mod:`invbench.run.round_trips`), written as ``edits`` are.
+    ``batch`` and ``workers`` None = auto. ``latency``: images timed one at a time after the cells. ``seed`` becomes the
+    option ``seed`` of every method that has one.
+    ``overrides`` are of the form ``method.option=value``.
+    Raises InvbenchError with the nearest name for each name that does not exist, before anything is loaded.
+    """
+    for section in suite.methods:
+        _check_section(suite, section, registry.methods)
+    names = list(methods) or supported(suite, registry.methods)
+    if not names:
+        raise InvbenchError(f"suite {suite.id}: no registered method finds all its networks here; see `invbench doctor`")
+    if preset is not None:
+        presets = {known for spec in registry.methods.values() for known in [*spec.presets, default_preset(spec)]}
+        find("preset", preset, dict.fromkeys(presets))
+    changes = _overrides(overrides, names, registry.methods)
+    for name in {name.partition(":")[0] for name in names} & set(registry.methods):
+        if "seed" in registry.methods[name].options:
+            changes[name] = {"seed": seed, **changes.get(name, {})}
+    chosen = [_method(suite, name, registry.methods, preset=preset, changes=changes) for name in names]
+    labels = [f"{choice.id}:{choice.preset}" for choice in chosen]
+    try:
+        return RunSettings(
+            suite=suite,
+            methods=tuple(choice for i, choice in enumerate(chosen) if labels[i] not in labels[:i]),
+            datasets=choose_datasets(suite, datasets or [suite.default], registry, images=images),
+            metrics=choose_metrics(metrics or suite.metrics or registry.metrics, registry.metrics),
+            protocols=dict(registry.protocols),
+            metrics_required=bool(metrics),
+            edits=_edits(suite, edits or suite.default_edits),
+            consistency=_edits(suite, consistency),
+            batch=batch,
+            latency=latency,
+            workers=workers,
+            device=device,
+            seed=seed,
+            out=out or Path("runs") / f"latest-{suite.id}",
+            fresh=fresh,
+        )
+    except ValidationError as error:
+        item = error.errors()[0]
+        place = ".".join(map(str, item["loc"]))
+        raise InvbenchError(f"{place}: {item['msg']}, found {item['input']!r}") from error
+
+
+def supported(suite: Suite, methods: Mapping[str, MethodSpec]) -> list[str]:
+    """Ids of the methods whose roles the suite offers, all of them."""
+    return [name for name, spec in methods.items() if set(spec.roles) <= set(suite.networks)]
+
+
+def resolve(suite: Suite, spec: MethodSpec, preset: str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """Every option's value: defaults <- preset <- ``[suites.X.methods.ID]`` <- ``...methods."ID:PRESET"]`` <- changes."""
+    values = {name: option.default for name, option in spec.options.items()}
+    layers = [
+        (f"preset {preset}", spec.presets.get(preset, {})),
+        (f"suites.{suite.id}.methods.{spec.id}", suite.methods.get(spec.id, {})),
+        (f'suites.{suite.id}.methods."{spec.id}:{preset}"', suite.methods.get(f"{spec.id}:{preset}", {})),
+        ("--set", changes or {}),
+    ]
+    for source, layer in layers:
+        for name, value in layer.items():
+            if name not in values:
+                raise InvbenchError(f"{source}: {unknown(f'option of {spec.id}', name, values)}")
+            values[name] = _same_type(f"{source}: {spec.id}.{name}", value, spec.options[name].default)
+    return values
+
+
+def default_preset(spec: MethodSpec) -> str:
+    """The preset that is declared first; ``default`` for a method that declares none."""
+    return next(iter(spec.presets), "default")
+
+
+def _method(
+    suite: Suite,
+    item: str,
+    known: Mapping[str, MethodSpec],
+    *,
+    preset: str | None,
+    changes: Mapping[str, Mapping[str, Any]],
+) -> MethodChoice:
+    name, _, own = item.partition(":")
+    spec = find("method", name, known)
+    for role in spec.roles:
+        if role not in suite.networks:
+            raise InvbenchError(f"suite {suite.id} has no network for the role {role!r}, which {name} needs")
+    presets = set(spec.presets) | {default_preset(spec)}
+    if own and own not in presets:
+        raise InvbenchError(unknown(f"preset of {name}", own, presets))
+    asked = own or (preset if preset in presets else "") or default_preset(spec)
+    return MethodChoice(spec=spec, preset=asked, options=resolve(suite, spec, asked, changes.get(name)))
+
+
+def choose_datasets(suite: Suite, items: Iterable[str], registry: Registry, *, images: int | None) -> tuple[DatasetChoice, ...]:
+    """The datasets that are named, each once; ``images`` is the most to take of each."""
+    chosen: dict[str, tuple[DatasetSpec, int | None]] = {}
+    for item in items:
+        for part in suite.collections.get(item, (item,)):
+            name, colon, count = part.rpartition(":") if ":" in part else (part, "", "")
+            if colon and not count.isdecimal() and f"{name}-{count}" in suite.datasets:
+                name, colon = f"{name}-{count}", ""
+            if colon and not (count.isdecimal() and int(count) > 0):
+                raise InvbenchError(f"dataset {part!r}: expected NAME or NAME:COUNT with COUNT at least 1")
+            if name in suite.datasets:
+                spec = find("dataset", name, registry.datasets)
+            elif "/" in name:
+                spec = _folder(suite, name)
+            else:
+                raise InvbenchError(f"suite {suite.id}: {unknown('dataset', name, [*suite.datasets, *suite.collections])}")
+            limits = [n for n in (int(count) if colon else None, images) if n is not None]
+            chosen[spec.id] = (spec, min(limits) if limits else None)
+    return tuple(DatasetChoice(spec=spec, count=n) for spec, n in chosen.values())
+
+
+def _folder(suite: Suite, name: str) -> DatasetSpec:
+    """A folder of pictures as a dataset; its id holds a hash of the path, so that two folders never share rows."""
+    root = Path(name).expanduser().resolve()
+    slug = re.sub(r"[^a-z0-9]+", "-", root.name.lower()).strip("-") or "pictures"
+    return DatasetSpec(
+        id=f"{slug[:40]}-{hashlib.sha256(str(root).encode()).hexdigest()[:6]}",
+        title=f"pictures in {root.name}",
+        entry="invbench.datasets.folder:Folder",
+        domain=suite.id,
+        size=None,
+        options={"root": str(root), "resolution": suite.resolution},
+    )
+
+
+def choose_metrics(names: Iterable[str], known: Mapping[str, MetricSpec]) -> tuple[MetricSpec, ...]:
+    """The metrics that are named, each once; "none" is none."""
+    return tuple(_unique(find_metric(name, known) for name in names if name != "none"))
+
+
+def _edits(suite: Suite, items: Iterable[str]) -> tuple[Edit, ...]:
+    edits: list[Edit] = []
+    for item in items:
+        if item == "none":
+            continue
+        name, colon, strength = item.partition(":")
+        config = find("edit", name, suite.edits)
+        try:
+            strengths = [float(strength)] if colon else list(config.strengths)
+        except ValueError:
+            strengths = [math.nan]
+        if not all(map(math.isfinite, strengths)):
+            raise InvbenchError(f"edit {item!r}: expected NAME or NAME:STRENGTH, for example {name}:3")
+        edits += [Edit(name, value) for value in strengths]
+    return tuple(_unique(edits))
+
+
+def _overrides(
+    items: Iterable[str], names: Iterable[str], known: Mapping[str, MethodSpec]
+) -> dict[str, dict[str, Any]]:
+    chosen = {name.partition(":")[0] for name in names}
+    changes: dict[str, dict[str, Any]] = {}
+    for item in items:
+        target, equals, text = item.partition("=")
+        method, dot, option = target.partition(".")
+        if not (equals and dot and option):
+            raise InvbenchError(f"--set {item!r}: expected METHOD.OPTION=VALUE, for example pti.steps=100")
+        find("method", method, known)
+        if method not in chosen:
+            raise InvbenchError(f"--set {item!r}: {method} is not among the methods of this run")
+        try:
+            value = ast.literal_eval(text)
+        except (ValueError, SyntaxError):
+            value = {"true": True, "false": False, "none": None}.get(text.lower(), text)
+        changes.setdefault(method, {})[option] = value
+    return changes
+
+
+def _same_type(where: str, value: Any, default: Any) -> Any:
+    """``value`` as the type of the default: a whole number is a float too; None as default admits every type."""
+    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(default, list | tuple) and isinstance(value, list | tuple):
+        return type(default)(value)
+    if default is not None and type(value) is not type(default):
+        raise InvbenchError(f"{where}: expected {type(default).__name__} like {default!r}, found {value!r}")
+    return value
+
+
+def _check_section(suite: Suite, section: str, known: Mapping[str, MethodSpec]) -> None:
+    name, colon, preset = section.partition(":")
+    where = f"suites.{suite.id}.methods"
+    if name not in known:
+        raise InvbenchError(f"{where}: {unknown('method', name, known)}")
+    if colon and preset not in known[name].presets:
+        raise InvbenchError(f"{where}: {unknown(f'preset of {name}', preset, known[name].presets)}")
+    resolve(suite, known[name], preset or default_preset(known[name]))
+
+
+def _unique(items: Iterable[Any]) -> list[Any]:
+    return list(dict.fromkeys(items))

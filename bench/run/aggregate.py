@@ -1,0 +1,143 @@
+"""Set metrics from stored features: FID, KID and their like over the images that a cell has finished."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from invbench.api import InvbenchError, SetMetric, SetValue
+from invbench.scoring.scorer import Scorer
+from invbench.store import Store
+from invbench.util.images import read_png
+from invbench.util.progress import Progress
+from invbench.util.provenance import digest
+
+CHUNK = 64  # originals at a time; their features are kept chunk by chunk
+
+Row = dict[str, Any]
+
+
+def set_rows(store: Store, scorer: Scorer, *, progress: Progress | None = None) -> list[Row]:
+    """One row for each cell of the run folder and each set metric.
+
+    value, low, high, bias  as in :class:`invbench.api.SetValue`; None where there is none, and ``reason`` says why no value
+    n                       images that were compared: originals and reconstructions of the same images, those that did not
+                            fail and that the protocol covers on both sides
+    key                     of all that the value depends on; a value of the same key in the run folder is taken over
+    """
+    if not scorer.sets:
+        return []
+    work = _Work(store, scorer, progress or Progress(enabled=False), _known(store))
+    plan = store.plan
+    rows: list[Row] = []
+    for id, cell in sorted(plan["cells"].items()):
+        head = {"suite": plan["suite"], "method": cell["method"], "preset": cell["preset"], "dataset": cell["dataset"]}
+        hashes = {image["name"]: image["sha256"] for image in cell["images"]}
+        measured = _measured(store, id, scorer)
+        for name in scorer.sets:
+            features = measured.get(scorer.feature(name), {})
+            found = {image: features[image] for image in hashes if image in features}
+            rows.append({**head, "metric": name, **work.row(name, id, cell["dataset"], found, hashes)})
+    return rows
+
+
+@dataclass(frozen=True)
+class _Work:
+    """What a value is made with.
+
+    known      rows that the run folder has, by key
+    originals  by feature name and dataset: sha256 of a picture -> its features [F]
+    """
+
+    store: Store
+    scorer: Scorer
+    progress: Progress
+    known: Mapping[str, Row]
+    originals: dict[tuple[str, str], dict[str, np.ndarray]] = field(default_factory=dict)
+
+    def row(self, id: str, cell: str, dataset: str, measured: Mapping[str, np.ndarray], hashes: Mapping[str, str]) -> Row:
+        """The value of a metric for the features ``measured`` of a cell's images, with n, reason and key."""
+        metric, images = self.scorer.sets[id], list(measured)
+        reason = _refused(metric, len(images))
+        if reason:
+            return _row(len(images), reason=reason)
+        originals = self._originals(id, dataset, {image: hashes[image] for image in images})
+        reference, outputs = np.stack([originals[image] for image in images]), np.stack([measured[image] for image in images])
+        both = np.isfinite(reference).all(axis=1) & np.isfinite(outputs).all(axis=1)
+        reference, outputs, count = reference[both], outputs[both], int(both.sum())
+        reason = _refused(metric, count)
+        if reason:
+            return _row(count, reason=reason)
+        key = digest([id, self.scorer.recipes[id], _bytes_digest(reference), _bytes_digest(outputs)])
+        if key in self.known:
+            return {name: self.known[key][name] for name in _row(0)}
+        self.progress.stage(f"{id} of {cell}")
+        try:
+            found = metric.compute(reference, outputs)
+        except Exception as error:  # a number that cannot be had is a reason in the table, not the end of a run
+            return _row(count, reason=f"{type(error).__name__}: {error}")
+        return _row(count, found if isinstance(found, SetValue) else SetValue(float(found)), key=key)
+
+    def _originals(self, id: str, dataset: str, hashes: Mapping[str, str]) -> dict[str, np.ndarray]:
+        """Features [F] of the originals by name: computed once for a picture, and kept beside those of the methods."""
+        feature, cell = self.scorer.feature(id), f"inputs.{dataset}"
+        recipe = self.scorer.feature_recipes[feature]
+        if (feature, dataset) not in self.originals:
+            known = self.originals[feature, dataset] = {}
+            for part in self.store.feature_parts(cell):
+                features, pictures, recipes = self.store.features(cell, part)
+                if recipes.get(feature) == recipe:
+                    known.update(zip(pictures, features[feature], strict=True))
+        known = self.originals[feature, dataset]
+        missing = {sha256: name for name, sha256 in hashes.items() if sha256 not in known}
+        if missing:
+            self.progress.say(f"{feature}: features of {len(missing)} originals of {dataset}")
+        pending = list(missing.items())
+        for first in range(0, len(pending), CHUNK):
+            self.progress.stage(f"{feature} of {dataset}: {first} of {len(pending)} originals")
+            shas, names = zip(*pending[first : first + CHUNK])
+            inputs = np.stack([read_png(self.store.input(dataset, name)) for name in names])
+            prepared = self.scorer.prepare(self.scorer.specs[id].protocol, inputs, original=True)
+            values = np.asarray(self.scorer.sets[id].features(prepared), dtype=np.float32)
+            part = f"{feature}-{digest([recipe, shas])[:12]}"
+            self.store.write_features(cell, part, features={feature: values}, images=shas, recipes={feature: recipe})
+            known.update(zip(shas, values, strict=True))
+        return {name: known[sha256] for name, sha256 in hashes.items()}
+
+
+def _known(store: Store) -> dict[str, Row]:
+    try:
+        return {row["key"]: row for row in store.sets() if row["key"]}
+    except InvbenchError:
+        return {}  # all is computed anew, and the file is written anew
+
+
+def _row(n: int, value: SetValue | None = None, *, reason: str = "", key: str | None = None) -> Row:
+    figures = asdict(value) if value else dict.fromkeys(("value", "low", "high", "bias"))
+    plain = {name: None if figure is None or math.isnan(figure) else float(figure) for name, figure in figures.items()}
+    return {**plain, "n": n, "reason": reason or None, "key": key}
+
+
+def _refused(metric: SetMetric, count: int) -> str:
+    return f"needs at least {metric.minimum} images, found {count}" if count < metric.minimum else ""
+
+
+def _bytes_digest(values: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
+
+
+def _measured(store: Store, cell: str, scorer: Scorer) -> dict[str, dict[str, np.ndarray]]:
+    """Feature name -> image -> vector, for images with a finished row and features of the present recipe."""
+    found: dict[str, dict[str, np.ndarray]] = {}
+    for part in store.parts(cell):
+        done = {row["image"] for row in part.rows if row["status"] == "ok" and "edit" not in row}
+        features, images, recipes = store.features(cell, part.name)
+        for name, values in features.items():
+            if recipes.get(name) == scorer.feature_recipes.get(name):
+                found.setdefault(name, {}).update({i: v for i, v in zip(images, values, strict=True) if i in done})
+    return found

@@ -1,0 +1,89 @@
+"""What a run will take before it starts: seconds and memory by a short probe of each method on this machine.
+
+A method's time is linear in each of its step counts (the options whose unit is "steps"), so it is run on a batch of noise with
+every count at 1, and once more for each count at 3; the slopes give the time of the counts that were asked for. Methods that
+stop images early take less than that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invbench.api import Edit, Inversion, Method, MethodSpec
+from invbench.util.clock import StageClock
+
+FEW, MORE = 1, 3  # steps of the probes
+SEED = 0
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Seconds for one image in a batch: ``invert`` by the counts asked for, ``edit`` for one edit; ``memory`` in bytes."""
+
+    invert: float
+    edit: float
+    memory: int
+
+
+def step_options(spec: MethodSpec, options: Mapping[str, Any]) -> dict[str, int]:
+    """The options of a method that count steps, with their values."""
+    return {name: int(options[name]) for name, option in spec.options.items() if option.unit == "steps"}
+
+
+def probe(
+    cls: type, networks: Mapping[str, Any], *, spec: MethodSpec, options: Mapping[str, Any], edit: Edit | None,
+    size: tuple[int, int], batch: int, device: torch.device,
+) -> Estimate:  # fmt: skip
+    """Run a method for a few steps on ``batch`` pictures of noise of ``size`` (height, width) and extrapolate.
+
+    Raises what the method raises.
+    """
+    draws = torch.Generator().manual_seed(SEED)
+    images = (torch.rand(batch, 3, *size, generator=draws) * 2 - 1).to(device)
+    counts = step_options(spec, options)
+    few = {name: min(FEW, count) for name, count in counts.items()}
+
+    def timed(steps: Mapping[str, int]) -> tuple[float, Inversion, StageClock]:
+        method: Method = cls(networks, **{**options, **steps})
+        clock = StageClock(device)
+        with clock:
+            inversion = method.invert(images.clone(), clock)
+        return clock.total, inversion, clock
+
+    timed(few)  # kernels are chosen and memory is taken at the first call
+    base, inversion, clock = timed(few)
+    seconds = base
+    for name, count in counts.items():
+        more = min(MORE, count)
+        if more > few[name]:
+            longer, _, clock = timed({**few, name: more})
+            seconds += max(longer - base, 0.0) / (more - few[name]) * (count - few[name])
+    method: Method = cls(networks, **{**options, **few})
+    return Estimate(
+        invert=seconds / batch,
+        edit=0.0 if edit is None else _edit_seconds(method, inversion, edit, device) / batch,
+        memory=clock.device_peak if device.type == "cuda" else _memory(method, batch),
+    )
+
+
+def _edit_seconds(method: Method, inversion: Inversion, edit: Edit, device: torch.device) -> float:
+    clock = StageClock(device)
+    with clock:
+        _: Tensor = method.edit(inversion, edit, clock)
+    return clock.total
+
+
+def _memory(method: Method, batch: int) -> int:
+    """The least memory of which the method says that ``batch`` images fit, to 1 %."""
+    low, high = 0, 2**20
+    while method.max_batch(high) < batch and high < 2**50:
+        low, high = high, 2 * high
+    while high - low > high // 100:
+        middle = (low + high) // 2
+        low, high = (low, middle) if method.max_batch(middle) >= batch else (middle, high)
+    return high

@@ -1,0 +1,310 @@
+"""Score pictures that some other code made, as a row of their own beside measured methods.
+
+The folder (:mod:`invbench.run.external_folder`) becomes a cell of a run folder whose method is the folder's name, with the
+preset
+"scored" and no times. Pictures are decoded, compared in size with the original, stored as PNG, and scored from there by the
+same code as a run's. Nothing is resized; what does not fit is a failed row with its reason.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from invbench.api import DatasetSpec, Edit, InvbenchError, MethodSpec
+from invbench.data import sources
+from invbench.plugins.config import MethodChoice, RunSettings, Suite
+from invbench.plugins.registry import Registry, load_callable
+from invbench.plugins.selection import choose_datasets, choose_metrics
+from invbench.run import aggregate, external_folder, manifest, plan, truths
+from invbench.run.plan import Cell, Entry
+from invbench.run.rescoring import rescore_part
+from invbench.run.runner import FAILED_ROWS, INTERRUPTED, OK, WRITE_ERROR, choose_device, open_store
+from invbench.run.shard import Row, Tools
+from invbench.scoring.scorer import Scorer
+from invbench.store import Part
+from invbench.util.clock import Ledger
+from invbench.util.files import WriteFailed, locked, write_all
+from invbench.util.images import encode_png
+from invbench.util.progress import Progress
+from invbench.util.provenance import digest
+from invbench.weights.networks import Networks
+
+PRESET = "scored"
+FAMILY = "scored"
+JPEG = "source.jpeg"  # column: 1 where the picture came as JPEG, whose compression is then part of the scores
+
+
+def settings(
+    suite: Suite,
+    registry: Registry,
+    *,
+    name: str,
+    against: str,
+    metrics: Sequence[str],
+    device: str,
+    out: Path,
+) -> RunSettings:
+    """What a run of the pseudo-method ``name`` would be set to. ``against`` is a dataset of the suite, ID or ID:COUNT, or a
+    folder of originals, which are taken at their own size. Raises InvbenchError for names that do not exist."""
+    chosen = choose_datasets(suite, [against], registry, images=None)
+    if len(chosen) != 1:
+        raise InvbenchError(f"--against {against}: expected one dataset, found {', '.join(one.id for one in chosen)}")
+    spec = chosen[0].spec
+    if "resolution" in spec.options:
+        spec = replace(spec, options={**spec.options, "resolution": None})
+    return RunSettings(
+        suite=suite,
+        methods=(method(name),),
+        datasets=(chosen[0].model_copy(update={"spec": spec}),),
+        metrics=choose_metrics(metrics or suite.metrics or registry.metrics, registry.metrics),
+        protocols=dict(registry.protocols),
+        metrics_required=bool(metrics),
+        device=device,
+        out=out,
+    )
+
+
+def method(name: str, options: Mapping[str, Any] | None = None) -> MethodChoice:
+    """The pseudo-method under which a folder's rows stand."""
+    spec = MethodSpec(name, name, "", FAMILY, "", "", roles=(), options={}, presets={}, summary="pictures made elsewhere")
+    return MethodChoice(spec=spec, preset=PRESET, options=dict(options or {}))
+
+
+def score(settings: RunSettings, folder: Path, *, progress: bool = True, say: Callable[[str], None] = print) -> int:
+    """Measure the pictures of ``folder``. Returns the exit code: 0; 1 some rows failed; 3 a file could not be written; 130.
+
+    ``say`` gets one line for every mismatch. Earlier rows of the same name and dataset are replaced; the same call continues an
+    interrupted one. Raises InvbenchError before anything is written for what cannot work.
+    """
+    ledger, device = Ledger(), choose_device(settings.device)
+    choice = settings.datasets[0]
+    with ledger.spent("loading"):
+        networks = Networks(settings.suite, device)
+        scorer = Scorer(settings.metrics, networks, protocols=settings.protocols, required=settings.metrics_required)
+        dataset = sources.open_dataset(choice.spec)
+    names = list(dataset.names)
+    repeated = [name for name, times in Counter(names).items() if times > 1]
+    if repeated or not names:
+        raise InvbenchError(f"dataset {choice.id}: expected every name once, found {repeated[:1] or 'no image'}")
+    found = external_folder.scan(folder, names, settings.suite.edits, count=choice.count)
+    store = open_store(settings.out)
+    tools = Tools(settings.suite.id, store, {}, {choice.id: dataset}, scorer, device, ledger, lambda stage: None)
+    try:
+        with locked(store.path), Progress(enabled=progress) as bar:
+            return _Scoring(settings, choice.spec, names[: choice.count], found, tools, networks, bar, say).execute()
+    except WriteFailed as error:
+        print(f"{error}\nfinished work is kept; the same command continues it", file=sys.stderr)
+        return WRITE_ERROR
+    except KeyboardInterrupt:
+        print("interrupted; finished work is kept, the same command continues it", file=sys.stderr)
+        return INTERRUPTED
+
+
+@dataclass(frozen=True)
+class _Scoring:
+    """One call of :func:`score`, after everything was built."""
+
+    settings: RunSettings
+    spec: DatasetSpec
+    names: Sequence[str]
+    folder: external_folder.Folder
+    tools: Tools
+    networks: Networks
+    bar: Progress
+    say: Callable[[str], None]
+
+    def execute(self) -> int:
+        store, scorer = self.tools.store, self.tools.scorer
+        started = _now()
+        for name, reason in scorer.unavailable.items():
+            self.bar.say(f"{name}: {reason}")
+        earlier = store.plan if store.exists() else {}
+        before = store.manifest if (store.path / "manifest.json").exists() else {}
+        cell = self._cell(earlier)
+        merged = plan.merge(earlier, self.settings.suite.id, [cell])
+        merged["cells"][cell.id] = cell.describe()  # an earlier folder of this name is replaced, not added to
+        store.write_json("plan.json", merged)
+        self._write_manifest(before, cell, started, finished=None)
+        self.bar.begin(len(cell.entries))
+        self.bar.cell(cell.id)
+        outdated = [row["key"] for part in store.parts(cell.id) for row in part.rows if row["recipe"] != cell.recipe]
+        store.set_aside(cell.id, outdated, keep=False)
+        known = {part.name: part for part in store.parts(cell.id)}
+        reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
+        for first in range(0, len(cell.entries), cell.batch):
+            entries, began = cell.entries[first : first + cell.batch], time.perf_counter()
+            good, bad = self._parts(cell, entries, known)
+            for part in good:
+                rescore_part(cell, part, self.tools)
+            if bad.rows:
+                store.write_part(cell.id, bad)
+            for row in bad.rows:
+                label = f"{row['edit']}{row['strength']:+g}" if "edit" in row else "reconstruction"
+                reasons[label, _without(row["reason"], row["image"])].append(row["image"])
+            self.bar.done(len(entries), seconds=(time.perf_counter() - began) / len(entries), failed=len(bad.rows))
+        sets = [row for row in aggregate.set_rows(store, scorer) if _cell_of(row) == cell.id]
+        store.write_sets([*(row for row in self._earlier_sets() if _cell_of(row) != cell.id), *sets])
+        self._write_manifest(before, cell, started, finished=_now())
+        return self._tell(cell, reasons)
+
+    def _cell(self, earlier: Mapping[str, Any]) -> Cell:
+        """Read every original once: its hash, and a copy of it in the run folder. The first that is read sets the size."""
+        store, id, dataset = self.tools.store, self.spec.id, self.tools.datasets[self.spec.id]
+        entries: list[Entry] = []
+        size: tuple[int, int] | None = None
+        for first in range(0, len(self.names), self.settings.suite.max_batch):
+            copies = {}
+            for index in range(first, min(first + self.settings.suite.max_batch, len(self.names))):
+                entry, picture = plan.read_entry(dataset, index, size)
+                entries.append(entry)
+                if picture is not None and entry.sha256 is not None:
+                    size = picture.shape[:2]
+                    copies[store.input(id, entry.name)] = encode_png(picture)
+            write_all(copies)
+        _same_pictures(earlier, id, entries)
+        recipe = digest({"protocol": plan.PROTOCOL, "scored": self.settings.methods[0].id, "files": self.folder.digest()})
+        known = frozenset(image["sha256"] for one in earlier.get("cells", {}).values() for image in one["images"])
+        truths.write(store, id, dataset, entries=entries, edits=self.folder.edits, known=known)
+        batch = self.settings.suite.max_batch
+        return Cell(self._method(), id, tuple(entries), self.folder.edits, recipe, batch)
+
+    def _method(self) -> MethodChoice:
+        kinds: dict[str, int] = defaultdict(int)
+        for path in (path for paths in self.folder.files.values() for path in paths):
+            kinds["JPEG" if external_folder.is_jpeg(path) else path.suffix[1:].upper()] += 1
+        told = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+        return method(self.settings.methods[0].id, {"folder": self.folder.path.name, "pictures": told})
+
+    def _parts(self, cell: Cell, entries: Sequence[Entry], known: Mapping[str, Part]) -> tuple[list[Part], Part]:
+        """The rows of some images: those to be scored, unless they stand already, and those that failed."""
+        name = f"{entries[0].index:06d}-{digest(cell.keys(entries))[:12]}"
+        failed = f"{name}-failed"
+        if name in known:
+            return [known[name]], known.get(failed, Part(failed, [], {}))
+        rows = list(self._rows(cell, entries))
+        good, bad = ([row for row in rows if (row["status"] == "ok") is ok] for ok in (True, False))
+        return ([Part(name, good, {})] if good else []), Part(failed, bad, {})
+
+    def _rows(self, cell: Cell, entries: Sequence[Entry]) -> Iterator[Row]:
+        pictures = {}
+        for entry in entries:
+            inverted = ""
+            for edit in (None, *cell.edits):
+                path, picture, reason = self._picture(entry, edit)
+                if edit is None:
+                    inverted = reason
+                elif inverted and not reason:
+                    reason = f"no reconstruction to compare the edit with: {inverted}"
+                if not reason and picture is not None:
+                    pictures[self.tools.store.picture(cell.id, entry.name, edit)] = encode_png(picture)
+                yield _row(self.tools.suite, cell, entry, edit, reason=reason, path=path)
+        write_all(pictures)
+
+    def _picture(self, entry: Entry, edit: Edit | None) -> tuple[Path | None, np.ndarray | None, str]:
+        if entry.sha256 is None:
+            return None, None, entry.reason
+        path, reason = self.folder.pick(edit, entry.name)
+        if path is None:
+            return None, None, reason
+        try:
+            picture = load_callable("invbench.datasets.decode:decode")(path)
+        except InvbenchError as error:
+            return path, None, str(error)
+        original = self.tools.datasets[self.spec.id].read(entry.index).picture
+        if picture.shape != original.shape:
+            (height, width), (h, w) = original.shape[:2], picture.shape[:2]
+            return path, None, f"{path}: expected {width}x{height} pixels as the original, found {w}x{h}; nothing is resized"
+        return path, picture, ""
+
+    def _write_manifest(self, before: Mapping[str, Any], cell: Cell, started: str, *, finished: str | None) -> None:
+        own = manifest.build(
+            self.settings.model_copy(update={"methods": (cell.method,)}),
+            self.networks,
+            scorer=self.tools.scorer,
+            seconds=self.tools.ledger.summary(),
+            started=started,
+            finished=finished,
+            earlier=before,
+        )
+        if before:  # machine, versions and times are those of the methods that were measured there
+            both = ("methods", "weights", "datasets", "metrics", "protocols", "edits", "unavailable", "metric_failures")
+            own = {**before, **{key: {**before.get(key, {}), **own.get(key, {})} for key in both}}
+            own["unavailable"] = {id: why for id, why in own["unavailable"].items() if id not in own["metrics"]}
+        self.tools.store.write_json("manifest.json", own)
+
+    def _earlier_sets(self) -> list[dict[str, Any]]:
+        store = self.tools.store
+        return store.query("SELECT * FROM sets").to_dict("records") if (store.path / "sets.parquet").exists() else []
+
+    def _tell(self, cell: Cell, reasons: Mapping[tuple[str, str], Sequence[str]]) -> int:
+        for line in self.folder.strange:
+            self.say(f"left out: {line}")
+        if self.folder.beyond:
+            self.say(f"left out: {self.folder.beyond} pictures of images beyond the first {len(cell.entries)}")
+        for (label, reason), images in reasons.items():
+            self.say(f"failed: {label} of {len(images)}: {', '.join(images)}: {reason}")
+        rows = [row for part in self.tools.store.parts(cell.id) for row in part.rows]
+        jpeg = sum(row.get(JPEG, 0.0) == 1.0 for row in rows)
+        if jpeg:
+            self.say(f"{jpeg} of {len(rows)} pictures are JPEG: their compression is part of the scores")
+        for id, note in self.tools.scorer.failures.items():
+            self.say(f"metric {id} failed on {note['count']} images: {note['reason']}")
+        good = sum(row["status"] == "ok" for row in rows)
+        self.say(f"{cell.id}: {good} of {len(rows)} rows ok, in {self.tools.store.path}")
+        return OK if good == len(rows) and not self.tools.scorer.failures else FAILED_ROWS
+
+
+def _same_pictures(earlier: Mapping[str, Any], dataset: str, entries: Sequence[Entry]) -> None:
+    own = {entry.name: entry.sha256 for entry in entries if entry.sha256}
+    for cell in earlier.get("cells", {}).values():
+        for image in cell["images"] if cell["dataset"] == dataset else []:
+            if image["sha256"] and own.get(image["name"], image["sha256"]) != image["sha256"]:
+                raise InvbenchError(
+                    f"{dataset}: {image['name']}: expected the original that this run folder has (sha256 {image['sha256']}), "
+                    f"found {own[image['name']]}; choose another --out"
+                )
+
+
+def _row(suite: str, cell: Cell, entry: Entry, edit: Edit | None, *, reason: str, path: Path | None) -> Row:
+    row: Row = {
+        "key": cell.key(entry, edit),
+        "recipe": cell.recipe,
+        "suite": suite,
+        "method": cell.method.id,
+        "preset": cell.method.preset,
+        "dataset": cell.dataset,
+        "image": entry.name,
+        "index": entry.index,
+        "status": "failed" if reason else "ok",
+        "batch": 0,
+    }
+    if edit is not None:
+        row |= {"edit": edit.name, "strength": float(edit.strength)}
+    if reason:
+        row["reason"] = reason
+    elif path is not None:
+        row[JPEG] = float(external_folder.is_jpeg(path))
+    return row
+
+
+def _cell_of(row: Mapping[str, Any]) -> str:
+    return f"{row['method']}.{row['preset']}.{row['dataset']}"
+
+
+def _without(reason: str, image: str) -> str:
+    """A reason without the name that makes it differ from image to image."""
+    return reason.replace(image, "NAME")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+

@@ -1,0 +1,132 @@
+"""The latency pass: one picture at a time, warmed up and synchronised, apart from the throughput that the cells measure.
+
+For each method WARMUP pictures go through unrecorded (caches, kernels, lazy set-up), then ``count`` pictures are timed, each by
+a clock of its own: the inversion by stage and as a whole, and one edit of it. Reading pictures, moving them to the device,
+metrics and writing are outside. A file of the store holds one method's times; it is written when all of them are there and
+stands as long as the method, the pictures and the machine are the same.
+"""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from itertools import chain, cycle, islice
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invbench.api import Dataset, Edit, Inversion, Method
+from invbench.plugins.config import MethodChoice
+from invbench.run.plan import Entry
+from invbench.store import Store
+from invbench.util import provenance
+from invbench.util.clock import Ledger, StageClock
+from invbench.util.images import dequantise
+
+WARMUP = 3
+MACHINE = ("processor", "cores", "threads", "system", "device", "gpu", "cuda")  # what makes times comparable
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """What is put through every method: ``count`` pictures of a dataset, from the first again where it has fewer."""
+
+    dataset: str
+    entries: tuple[Entry, ...]  # usable ones only
+    count: int
+    edit: Edit | None  # the edit that is timed, too
+
+    def key(self, recipe: str, machine: dict[str, Any]) -> str:
+        """Digest of all that the times of a method depend on."""
+        on = {name: machine.get(name) for name in MACHINE} | {"torch": torch.__version__}
+        images = [entry.sha256 for entry in islice(cycle(self.entries), self.count)]
+        edit = None if self.edit is None else asdict(self.edit)
+        return provenance.digest({"recipe": recipe, "machine": on, "images": images, "edit": edit, "warmup": WARMUP})
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What the pass works with. ``done`` is told of each finished picture, ``on_stage`` of each stage that begins."""
+
+    suite: str
+    store: Store
+    dataset: Dataset
+    device: torch.device
+    ledger: Ledger
+    on_stage: Callable[[str], None]
+    done: Callable[[int], None]
+
+
+def run(choice: MethodChoice, method: Method, recipe: str, pictures: Pictures, bench: Bench) -> str:
+    """Time one method and store its rows, unless they are there. Returns one line on what was found."""
+    machine = provenance.machine(str(bench.device))
+    key = pictures.key(recipe, machine)
+    name = f"{choice.id}.{choice.preset}"
+    known = bench.store.latency()
+    known = known[known["key"] == key]
+    if len(known) and (known["status"] == "ok").all():
+        bench.done(pictures.count)
+        return f"latency {name}: already measured on this machine"
+    head: Row = {"key": key, "recipe": recipe, "suite": bench.suite, "method": choice.id, "preset": choice.preset}
+    head |= {"dataset": pictures.dataset, "machine": describe(machine), "warmup": WARMUP}
+    rows: list[Row] = []
+    gc.collect()  # what the cells left must not be collected while the clock runs
+    images = islice(cycle(pictures.entries), WARMUP), islice(cycle(pictures.entries), pictures.count)
+    for place, entry in enumerate(chain(*images), start=-WARMUP):  # below 0 while warming up
+        with bench.ledger.spent("data"):
+            target = dequantise(bench.dataset.read(entry.index).picture[None], bench.device)
+        found = time_one(method, target, pictures.edit, device=bench.device, ledger=bench.ledger, on_stage=bench.on_stage)
+        if place >= 0:
+            rows += [head | {"image": entry.name, "index": place} | row for row in found]
+            bench.done(1)
+    with bench.ledger.spent("writing"):
+        bench.store.write_latency(name, key, rows)
+    totals = [row["latency.total"] for row in rows if row["status"] == "ok" and row["edit"] is None]
+    failed = pictures.count - len(totals)
+    median = f"median {np.median(totals):.4g} s" if totals else "no time"
+    return f"latency {name}: {median} for one image, {len(totals)} timed" + (f", {failed} failed" if failed else "")
+
+
+def time_one(
+    method: Method,
+    target: Tensor,
+    edit: Edit | None,
+    *,
+    device: torch.device,
+    ledger: Ledger,
+    on_stage: Callable[[str], None] | None = None,
+) -> list[Row]:
+    """Times of one picture ``target`` [1, 3, H, W]: a row of the inversion, and one of the edit where one is asked for.
+
+    A row has ``edit`` and ``strength`` (None for the inversion), ``status`` and ``reason``, ``latency.total`` and
+    ``latency.<stage>``, all in seconds. Whatever the method raises is a row with status "failed".
+    """
+    rows: list[Row] = []
+    inversion: Inversion | None = None
+    for one in (None, edit) if edit is not None else (None,):
+        row: Row = {"edit": one and one.name, "strength": one and float(one.strength), "status": "ok", "reason": None}
+        clock = StageClock(device, on_stage=on_stage, memory=False)
+        images = target.clone()  # a method may write into its input
+        try:
+            with ledger.spent("methods"), clock:
+                if one is None:
+                    inversion = method.invert(images, clock)
+                elif inversion is not None:
+                    method.edit(inversion, one, clock)
+        except Exception as error:
+            return [*rows, row | {"status": "failed", "reason": f"{type(error).__name__}: {error}"}]
+        times = {f"latency.{stage}": seconds for stage, seconds in clock.stages.items()}
+        rows.append(row | times | {"latency.total": clock.total})
+    return rows
+
+
+def describe(machine: dict[str, Any]) -> str:
+    """The machine in words: what a reader needs to compare times."""
+    if machine.get("gpu"):
+        return str(machine["gpu"])
+    threads = machine.get("threads")
+    return f"{machine.get('processor')}, {threads} thread{'s' if threads != 1 else ''} on {machine.get('cores')} cores"

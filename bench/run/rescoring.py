@@ -1,0 +1,129 @@
+"""Metrics that were added or changed since rows were written: computed from the saved pictures, without the method.
+
+Values and features under names of the time before ids had a protocol are dropped from the rows that are brought up to date.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import numpy as np
+
+from invbench.api import Edit
+from invbench.run.plan import Cell, Entry
+from invbench.run.round_trips import is_marked
+from invbench.run.shard import Row, Tools, true_factors, true_pictures
+from invbench.scoring.evaluator import Judge
+from invbench.store import SCHEMA, Part
+from invbench.util.images import read_png
+
+
+def rescore(cell: Cell, tools: Tools) -> int:
+    """Bring the rows of a cell up to the recipes of the run's metrics. Returns how many rows got new values.
+
+    Rows of images or edits that are not in the cell now are left as they are, with the metrics they have.
+    Raises InvbenchError when a picture that a row speaks of is missing or broken.
+    """
+    return sum(rescore_part(cell, part, tools) for part in tools.store.parts(cell.id))
+
+
+def rescore_part(cell: Cell, part: Part, tools: Tools) -> int:
+    """Bring one part up to date and write it; a part with failed rows is left as it is. Returns how many rows changed."""
+    entries = {entry.name: entry for entry in cell.entries if entry.sha256 is not None}
+    stale = [id for id, recipe in tools.scorer.recipes.items() if part.metrics.get(id) != recipe]
+    rows = [row for row in part.rows if row["status"] == "ok" and row["image"] in entries]
+    if not stale or len(rows) < len(part.rows):
+        return 0
+    judges = score_rows(cell, rows, stale, tools)
+    failed = _refresh_features(cell, part, [entries[row["image"]] for row in rows if "edit" not in row], judges, tools)
+    recipes = {id: recipe for id, recipe in part.metrics.items() if not _is_old(id)} | tools.scorer.recipes
+    with tools.ledger.spent("writing"):
+        done = {id: recipe for id, recipe in recipes.items() if id not in failed}
+        tools.store.write_part(cell.id, Part(part.name, part.rows, done))
+    return len(rows)
+
+
+def score_rows(cell: Cell, rows: Sequence[Row], ids: Sequence[str], tools: Tools) -> dict[tuple[str, ...], Judge]:
+    """Put the values of the metrics ``ids`` into rows that are ok, from their saved pictures. Returns the judges used."""
+    entries = {entry.name: entry for entry in cell.entries}
+    groups: dict[Edit | None, list[Row]] = defaultdict(list)
+    for row in rows:
+        for name in [name for name in row if _is_old(name)]:
+            del row[name]
+        groups[Edit(row["edit"], row["strength"]) if "edit" in row else None].append(row)
+    judges: dict[tuple[str, ...], Judge] = {}  # one for all edits of the same images
+    for edit, group in groups.items():
+        if edit is not None and is_marked(edit.name):
+            continue  # measured by the harness, from latents that are not kept
+        _score_group(cell, edit, group, [entries[row["image"]] for row in group], ids, judges, tools)
+    return judges
+
+
+def _is_old(name: str) -> bool:
+    """Whether a column or a feature has the name of a metric without its protocol."""
+    return "@" not in name and "." not in name and name not in SCHEMA.names
+
+
+def _score_group(
+    cell: Cell,
+    edit: Edit | None,
+    rows: Sequence[Row],
+    entries: Sequence[Entry],
+    ids: Sequence[str],
+    judges: dict[tuple[str, ...], Judge],
+    tools: Tools,
+) -> None:
+    wanted = [id for id in tools.scorer.wanted(edit) if id in ids]
+    if not wanted:
+        return
+    judge = _judge(cell, entries, judges, tools)
+    if edit is None:
+        with tools.ledger.spent("metrics"):
+            found = judge.inversion(only=wanted)
+    else:
+        with tools.ledger.spent("data"):
+            output = np.stack([read_png(tools.store.picture(cell.id, entry.name, edit)) for entry in entries])
+        with tools.ledger.spent("metrics"):
+            dataset = tools.datasets[cell.dataset]
+            truth = true_pictures(dataset, entries, edit) if tools.scorer.wants_truth(edit) else None
+            factors = true_factors(dataset, entries, edit)
+            found = judge.edit(edit, output, truth=truth, true_factors=factors, only=wanted)
+    for id, values in found.items():
+        for row, value in zip(rows, values, strict=True):
+            row[id] = float(value)
+
+
+def _judge(cell: Cell, entries: Sequence[Entry], judges: dict[tuple[str, ...], Judge], tools: Tools) -> Judge:
+    names = tuple(entry.name for entry in entries)
+    if names not in judges:
+        masks = None
+        with tools.ledger.spent("data"):
+            samples = [tools.datasets[cell.dataset].read(entry.index) for entry in entries]
+            inverted = np.stack([read_png(tools.store.picture(cell.id, name)) for name in names])
+            if all(tools.store.mask(cell.id, name).exists() for name in names):
+                masks = np.stack([read_png(tools.store.mask(cell.id, name)) for name in names])
+        judges[names] = Judge(tools.scorer, samples, inverted, masks=masks)
+    return judges[names]
+
+
+def _refresh_features(
+    cell: Cell, part: Part, entries: Sequence[Entry], judges: dict[tuple[str, ...], Judge], tools: Tools
+) -> set[str]:
+    """Bring the features of a part up to date; returns the set metrics whose features could not be computed."""
+    recipes = tools.scorer.feature_recipes
+    features, names, known = tools.store.features(cell.id, part.name)
+    missing = [name for name, recipe in recipes.items() if known.get(name) != recipe]
+    if not missing or not entries:
+        return set()
+    images = [entry.name for entry in entries]
+    same = names == images  # otherwise what is there speaks of other images of a part that was cut down
+    judge = _judge(cell, entries, judges, tools)
+    with tools.ledger.spent("metrics"):
+        found = judge.features(only=missing if same else None)
+    failed = {id for id in tools.scorer.sets if tools.scorer.feature(id) in missing and tools.scorer.feature(id) not in found}
+    if same:
+        found = {name: value for name, value in features.items() if name not in missing and not _is_old(name)} | found
+    kept = {name: recipes.get(name, known.get(name, "")) for name in found}
+    tools.store.write_features(cell.id, part.name, features=found, images=images, recipes=kept)
+    return failed

@@ -1,0 +1,294 @@
+"""A run from settings to rows: build everything, plan, work through the shards, aggregate, tell."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from invbench.api import InvbenchError, Method, MissingWeights
+from invbench.data import sources
+from invbench.data.prefetch import Ahead
+from invbench.plugins.config import RunSettings
+from invbench.plugins.registry import load
+from invbench.run import aggregate, latency, manifest, plan, round_trips, shard, truths
+from invbench.run.executors.local import Local
+from invbench.run.plan import Cell, Entry
+from invbench.run.rescoring import rescore
+from invbench.scoring.scorer import Scorer
+from invbench.store import Store
+from invbench.util.clock import Ledger
+from invbench.util.files import WriteFailed, locked, write_all
+from invbench.util.images import encode_png
+from invbench.util.progress import Progress
+from invbench.weights.networks import Networks
+
+OK, FAILED_ROWS, WRITE_ERROR, INTERRUPTED = 0, 1, 3, 130  # 2 is the CLI's, for settings that cannot work
+MEMORY_SHARE = 0.5  # of what is free now: a batch must not drive out what else the machine is doing
+INPUTS = 32  # originals that are copied into the run folder in one go
+
+
+def run(settings: RunSettings, *, progress: bool = True) -> int:
+    """Do what the settings ask for. Returns the exit code.
+
+    0 all rows are ok; 1 some failed (their reasons are in the rows); 3 a file could not be written; 130 interrupted.
+    In every case finished work is kept and the same call continues it. Raises InvbenchError before any work for settings
+    that cannot work: a method without its weights, a folder that is not a run's, an unknown device.
+    """
+    ledger = Ledger()
+    device = choose_device(settings.device)
+    with ledger.spent("loading"):
+        networks = Networks(settings.suite, device)
+        methods = _methods(settings, networks)
+        regions = {name: edit.region for name, edit in settings.suite.edits.items()}
+        scorer = Scorer(
+            settings.metrics, networks, protocols=settings.protocols, regions=regions, required=settings.metrics_required
+        )
+        openings = {choice.id: sources.opening(choice.spec) for choice in settings.datasets}
+        datasets = {name: Ahead(name, how, workers=settings.workers) for name, how in openings.items()}
+    store = open_store(settings.out)
+    try:
+        with locked(store.path), Progress(enabled=progress) as bar:
+            return _Run(settings, store, networks, methods, scorer, datasets, device, ledger, bar).execute()
+    except WriteFailed as error:
+        print(f"{error}\nfinished work is kept; the same command continues it", file=sys.stderr)
+        return WRITE_ERROR
+    except KeyboardInterrupt:
+        print("interrupted; finished work is kept, the same command (without --fresh) continues it", file=sys.stderr)
+        return INTERRUPTED
+    finally:
+        for dataset in datasets.values():
+            dataset.close()
+
+
+def choose_device(name: str) -> torch.device:
+    """"auto" is the first CUDA device, or the CPU. Raises InvbenchError for a device that is not there."""
+    if name == "auto":
+        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InvbenchError(f"device: expected auto, cpu, cuda or cuda:N on this machine, found {name!r} ({error})") from error
+    return device
+
+
+def choose_batch(method: Method, device: torch.device, *, bound: int) -> int:
+    """The batch for ``--batch auto``: what the method says fits into half of the free memory, at most ``bound``."""
+    if device.type == "cuda":
+        free = torch.cuda.mem_get_info(device)[0]
+    else:
+        free = psutil.virtual_memory().available
+    return max(1, min(int(method.max_batch(int(free * MEMORY_SHARE))), bound))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One call of :func:`run`, after everything was built."""
+
+    settings: RunSettings
+    store: Store
+    networks: Networks
+    methods: dict[tuple[str, str], Method]  # by id and preset
+    scorer: Scorer
+    datasets: dict[str, Ahead]
+    device: torch.device
+    ledger: Ledger
+    bar: Progress
+    started: str = field(default_factory=lambda: _now())
+
+    def execute(self) -> int:
+        if self.settings.fresh:
+            self.store.clear()
+        for name, reason in self.scorer.unavailable.items():
+            self.bar.say(f"{name}: {reason}")
+        for choice in self.settings.datasets:
+            if choice.spec.home and (partial := sources.prepared(choice.spec).partial):
+                self.bar.say(f"{choice.id}: not whole: {partial}")
+        earlier = self.store.plan if self.store.exists() else {}
+        cells = self._cells(earlier)
+        with self.ledger.spent("writing"):
+            self.store.write_json("plan.json", plan.merge(earlier, self.settings.suite.id, cells))
+            self._write_manifest(finished=None)
+        tools = shard.Tools(
+            suite=self.settings.suite.id,
+            store=self.store,
+            methods={cell.id: self.methods[cell.method.id, cell.method.preset] for cell in cells},
+            datasets={**self.datasets},
+            scorer=self.scorer,
+            device=self.device,
+            ledger=self.ledger,
+            on_stage=self.bar.stage,
+            moves={cell.id: self._move(cell) for cell in cells if cell.consistency},
+        )
+        self.bar.begin(sum(len(cell.entries) for cell in cells) + self.settings.latency * len(self.settings.methods))
+        failed = sum(self._work(cell, tools) for cell in cells)
+        self._time_single_images(cells)
+        with self.ledger.spent("metrics"):
+            rows = aggregate.set_rows(self.store, self.scorer, progress=self.bar)
+        with self.ledger.spent("writing"):
+            self.store.write_sets(rows)
+            self._write_manifest(finished=_now())
+        for line in self._closing_lines(failed):
+            self.bar.say(line)
+        return FAILED_ROWS if failed or self.scorer.failures else OK
+
+    def _cells(self, earlier: dict[str, Any]) -> list[Cell]:
+        entries = {choice.id: self._entries(choice.id, choice.count) for choice in self.settings.datasets}
+        known = frozenset(image["sha256"] for cell in earlier.get("cells", {}).values() for image in cell["images"])
+        with self.ledger.spent("data"):
+            for id, images in entries.items():
+                truths.write(self.store, id, self.datasets[id], entries=images, edits=self.settings.edits, known=known)
+        trips = tuple(map(round_trips.marked, self.settings.consistency))
+        cells = []
+        for method in self.settings.methods:
+            built = self.methods[method.id, method.preset]
+            recipe = plan.recipe(self.settings, method, type(built), self.networks, device=self.device.type)
+            auto = choose_batch(built, self.device, bound=self.settings.suite.max_batch)
+            for dataset, images in entries.items():
+                old = earlier.get("cells", {}).get(plan.cell_id(method, dataset), {})
+                # A continued run keeps its batches, though the machine may have more or less memory free now.
+                kept = old["batch"] if old.get("recipe") == recipe else auto
+                batch = self.settings.batch or kept
+                cells.append(Cell(method, dataset, images, self.settings.edits, recipe, batch, trips))
+        return cells
+
+    def _entries(self, id: str, count: int | None) -> tuple[Entry, ...]:
+        """Read every image once: its hash, whether it can be used, and a copy of it in the run folder."""
+        dataset, entries = self.datasets[id], []
+        repeated = [name for name, times in Counter(dataset.names).items() if times > 1]
+        if repeated:
+            raise InvbenchError(f"dataset {id}: expected every name once, found {repeated[0]!r} again")
+        dataset.expect(range(len(dataset.names))[:count])
+        for first in range(len(dataset.names))[:count:INPUTS]:
+            copies = {}
+            with self.ledger.spent("data"):
+                for index in range(len(dataset.names))[:count][first : first + INPUTS]:
+                    entry, picture = plan.read_entry(dataset, index, self.settings.suite.picture_size)
+                    entries.append(entry)
+                    if picture is not None:
+                        copies[self.store.input(id, entry.name)] = encode_png(picture)
+            with self.ledger.spent("writing"):
+                write_all(copies)
+        if not entries:
+            raise InvbenchError(f"dataset {id}: expected at least one image, found none")
+        return tuple(entries)
+
+    def _move(self, cell: Cell) -> round_trips.Move | None:
+        directions = self.networks["directions"] if "directions" in cell.method.spec.roles else None
+        return round_trips.mover(self.methods[cell.method.id, cell.method.preset], directions)
+
+    def _work(self, cell: Cell, tools: shard.Tools) -> int:
+        """Work through a cell; returns how many of its rows failed."""
+        self.bar.cell(cell.id)
+        done, replaced = self._finished(cell)
+        if replaced:
+            self.bar.say(f"{cell.id}: {replaced} rows made with other settings, code or pictures are set aside in superseded/")
+        rescore(cell, tools)
+        shards = list(cell.shards(done))
+        self.bar.done(len(cell.entries) - sum(len(one.entries) for one in shards))
+        if self.device.type != "cpu" or self.settings.workers:  # on the methods' own cores it would spoil their times
+            readable = [entry.index for one in shards for entry in one.entries if entry.sha256 is not None]
+            self.datasets[cell.dataset].expect(readable)
+        failed = 0
+        for part in Local().run(lambda one: shard.run(one, tools), shards):
+            images = len({row["image"] for row in part.rows})
+            wrong = sum(row["status"] != "ok" for row in part.rows)
+            spent = sum(row.get("seconds.invert", row.get("seconds.edit", 0.0)) for row in part.rows)
+            self.bar.done(images, seconds=spent / images, failed=wrong)
+            failed += wrong
+        return failed
+
+    def _time_single_images(self, cells: Sequence[Cell]) -> None:
+        """The latency pass over the images of the first dataset, where the settings ask for it."""
+        if not self.settings.latency:
+            return
+        first = cells[0]
+        usable = tuple(entry for entry in first.entries if entry.sha256 is not None)
+        if not usable:
+            self.bar.say(f"latency: {first.dataset} has no image that can be used")
+            return
+        edit = self.settings.edits[0] if self.settings.edits else None
+        pictures = latency.Pictures(first.dataset, usable, self.settings.latency, edit)
+        dataset = self.datasets[first.dataset]
+        bench = latency.Bench(
+            self.settings.suite.id, self.store, dataset, self.device, self.ledger, self.bar.stage, self.bar.done
+        )
+        for cell in cells:
+            if cell.dataset == first.dataset:
+                self.bar.cell(f"latency {cell.method.id}.{cell.method.preset}")
+                method = self.methods[cell.method.id, cell.method.preset]
+                self.bar.say(latency.run(cell.method, method, cell.recipe, pictures, bench))
+
+    def _finished(self, cell: Cell) -> tuple[set[str], int]:
+        """Keys of the rows that stand. Failed ones are dropped to be tried again, outdated ones are set aside."""
+        wanted, names = set(cell.keys()), {entry.name for entry in cell.entries}
+        edits = {None, *((edit.name, edit.strength) for edit in cell.asked)}
+        done, failed, outdated = set(), [], []
+        for row in (row for part in self.store.parts(cell.id) for row in part.rows):
+            edit = (row["edit"], row["strength"]) if "edit" in row else None
+            asked = row["image"] in names and edit in edits
+            if row["recipe"] != cell.recipe or (asked and row["key"] not in wanted):
+                outdated.append(row["key"])
+            elif asked and row["status"] != "ok":
+                failed.append(row["key"])
+            else:
+                done.add(row["key"])
+        self.store.set_aside(cell.id, failed, keep=False)
+        return done, self.store.set_aside(cell.id, outdated, keep=True)
+
+    def _write_manifest(self, *, finished: str | None) -> None:
+        content = manifest.build(
+            self.settings,
+            self.networks,
+            scorer=self.scorer,
+            seconds=self.ledger.summary(),
+            started=self.started,
+            finished=finished,
+            earlier=self.store.manifest if (self.store.path / "manifest.json").exists() else {},
+        )
+        self.store.write_json("manifest.json", content)
+
+    def _closing_lines(self, failed: int) -> Sequence[str]:
+        spent = self.ledger.summary()
+        lines = [f"metric {id} failed on {note['count']} images: {note['reason']}" for id, note in self.scorer.failures.items()]
+        if failed:
+            lines.append(f"{failed} rows failed; `invbench show {self.store.path}` tells why")
+        lines.append(f"harness overhead {spent['overhead'] / spent['wall']:.1%} of {spent['wall']:.0f} s")
+        return lines
+
+
+def _methods(settings: RunSettings, networks: Networks) -> dict[tuple[str, str], Method]:
+    built = {}
+    for choice in settings.methods:
+        try:
+            method = load(choice.spec)(networks.chosen(choice.spec), **choice.options)
+        except MissingWeights as error:
+            raise InvbenchError(f"method {choice.id}: {error}") from error
+        except (TypeError, ValueError) as error:
+            raise InvbenchError(f"method {choice.id}: cannot be built with options {choice.options}: {error}") from error
+        built[choice.id, choice.preset] = method
+    return built
+
+
+def open_store(path: Path) -> Store:
+    """A run folder, new or to be continued; raises InvbenchError for a file and for a folder that holds something else."""
+    store = Store(path)
+    if path.exists() and not path.is_dir():
+        raise InvbenchError(f"{path}: expected a folder, found a file")
+    if path.is_dir() and not store.exists():
+        strange = sorted(item.name for item in path.iterdir() if item.name not in {".lock", "inputs", "truths"})
+        if strange:
+            raise InvbenchError(f"{path}: expected a run folder or an empty one, found {strange[0]!r} and no plan.json")
+    return store
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")

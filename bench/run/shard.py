@@ -1,0 +1,298 @@
+"""One shard: read, invert, edit, quantise, score, write.
+
+A batch that fails is tried again image by image, so that one bad image costs only itself; what fails alone becomes a row
+with status "failed" and the reason. Pictures are written first, then features, then the rows: a row is the proof that all
+it was scored from is on disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invbench.api import Dataset, Edit, Inversion, KnowsFactors, Method, Sample
+from invbench.run import calls, round_trips
+from invbench.run.inversions import select
+from invbench.run.plan import Cell, Entry, Shard
+from invbench.scoring.evaluator import Judge
+from invbench.scoring.scorer import Scorer
+from invbench.store import Part, Store
+from invbench.util.clock import Ledger, StageClock
+from invbench.util.files import write_all
+from invbench.util.images import dequantise, encode_png, quantise
+
+Value = TypeVar("Value")
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Tools:
+    """What a shard works with."""
+
+    suite: str
+    store: Store
+    methods: dict[str, Method]  # by cell id
+    datasets: dict[str, Dataset]
+    scorer: Scorer
+    device: torch.device
+    ledger: Ledger
+    on_stage: Callable[[str], None]
+    moves: dict[str, round_trips.Move | None] = field(default_factory=dict)  # by cell id: how its edits move latents
+
+
+@dataclass(frozen=True)
+class Attempt(Generic[Value]):
+    """A call on some images of a batch: its value, or the reason why it has none."""
+
+    indices: list[int]
+    clock: StageClock
+    value: Value | None = None
+    reason: str = ""
+
+
+@dataclass
+class _Batch:
+    """The readable images of a shard, and what becomes of them."""
+
+    cell: Cell
+    keys: frozenset[str]
+    entries: list[Entry]
+    samples: list[Sample]
+    rows: list[Row] = field(default_factory=list)
+    features: list[tuple[list[str], dict[str, np.ndarray]]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Inverted:
+    """Images that were inverted together, as their edits need them."""
+
+    entries: list[Entry]
+    samples: list[Sample]
+    inversion: Inversion
+    pictures: np.ndarray
+    judge: Judge
+
+    def part(self, indices: list[int]) -> Inversion:
+        """The inversion of some of the images."""
+        return self.inversion if len(indices) == len(self.entries) else select(self.inversion, indices)
+
+    def judge_of(self, indices: list[int], scorer: Scorer) -> Judge:
+        """What all edits share, or a judge of some of the images where these had to be edited alone."""
+        if len(indices) == len(self.entries):
+            return self.judge
+        return Judge(scorer, [self.samples[index] for index in indices], self.pictures[indices])
+
+
+def run(shard: Shard, tools: Tools) -> Part:
+    """Work through a shard and write it. Returns the part as written; raises WriteFailed when it cannot be."""
+    cell, rows, entries, samples = shard.cell, [], [], []
+    dataset = tools.datasets[cell.dataset]
+    with tools.ledger.spent("data"):
+        for entry in shard.entries:
+            sample, reason = _read(dataset, entry)
+            if sample is None:
+                rows += [_row(tools, cell, entry, edit, batch=0, reason=reason) for edit in (None, *cell.asked)]
+            else:
+                entries.append(entry)
+                samples.append(sample)
+    batch = _Batch(cell, shard.keys, entries, samples, rows)
+    if entries:
+        method = tools.methods[cell.id]
+        target = dequantise(np.stack([sample.picture for sample in samples]), tools.device)
+        for attempt in isolate(lambda chosen, clock: calls.invert(method, target[chosen], clock), len(entries), tools):
+            _finish_inversion(batch, attempt, tools)
+    order = {key: place for place, key in enumerate(cell.keys(shard.entries))}
+    batch.rows = sorted((row for row in batch.rows if row["key"] in shard.keys), key=lambda row: order[row["key"]])
+    features = _merged_features(batch, tools.scorer)
+    failed = {id for id in tools.scorer.sets if batch.features and tools.scorer.feature(id) not in features}
+    # A metric without its features is not done: the next run tries it again.
+    part = Part(shard.name, batch.rows, {id: one for id, one in tools.scorer.recipes.items() if id not in failed})
+    with tools.ledger.spent("writing"):
+        _write_features(batch, part, features, tools)
+        tools.store.write_part(cell.id, part)
+    return part
+
+
+def isolate(
+    call: Callable[[list[int], StageClock], Value], count: int, tools: Tools
+) -> Iterator[Attempt[Value]]:
+    """The call on all ``count`` images, or, when that raises, on each alone."""
+    everything = list(range(count))
+    attempt = _attempt(call, everything, tools)
+    if attempt.value is not None or count == 1:
+        yield attempt
+    else:
+        for index in everything:
+            yield _attempt(call, [index], tools)
+
+
+def _attempt(call: Callable[[list[int], StageClock], Value], indices: list[int], tools: Tools) -> Attempt[Value]:
+    clock = StageClock(tools.device, on_stage=tools.on_stage)
+    try:
+        with tools.ledger.spent("methods"), clock:
+            value = call(indices, clock)
+    except Exception as error:  # whatever a method raises is a failed row, never the end of the run
+        return Attempt(indices, clock, reason=f"{type(error).__name__}: {error}")
+    return Attempt(indices, clock, value)
+
+
+def _finish_inversion(batch: _Batch, attempt: Attempt[Inversion], tools: Tools) -> None:
+    cell = batch.cell
+    entries = [batch.entries[index] for index in attempt.indices]
+    samples = [batch.samples[index] for index in attempt.indices]
+    if attempt.value is None:
+        for entry in entries:
+            batch.rows.append(_row(tools, cell, entry, None, batch=len(entries), reason=attempt.reason))
+            for edit in cell.asked:
+                batch.rows.append(_row(tools, cell, entry, edit, batch=0, reason=f"inversion failed: {attempt.reason}"))
+        return
+    inversion = attempt.value
+    pictures = quantise(inversion.images)
+    masks = quantise(inversion.state["domain_mask"] * 2 - 1)[..., 0] if "domain_mask" in inversion.state else None
+    wanted = [index for index, entry in enumerate(entries) if cell.key(entry) in batch.keys]
+    judge = Judge(tools.scorer, samples, pictures, masks=masks)
+    if wanted:
+        with tools.ledger.spent("metrics"):
+            values = judge.inversion()
+            features = judge.features()
+        batch.features.append(([entry.name for entry in entries], features))
+        files = {tools.store.picture(cell.id, entries[index].name): encode_png(pictures[index]) for index in wanted}
+        if masks is not None:
+            files |= {tools.store.mask(cell.id, entries[index].name): encode_png(masks[index]) for index in wanted}
+        with tools.ledger.spent("writing"):
+            write_all(files)
+        batch.rows += _rows(tools, cell, entries, None, attempt.clock, values)
+    inverted = _Inverted(entries, samples, inversion, pictures, judge)
+    for edit in cell.edits:
+        if any(cell.key(entry, edit) in batch.keys for entry in entries):
+            _finish_edit(batch, inverted, edit, tools)
+    for edit in cell.consistency:
+        if any(cell.key(entry, edit) in batch.keys for entry in entries):
+            _finish_consistency(batch, inverted, edit, tools)
+
+
+def _finish_edit(batch: _Batch, inverted: _Inverted, edit: Edit, tools: Tools) -> None:
+    cell, method, entries = batch.cell, tools.methods[batch.cell.id], inverted.entries
+
+    def call(chosen: list[int], clock: StageClock) -> Tensor:
+        return calls.edit(method, inverted.part(chosen), edit, clock)
+
+    for attempt in isolate(call, len(entries), tools):
+        own = [entries[index] for index in attempt.indices]
+        if attempt.value is None:
+            batch.rows += [_row(tools, cell, entry, edit, batch=len(own), reason=attempt.reason) for entry in own]
+            continue
+        pictures = quantise(attempt.value)
+        with tools.ledger.spent("metrics"):  # the true picture is made for the metrics only
+            dataset = tools.datasets[cell.dataset]
+            truth = true_pictures(dataset, own, edit) if tools.scorer.wants_truth(edit) else None
+            judge = inverted.judge_of(attempt.indices, tools.scorer)
+            values = judge.edit(edit, pictures, truth=truth, true_factors=true_factors(dataset, own, edit))
+        with tools.ledger.spent("writing"):
+            write_all(
+                {tools.store.picture(cell.id, entry.name, edit): encode_png(pictures[i]) for i, entry in enumerate(own)}
+            )
+        batch.rows += _rows(tools, cell, own, edit, attempt.clock, values)
+
+
+def _finish_consistency(batch: _Batch, inverted: _Inverted, edit: Edit, tools: Tools) -> None:
+    """There and back again; ``edit`` has the name that :func:`invbench.run.round_trips.marked` gave it."""
+    cell, entries = batch.cell, inverted.entries
+    method, move = tools.methods[cell.id], tools.moves.get(cell.id)
+
+    def call(chosen: list[int], clock: StageClock) -> round_trips.Trip:
+        return round_trips.there_and_back(method, inverted.part(chosen), round_trips.plain(edit), clock, move=move)
+
+    for attempt in isolate(call, len(entries), tools):
+        own, count = [entries[index] for index in attempt.indices], len(attempt.indices)
+        if attempt.value is None:
+            batch.rows += [_row(tools, cell, entry, edit, batch=count, reason=attempt.reason) for entry in own]
+            continue
+        trip, first = attempt.value, inverted.pictures[attempt.indices]
+        with tools.ledger.spent("metrics"):
+            values = round_trips.measures(inverted.part(attempt.indices).latents, first, trip)
+        files = {tools.store.picture(cell.id, entry.name, edit): encode_png(trip.pictures[i]) for i, entry in enumerate(own)}
+        with tools.ledger.spent("writing"):
+            write_all(files)
+        for i, entry in enumerate(own):
+            found = {id: float(value[i]) for id, value in values.items()}
+            seconds = {round_trips.SECONDS: attempt.clock.total / count}
+            batch.rows.append(_row(tools, cell, entry, edit, batch=count) | found | seconds)
+
+
+def true_pictures(dataset: Dataset, entries: Sequence[Entry], edit: Edit) -> np.ndarray | None:
+    """uint8 [N, H, W, 3], or None unless the truth is known for all of the images."""
+    pictures = [dataset.truth(entry.index, edit) for entry in entries]
+    known = [picture for picture in pictures if picture is not None]
+    return np.stack(known) if len(known) == len(pictures) else None
+
+
+def true_factors(dataset: Dataset, entries: Sequence[Entry], edit: Edit) -> np.ndarray | None:
+    """float64 [N, K] of the true edits, or None unless the dataset knows them for all of the images."""
+    if not isinstance(dataset, KnowsFactors):
+        return None
+    factors = [dataset.true_factors(entry.index, edit) for entry in entries]
+    known = [one for one in factors if one is not None]
+    return np.stack(known) if len(known) == len(factors) else None
+
+
+def _read(dataset: Dataset, entry: Entry) -> tuple[Sample | None, str]:
+    if entry.sha256 is None:
+        return None, entry.reason
+    try:
+        sample = dataset.read(entry.index)
+    except Exception as error:
+        return None, f"{type(error).__name__}: {error}"
+    if sample.sha256 != entry.sha256:
+        return None, f"the picture changed during the run: expected sha256 {entry.sha256}, found {sample.sha256}"
+    return sample, ""
+
+
+def _rows(
+    tools: Tools, cell: Cell, entries: Sequence[Entry], edit: Edit | None, clock: StageClock, values: dict[str, np.ndarray]
+) -> list[Row]:
+    count = len(entries)
+    times = {f"seconds.{name}": seconds / count for name, seconds in clock.stages.items()}
+    times["seconds.edit" if edit else "seconds.invert"] = clock.total / count
+    times |= {"memory.device_peak": float(clock.device_peak), "memory.rss_peak": float(clock.rss_peak)}
+    return [
+        _row(tools, cell, entry, edit, batch=count) | {id: float(value[i]) for id, value in values.items()} | times
+        for i, entry in enumerate(entries)
+    ]
+
+
+def _row(tools: Tools, cell: Cell, entry: Entry, edit: Edit | None, *, batch: int, reason: str = "") -> Row:
+    return {
+        "key": cell.key(entry, edit),
+        "recipe": cell.recipe,
+        "suite": tools.suite,
+        "method": cell.method.id,
+        "preset": cell.method.preset,
+        "dataset": cell.dataset,
+        "image": entry.name,
+        "index": entry.index,
+        "edit": None if edit is None else edit.name,
+        "strength": None if edit is None else float(edit.strength),
+        "status": "failed" if reason else "ok",
+        "reason": reason or None,
+        "batch": batch,
+    }
+
+
+def _merged_features(batch: _Batch, scorer: Scorer) -> dict[str, np.ndarray]:
+    """Features [n, F] of all inverted images of the batch by name; those that failed on one of them are left out."""
+    blocks = [features for _, features in batch.features]
+    names = [name for name in scorer.feature_recipes if blocks and all(name in block for block in blocks)]
+    return {name: np.concatenate([block[name] for block in blocks]) for name in names}
+
+
+def _write_features(batch: _Batch, part: Part, features: dict[str, np.ndarray], tools: Tools) -> None:
+    if features:
+        images = [name for names, _ in batch.features for name in names]
+        recipes = {name: tools.scorer.feature_recipes[name] for name in features}
+        tools.store.write_features(batch.cell.id, part.name, features=features, images=images, recipes=recipes)

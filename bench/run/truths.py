@@ -1,0 +1,46 @@
+"""Copies of what the dataset knows to be true, for the page: edited pictures and domain masks of its first images.
+
+They are no part of any key or score: a metric takes the truth from the dataset itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from invbench.api import Dataset, Edit
+from invbench.run.plan import Entry
+from invbench.store import Store
+from invbench.util.files import write_all
+from invbench.util.images import encode_png
+
+FIRST = 16  # images of a dataset; a page shows the first few
+
+
+def write(
+    store: Store, id: str, dataset: Dataset, *, entries: Sequence[Entry], edits: Sequence[Edit], known: frozenset[str]
+) -> None:
+    """Write the truth of the first images; nothing where the dataset knows none.
+
+    ``known`` holds the sha256 of the pictures that an earlier run in the folder had: what lies there for them stands.
+    """
+    for entry in [entry for entry in entries if entry.sha256 is not None][:FIRST]:
+
+        def missing(path: Path, entry: Entry = entry) -> bool:
+            return entry.sha256 not in known or not path.exists()
+
+        files: dict[Path, bytes] = {}
+        mask_path = store.truth_mask(id, entry.name)
+        if missing(mask_path):
+            mask = dataset.read(entry.index).ood_mask
+            if mask is not None:
+                files[mask_path] = encode_png(np.where(mask, 0, 255).astype(np.uint8))
+        for edit in edits:
+            path = store.truth(id, entry.name, edit)
+            picture = dataset.truth(entry.index, edit) if missing(path) else None
+            if picture is not None:
+                files[path] = encode_png(picture)
+        if files:
+            write_all(files)

@@ -1,0 +1,138 @@
+"""Recompute the scores of a run folder from its saved pictures, and compare them with those in its rows."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from invbench.api import Dataset, Edit, InvbenchError, MethodSpec, Sample
+from invbench.data import sources
+from invbench.plugins.config import MethodChoice, Suite
+from invbench.plugins.registry import Registry
+from invbench.run.plan import Cell, Entry
+from invbench.run.rescoring import score_rows
+from invbench.run.runner import choose_device
+from invbench.run.shard import Row, Tools
+from invbench.scoring.scorer import Scorer
+from invbench.store import SCHEMA, Store
+from invbench.util.clock import Ledger
+from invbench.util.images import read_png
+from invbench.util.progress import Progress
+from invbench.weights.networks import Networks
+
+TOLERANCE = 1e-5  # relative: other threads or batches may add in another order
+
+
+@dataclass(frozen=True)
+class Check:
+    """How the recomputed values of a metric agree with the stored ones.
+
+    n          values that were compared
+    largest    largest difference, relative to the larger of the two values and of the metric's mean size
+    unequal    values that differ by more than TOLERANCE, or are NaN or infinite on one side only
+    changed    whether its code, weights or protocol are others than when the rows were written
+    """
+
+    metric: str
+    n: int
+    largest: float
+    unequal: int
+    changed: bool
+
+
+def verify(
+    path: Path, suite: Suite, registry: Registry, *, metrics: Sequence[str], device: str, say: Callable[[str], None]
+) -> list[Check]:
+    """One check for each metric that the rows hold, or for those in ``metrics``.
+
+    A dataset that cannot be opened here is replaced by the run folder's own copies of the originals, and ``say`` told so: what
+    needs the truth is then not compared. Raises InvbenchError when the folder holds no run or a picture is missing.
+    """
+    from invbench.plugins.selection import choose_metrics
+
+    store, torch_device = Store(path), choose_device(device)
+    plan, stored = store.plan, store.manifest["metrics"]
+    networks = Networks(suite, torch_device)
+    chosen = choose_metrics(metrics or [id for id in stored if id in registry.metrics], registry.metrics)
+    scorer = Scorer([spec for spec in chosen if spec.kind != "set"], networks, protocols=registry.protocols)
+    cells = [_cell(one, suite) for one in plan["cells"].values()]
+    datasets = {cell.dataset: _dataset(store, cell, registry, say) for cell in cells}
+    tools = Tools(plan["suite"], store, {}, datasets, scorer, torch_device, Ledger(), lambda stage: None)
+    pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
+    changed: set[str] = set()
+    with Progress() as bar:
+        bar.begin(sum(len(cell.entries) for cell in cells))
+        for cell in cells:
+            bar.cell(cell.id)
+            for part in store.parts(cell.id):
+                began = time.perf_counter()
+                changed |= {id for id, recipe in part.metrics.items() if scorer.recipes.get(id, recipe) != recipe}
+                old = [row for row in part.rows if row["status"] == "ok"]
+                new: list[Row] = [{key: value for key, value in row.items() if key in SCHEMA.names} for row in old]
+                score_rows(cell, new, list(scorer.recipes), tools)
+                for was, now in zip(old, new):
+                    for id in scorer.recipes:
+                        if id in was and id in now and not (isinstance(datasets[cell.dataset], _Copies) and _blind(scorer, id)):
+                            pairs[id].append((was[id], now[id]))
+                images = sum("edit" not in row for row in old)
+                bar.done(images, seconds=(time.perf_counter() - began) / max(images, 1))
+    return [_check(id, np.array(pairs[id], dtype=np.float64), id in changed) for id in scorer.recipes if pairs[id]]
+
+
+def _check(id: str, pairs: np.ndarray, changed: bool) -> Check:
+    was, now = pairs.T
+    same = (was == now) | (np.isnan(was) & np.isnan(now))
+    finite = np.isfinite(was) & np.isfinite(now)
+    size = np.abs(was[finite]).mean() if finite.any() else 0.0
+    scale = np.maximum(np.maximum(np.abs(was[finite]), np.abs(now[finite])), size)
+    error = np.abs(was[finite] - now[finite]) / np.where(scale > 0, scale, 1.0)
+    unequal = int((error > TOLERANCE).sum() + (~same & ~finite).sum())
+    return Check(id, len(was), float(error.max(initial=0.0)), unequal, changed)
+
+
+def _cell(described: dict[str, Any], suite: Suite) -> Cell:
+    """A cell of ``plan.json``; all that scoring asks of its method is the name."""
+    id = described["method"]
+    spec = MethodSpec(id, id, "", "", "", "", roles=(), options={}, presets={})
+    choice = MethodChoice(spec=spec, preset=described["preset"], options={})
+    entries = tuple(Entry(one["index"], one["name"], one["sha256"], one["reason"]) for one in described["images"])
+    edits = tuple(Edit(one["name"], one["strength"]) for one in described["edits"])
+    return Cell(choice, described["dataset"], entries, edits, described["recipe"], described["batch"])
+
+
+def _dataset(store: Store, cell: Cell, registry: Registry, say: Callable[[str], None]) -> Dataset:
+    spec = registry.datasets.get(cell.dataset)
+    try:
+        if spec is None:
+            raise InvbenchError("it is not a registered dataset")
+        return sources.open_dataset(spec)
+    except InvbenchError as error:
+        say(f"{cell.dataset}: from the run folder's own copies, without the truth: {error}")
+        return _Copies(store, cell)
+
+
+def _blind(scorer: Scorer, id: str) -> bool:
+    """Whether a metric needs what copies of the originals do not have."""
+    return bool(set(scorer.specs[id].needs) - {"domain_mask"})
+
+
+class _Copies:
+    """The originals as a run folder keeps them."""
+
+    def __init__(self, store: Store, cell: Cell) -> None:
+        self._store, self._dataset = store, cell.dataset
+        self._entries = {entry.index: entry for entry in cell.entries}
+        self.names: Sequence[str] = [entry.name for entry in cell.entries]
+
+    def read(self, index: int) -> Sample:
+        entry = self._entries[index]
+        return Sample(read_png(self._store.input(self._dataset, entry.name)), entry.name, entry.sha256 or "")
+
+    def truth(self, index: int, edit: Edit) -> np.ndarray | None:
+        return None

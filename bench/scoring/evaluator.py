@@ -1,0 +1,158 @@
+"""All metrics over one batch in one pass.
+
+The pictures are prepared once for each protocol, the original and the reconstruction once for all edits, and what several
+metrics compute alike (:meth:`invbench.api.Scored.once`) is computed once.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invbench.api import Edit, Sample, Scored
+from invbench.scoring.scorer import Scorer
+
+MEMO_BYTES = 2**30  # of intermediates that a batch keeps; what does not fit is computed again when it is asked for again
+
+
+class Judge:
+    """The metrics of a run over one batch: its originals, their reconstructions, then edits of these.
+
+    samples   the N samples of the dataset
+    inverted  uint8 [N, H, W, 3], the reconstructions as they are stored
+    masks     grey domain masks uint8 [N, h, w] as they are stored, where the method has them
+    """
+
+    def __init__(
+        self, scorer: Scorer, samples: Sequence[Sample], inverted: np.ndarray, *, masks: np.ndarray | None = None
+    ) -> None:
+        self._scorer, self._samples, self._masks = scorer, samples, masks
+        self._target = np.stack([sample.picture for sample in samples])
+        self._inverted = inverted
+        self._kept: dict[tuple[str, str], Tensor] = {}  # by the entry of a protocol and "target" or "inverted"
+        self._memo = _Memo()
+
+    def inversion(self, *, only: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """float64 [N] by id of the metrics of reconstructions, or of those in ``only``."""
+        state: dict[str, Tensor] = {}
+        values: dict[str, np.ndarray] = {}
+        for protocol, ids in self._groups(None, only):
+            try:
+                target, output = self._prepared(protocol, "target"), self._prepared(protocol, "inverted")
+                if self._masks is not None and not state:
+                    state = {"domain_mask": torch.from_numpy(self._masks[:, None]).to(output.device).float() / 255}
+                scored = Scored(target=target, output=output, samples=self._samples, state=state, memo=self._memo)
+            except Exception as error:
+                values |= self._failed(ids, error)
+                continue
+            values |= self._evaluated(ids, scored, uncovered=_uncovered(target) | _uncovered(output))
+        return values
+
+    def edit(
+        self,
+        edit: Edit,
+        output: np.ndarray,
+        *,
+        truth: np.ndarray | None = None,
+        true_factors: np.ndarray | None = None,
+        only: Sequence[str] | None = None,
+    ) -> dict[str, np.ndarray]:
+        """float64 [N] by id of the metrics of an edit, or of those in ``only``.
+
+        output        uint8 [N, H, W, 3], the edited pictures as they are stored
+        truth         uint8 [N, H, W, 3], the true edited pictures where they are known
+        true_factors  float64 [N, K] in [0, 1], their factors where they are known
+        """
+        values: dict[str, np.ndarray] = {}
+        prepared: dict[tuple[str, str], Tensor] = {}
+        for protocol, ids in self._groups(edit, only):
+            try:
+                scored = Scored(
+                    target=self._prepared(protocol, "target"),
+                    output=self._once(prepared, protocol, "output", output),
+                    samples=self._samples,
+                    edit=edit,
+                    inverted=self._prepared(protocol, "inverted"),
+                    truth=None if truth is None else self._once(prepared, protocol, "truth", truth),
+                    true_factors=true_factors,
+                    region=self._scorer.regions.get(edit.name, ()),
+                    memo=self._memo,
+                )
+            except Exception as error:
+                values |= self._failed(ids, error)
+                continue
+            values |= self._evaluated(ids, scored, uncovered=_uncovered(scored.output))
+        self._memo.keep(self._kept.values())
+        return values
+
+    def features(self, *, only: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+        """float32 [N, F] of the reconstructions by feature name, or of the names in ``only``; without those that failed."""
+        found: dict[str, np.ndarray] = {}
+        for id, metric in self._scorer.sets.items():
+            name = self._scorer.feature(id)
+            if name not in found and (only is None or name in only):
+                try:
+                    images = self._prepared(self._scorer.specs[id].protocol, "inverted")
+                    found[name] = np.asarray(metric.features(images), dtype=np.float32)
+                except Exception as error:
+                    self._scorer.note(id, len(self._samples), error)
+        return found
+
+    def _groups(self, edit: Edit | None, only: Sequence[str] | None) -> Iterable[tuple[str, list[str]]]:
+        ids = [id for id in self._scorer.wanted(edit) if only is None or id in only]
+        ids.sort(key=self._protocol)
+        return ((protocol, list(group)) for protocol, group in itertools.groupby(ids, key=self._protocol))
+
+    def _protocol(self, id: str) -> str:
+        return self._scorer.specs[id].protocol
+
+    def _prepared(self, protocol: str, which: str) -> Tensor:
+        return self._once(self._kept, protocol, which, self._target if which == "target" else self._inverted)
+
+    def _once(self, known: dict[tuple[str, str], Tensor], protocol: str, which: str, pictures: np.ndarray) -> Tensor:
+        key = (self._scorer.protocols[protocol].entry, which)
+        if key not in known:
+            known[key] = self._scorer.prepare(protocol, pictures, original=which in ("target", "truth"))
+        return known[key]
+
+    def _evaluated(self, ids: Sequence[str], scored: Scored, *, uncovered: np.ndarray) -> dict[str, np.ndarray]:
+        values = {id: self._scorer.evaluate(id, scored) for id in ids}
+        return {id: np.where(uncovered & (not self._scorer.sees_uncovered(id)), np.nan, found) for id, found in values.items()}
+
+    def _failed(self, ids: Sequence[str], error: Exception) -> dict[str, np.ndarray]:
+        for id in ids:
+            self._scorer.note(id, len(self._samples), error)
+        return {id: np.full(len(self._samples), np.nan) for id in ids}
+
+
+class _Memo(dict[tuple[str, int], tuple[Tensor, Any]]):
+    """Intermediates up to MEMO_BYTES; what does not fit is not kept."""
+
+    def __setitem__(self, key: tuple[str, int], value: tuple[Tensor, Any]) -> None:
+        if sum(_size(kept) for _, kept in self.values()) + _size(value[1]) <= MEMO_BYTES:
+            super().__setitem__(key, value)
+
+    def keep(self, pictures: Iterable[Tensor]) -> None:
+        """Forget what was computed from other pictures than these."""
+        wanted = {id(one) for one in pictures}
+        for key in [key for key in self if key[1] not in wanted]:
+            del self[key]
+
+
+def _size(value: Any) -> int:
+    """Bytes of the tensors in a value, and in lists and dicts of them."""
+    if isinstance(value, Tensor):
+        return value.numel() * value.element_size()
+    if isinstance(value, Mapping):
+        return sum(map(_size, value.values()))
+    return sum(map(_size, value)) if isinstance(value, list | tuple) else 0
+
+
+def _uncovered(images: Tensor) -> np.ndarray:
+    """bool [N]: a protocol fills an image that it does not cover with NaN."""
+    return images[:, 0, 0, 0].isnan().cpu().numpy()

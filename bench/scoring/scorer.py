@@ -1,0 +1,173 @@
+"""The metrics of a run: which can be computed, under which protocol, on which images, with which recipe."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invbench.api import (
+    NEEDS,
+    Edit,
+    InvbenchError,
+    Metric,
+    MetricSpec,
+    MissingWeights,
+    Preparation,
+    ProtocolSpec,
+    Scored,
+    SetMetric,
+)
+from invbench.plugins.registry import find, load
+from invbench.util.provenance import digest, source_digest
+from invbench.weights.networks import Networks
+
+SAMPLE_NEEDS = ("factors", "ood_mask", "parsing")
+
+
+class Scorer:
+    """The metrics of a run.
+
+    specs            of the metrics that can be computed, by id
+    protocols        of these metrics, by id
+    regions          the parser's classes that an edit may change, by the edit's name
+    recipes          by id: digest of the metric's sources and weights, protocol included; a value is as old as its recipe
+    feature_recipes  by feature name: the same without the metric's declaration, so that metrics share features
+    unavailable      reason by id, for metrics that lack their weights
+    failures         by id: how many values could not be computed since the metric raised, and the last reason
+    """
+
+    def __init__(
+        self,
+        specs: Sequence[MetricSpec],
+        networks: Networks,
+        *,
+        protocols: Mapping[str, ProtocolSpec],
+        regions: Mapping[str, tuple[str, ...]] | None = None,
+        required: bool = False,
+    ) -> None:
+        self.specs: dict[str, MetricSpec] = {}
+        self.protocols: dict[str, ProtocolSpec] = {}
+        self.recipes: dict[str, str] = {}
+        self.feature_recipes: dict[str, str] = {}
+        self.unavailable: dict[str, str] = {}
+        self.failures: dict[str, dict[str, Any]] = {}
+        self.sets: dict[str, SetMetric] = {}
+        self._metrics: dict[str, Metric] = {}
+        self._preparations: dict[str, Preparation] = {}  # by the protocol's entry: two ids may share one
+        self._networks = networks
+        self.regions = {} if regions is None else dict(regions)
+        for spec in specs:
+            for need in spec.needs:
+                if need not in NEEDS:
+                    raise InvbenchError(f"metric {spec.id}: needs: expected some of {', '.join(NEEDS)}, found {need!r}")
+            try:
+                self._add(spec, find("protocol", spec.protocol, protocols))
+            except MissingWeights as error:
+                if required:
+                    raise InvbenchError(f"metric {spec.id}: {error}") from error
+                self.unavailable[spec.id] = str(error)
+
+    def _add(self, spec: MetricSpec, protocol: ProtocolSpec) -> None:
+        preparing, cls = load(protocol), load(spec)
+        if protocol.entry not in self._preparations:
+            self._preparations[protocol.entry] = preparing(self._networks)
+        metric = cls(self._networks)
+        roles = dict.fromkeys([*protocol.roles, *spec.roles])
+        sources = source_digest([cls, preparing, *(code for role in roles for code in self._networks.code(role))])
+        weights = {role: self._networks.provenance(role) for role in roles}
+        content = {"protocol": asdict(protocol), "source": sources, "networks": weights}
+        if "region" in spec.needs:
+            content["regions"] = self.regions
+        self.recipes[spec.id] = digest(content | {"spec": asdict(spec)})
+        self.specs[spec.id], self.protocols[protocol.id] = spec, protocol
+        if spec.kind == "set":
+            self.sets[spec.id] = metric
+            self.feature_recipes.setdefault(self.feature(spec.id), digest(content))
+        else:
+            self._metrics[spec.id] = metric
+
+    @property
+    def roles(self) -> set[str]:
+        """The networks that metrics and protocols use."""
+        used = [spec.roles for spec in self.specs.values()] + [spec.roles for spec in self.protocols.values()]
+        return {role for roles in used for role in roles}
+
+    def wanted(self, edit: Edit | None) -> list[str]:
+        """Ids of the per-image metrics of a reconstruction (``None``) or of an edit."""
+        kind = "inversion" if edit is None else "edit"
+        return [
+            id for id in self._metrics
+            if self.specs[id].kind == kind and (edit is None or not self.specs[id].edits or edit.name in self.specs[id].edits)
+        ]  # fmt: skip
+
+    def wants_truth(self, edit: Edit) -> bool:
+        """Whether some metric compares this edit with the true edited picture."""
+        return any("truth" in self.specs[id].needs for id in self.wanted(edit))
+
+    def prepare(self, protocol: str, pictures: np.ndarray, *, original: bool) -> Tensor:
+        """uint8 [N, H, W, 3] -> what the metrics of a protocol see; ``original`` as in :class:`invbench.api.Preparation`."""
+        return self._preparations[self.protocols[protocol].entry](pictures, original=original)
+
+    def evaluate(self, id: str, scored: Scored) -> np.ndarray:
+        """float64 [N] of one metric; NaN where it does not cover an image, or failed on it."""
+        count = len(scored.samples)
+        values = np.full(count, np.nan)
+        covered = [index for index in range(count) if _covers(self.specs[id], scored, index)]
+        if not covered:
+            return values
+        part = scored if len(covered) == count else _subset(scored, covered)
+        try:
+            found = np.asarray(self._metrics[id](part), dtype=np.float64)
+            if found.shape != (len(covered),):
+                raise ValueError(f"expected {len(covered)} values, found shape {found.shape}")
+            values[covered] = found
+        except Exception as error:
+            self.note(id, len(covered), error)
+        return values
+
+    def sees_uncovered(self, id: str) -> bool:
+        """Whether a metric's values count for images that its protocol does not cover (:class:`invbench.api.Metric`)."""
+        return bool(getattr(self._metrics[id], "sees_uncovered", False))
+
+    def feature(self, id: str) -> str:
+        """The name under which the features of a set metric are stored: two protocols never share features."""
+        return f"{self.sets[id].feature}@{self.specs[id].protocol}"
+
+    def note(self, id: str, count: int, error: Exception) -> None:
+        """Remember that a metric could not be computed on ``count`` images."""
+        known = self.failures.get(id, {"count": 0})
+        self.failures[id] = {"count": known["count"] + count, "reason": f"{type(error).__name__}: {error}"}
+
+
+def _covers(spec: MetricSpec, scored: Scored, index: int) -> bool:
+    sample = scored.samples[index]
+    if any(need in spec.needs and getattr(sample, need) is None for need in SAMPLE_NEEDS):
+        return False
+    for need, known in (("truth", scored.truth), ("true_factors", scored.true_factors), ("region", scored.region or None)):
+        if need in spec.needs and known is None:
+            return False
+    return "domain_mask" not in spec.needs or "domain_mask" in scored.state
+
+
+def _subset(scored: Scored, indices: Sequence[int]) -> Scored:
+    index = torch.as_tensor(list(indices), device=scored.target.device)
+
+    def pick(tensor: Tensor | None) -> Tensor | None:
+        return None if tensor is None else tensor[index]
+
+    return replace(
+        scored,
+        target=scored.target[index],
+        output=scored.output[index],
+        samples=[scored.samples[i] for i in indices],
+        inverted=pick(scored.inverted),
+        truth=pick(scored.truth),
+        true_factors=None if scored.true_factors is None else scored.true_factors[list(indices)],
+        state={key: value[index] for key, value in scored.state.items()},
+        memo={},
+    )

@@ -1,0 +1,74 @@
+"""``invbench plan``: estimates from a short probe, and what is missing."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from invbench.api import Inversion, MethodSpec, Option
+from invbench.cli import main
+from invbench.run.estimate import probe, step_options
+
+COARSE, FINE, EDIT = 0.01, 0.02, 0.03  # seconds
+
+
+class Steps:
+    """Sleeps for each step of two kinds; takes 1 MB an image."""
+
+    def __init__(self, networks, *, coarse: int, fine: int, rate: float):
+        self.seconds = COARSE * coarse + FINE * fine
+
+    def invert(self, images, clock):
+        time.sleep(self.seconds)
+        return Inversion(torch.zeros(len(images), 1, 1), images)
+
+    def edit(self, inversion, edit, clock):
+        time.sleep(EDIT)
+        return inversion.images
+
+    def max_batch(self, memory):
+        return memory // 10**6
+
+
+OPTIONS = {"coarse": Option(40, "steps", ""), "fine": Option(100, "steps", ""), "rate": Option(0.1, "per step", "")}
+SPEC = MethodSpec("steps", "Steps", "x:Steps", "optimisation", "", "", (), OPTIONS, {"paper": {}})
+
+
+def test_time_and_memory_are_extrapolated_from_few_steps():
+    from invbench.api import Edit
+
+    options = {name: option.default for name, option in OPTIONS.items()}
+    assert step_options(SPEC, options) == {"coarse": 40, "fine": 100}
+    began = time.perf_counter()
+    found = probe(
+        Steps, {}, spec=SPEC, options=options, edit=Edit("age", 1), size=(8, 16), batch=2, device=torch.device("cpu")
+    )
+    assert time.perf_counter() - began < 1.2  # the whole would take 2.4 seconds
+    assert found.invert == pytest.approx((40 * COARSE + 100 * FINE) / 2, rel=0.2)
+    assert found.edit == pytest.approx(EDIT / 2, rel=0.5)
+    assert found.memory == pytest.approx(2e6, rel=0.02)
+
+
+def test_the_table_counts_without_loading_anything():
+    result = CliRunner().invoke(main, ["plan", "--methods", "dhr,pti", "--images", "3", "--edits", "age", "--no-probe"])
+    assert result.exit_code == 0, result.output
+    lines = [line.split() for line in result.output.splitlines() if line.startswith(("dhr", "pti"))]
+    assert [line[:5] for line in lines] == [
+        ["dhr:released", "procfaces-test", "3", "6", "190"],
+        ["dhr:released", "procfaces-test-ood", "3", "6", "190"],
+        ["pti:released", "procfaces-test", "3", "6", "120"],
+        ["pti:released", "procfaces-test-ood", "3", "6", "120"],
+    ]
+    assert "84 pictures in all" in result.output  # 2 methods, 2 x 3 images, an inversion and 6 edits
+
+
+def test_a_method_without_its_weights_is_named(tmp_path):
+    overlay = tmp_path / "other.toml"
+    overlay.write_text('[suites.procfaces.networks.encoder_e4e]\nweights = "absent.safetensors"\n')
+    arguments = ["plan", "--methods", "e4e", "--images", "1", "--edits", "none", "--config", str(overlay)]
+    result = CliRunner().invoke(main, arguments)
+    assert result.exit_code == 1
+    assert "missing: e4e: weights missing" in result.output and "absent.safetensors" in result.output

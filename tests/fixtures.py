@@ -1,0 +1,47 @@
+"""Runs of toy methods in a folder of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from invbench.plugins import selection
+from invbench.plugins.config import EditConfig, RunSettings, Suite
+from invbench.plugins.registry import discover
+
+TOYS = Path(__file__).with_name("toys.py")
+TIMES = ("seconds.", "memory.")
+
+
+@pytest.fixture
+def make_settings(tmp_path: Path) -> Callable[..., RunSettings]:
+    """Settings of a run of the toy method on the toy dataset; keywords as in ``invbench.plugins.selection.settings``."""
+    registry = discover([TOYS])
+    suite = Suite(
+        id="toys",
+        title="toys",
+        resolution=16,
+        datasets=("toys",),
+        collections={"all": ("toys",)},
+        default="all",
+        edits={"bright": EditConfig(unit="levels", per_strength=12.75, strengths=(-1, 1))},
+    )
+
+    def make(**changes) -> RunSettings:
+        asked = {
+            "methods": ["toy"],
+            "metrics": ["toy_mse", "toy_mask", "toy_truth", "toy_set"],
+            "edits": ["bright"],
+            "batch": 4,
+            "out": tmp_path / "run",
+        } | changes
+        return selection.settings(suite, registry, device="cpu", **asked)
+
+    return make
+
+
+def timeless(rows):
+    """Rows without the columns that measure the machine."""
+    return rows[[name for name in rows.columns if not name.startswith(TIMES)]]

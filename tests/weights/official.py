@@ -1,0 +1,118 @@
+"""Files of official layouts, made of stand-ins: right names and shapes, few numbers, so that they take no room."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from invbench.methods.convert.stylegan2 import to_rosinality
+from invbench.methods.nets.stylegan2 import Generator, GeneratorConfig
+from invbench.metrics.nets.instances import InstanceSegmenter
+from tests import golden_vectors
+
+SMALL = {"z_dim": 16, "w_dim": 16, "n_mapping": 2}
+
+
+def stand_in(shapes: dict[str, list[int]]) -> dict[str, Tensor]:
+    """Tensors of these shapes that need no memory: one number each, repeated; whole numbers where the file has them."""
+    return {key: one(shape, whole=key.endswith("num_batches_tracked")) for key, shape in shapes.items()}
+
+
+def one(shape: list[int], *, whole: bool = False) -> Tensor:
+    value = torch.zeros((1,) * len(shape), dtype=torch.int64) if whole else torch.full((1,) * len(shape), 0.01)
+    return value.expand(shape)
+
+
+def generator(resolution: int, *, seed: int = 0, **sizes: int) -> tuple[GeneratorConfig, dict[str, Tensor]]:
+    """A small random generator of that resolution."""
+    widths = {2**i: 4 for i in range(2, resolution.bit_length())}
+    config = GeneratorConfig(resolution, widths, **{**SMALL, **sizes})
+    network = Generator(config)
+    draw = torch.Generator().manual_seed(seed)
+    state = {key: torch.randn(value.shape, generator=draw) for key, value in network.state_dict().items()}
+    return config, state
+
+
+def rosinality(resolution: int, *, seed: int = 0, **sizes: int) -> dict[str, Any]:
+    """A checkpoint as rosinality's converter writes it."""
+    return to_rosinality(*generator(resolution, seed=seed, **sizes))
+
+
+def drawn(shapes: Mapping[str, Sequence[int]], *, seed: int = 0) -> dict[str, Tensor]:
+    """Random tensors of these shapes that take little room, by which activations neither vanish nor explode.
+
+    The rows of a weight overlap in memory: row i is i numbers further on in one random sequence.
+    """
+    draw = torch.Generator().manual_seed(seed)
+    found = {}
+    for key, shape in shapes.items():
+        if key.endswith("num_batches_tracked"):
+            found[key] = torch.zeros(shape, dtype=torch.int64)
+        elif len(shape) < 2:
+            noise = 0.1 * torch.randn(shape, generator=draw)
+            found[key] = 1 + noise.abs() if key.endswith(("weight", "running_var")) else noise
+        else:
+            row = torch.Size(shape[1:])
+            numbers = torch.randn(shape[0] + row.numel() - 1, generator=draw) * math.sqrt(2 / row.numel())
+            found[key] = numbers.as_strided(tuple(shape), (1, *torch.empty(row, device="meta").stride()))
+    return found
+
+
+def encoder(
+    num_ws: int, opts: dict[str, Any], *, decoder: bool = True, fill: Callable[..., dict[str, Tensor]] = stand_in
+) -> dict[str, Any]:
+    """A file of pSp or e4e with ``num_ws`` heads, their tensors made by ``fill``; its decoder is a small one of the right
+    resolution."""
+    keys = golden_vectors.load("e4e")["modules"]["encoder"]["keys"]
+    shapes = {key: shape for key, (shape, _) in keys.items()}
+    kept = {k: s for k, s in shapes.items() if not k.startswith("styles.") or int(k.split(".")[1]) < num_ws}
+    state = {f"encoder.{key}": value for key, value in fill(kept).items()}
+    if decoder:
+        parts = rosinality(2 ** (num_ws // 2 + 1), w_dim=512, z_dim=512)["g_ema"]
+        state |= {f"decoder.{key}": value for key, value in parts.items()}
+    return {"state_dict": state, "latent_avg": torch.zeros(num_ws, 512), "opts": opts}
+
+
+def e4e(num_ws: int, dataset_type: str | None, *, fill: Callable[..., dict[str, Tensor]] = stand_in) -> dict[str, Any]:
+    """A file of e4e; without ``dataset_type`` its options say nothing of the domain."""
+    opts = {"stylegan_size": 2 ** (num_ws // 2 + 1), "start_from_latent_avg": True, "encoder_type": "Encoder4Editing"}
+    return encoder(num_ws, opts | ({"dataset_type": dataset_type} if dataset_type else {}), fill=fill)
+
+
+def psp(dataset_type: str = "ffhq_encode", *, fill: Callable[..., dict[str, Tensor]] = stand_in) -> dict[str, Any]:
+    """A file of pSp for FFHQ."""
+    opts = {"encoder_type": "GradualStyleEncoder", "dataset_type": dataset_type, "start_from_latent_avg": True}
+    return encoder(18, opts, fill=fill)
+
+
+def bare(name: str, variant: str, *, fill: Callable[..., dict[str, Tensor]] = stand_in) -> dict[str, Tensor]:
+    """A bare state dict of a golden layout."""
+    golden = golden_vectors.load(name)
+    shapes = golden[variant] if variant in golden else {k: s for k, (s, _) in golden["modules"][variant]["keys"].items()}
+    return fill(shapes)
+
+
+def maskrcnn_shapes() -> dict[str, Sequence[int]]:
+    """The public file of Mask R-CNN: frozen normalisation, and the names of torchvision before 0.13."""
+    with torch.device("meta"):
+        state = InstanceSegmenter(object="car").detector.state_dict()
+    names = {}
+    for key, value in state.items():
+        key = re.sub(r"(_blocks\.\d+)\.0\.", r"\1.", key)
+        key = key.replace("rpn.head.conv.0.0.", "rpn.head.conv.")
+        key = re.sub(r"mask_head\.(\d)\.0\.", lambda match: f"mask_head.mask_fcn{int(match[1]) + 1}.", key)
+        names[key] = tuple(value.shape)
+    return names
+
+
+def save(content: Any, path: Path) -> Path:
+    """The file, written by torch."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.save(content, path)
+    return path
