@@ -12,10 +12,11 @@ from pydantic import Field, ValidationError, model_validator
 
 from invbench.api import InvbenchError
 from invbench.plugins.config import Frozen
-from invbench.util.names import PACKAGE, unknown
+from invbench.util import names
+from invbench.util.names import unknown
 from invbench.weights.layouts import LAYOUTS
 
-FILE = PACKAGE / "assets.toml"
+FILE = names.PACKAGE / "assets.toml"
 DRIVE = "drive:"  # an address of this form names a file on Google Drive by its id
 PACKAGE = "package:"  # one of this form lies in an installed package: package:NAME/path/in/it
 

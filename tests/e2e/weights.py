@@ -22,7 +22,7 @@ from invbench.util.provenance import file_digest
 from invbench.weights.catalogue import catalogue
 from invbench.weights.ledger import Ledger
 from tests import golden_vectors
-from tests.bench import official
+from tests.weights import official
 from tests.weights.pickles import nvidia, tensorflow
 
 WIDE = {"z_dim": 512, "w_dim": 512, "n_mapping": 8}  # as official; the convolutions have few channels

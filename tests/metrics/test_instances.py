@@ -7,7 +7,7 @@ import torch
 
 from invbench.api import InvbenchError
 from invbench.metrics.nets.instances import InstanceSegmenter, from_checkpoint
-from tests.bench import official
+from tests.weights import official
 
 
 class Detections(torch.nn.Module):

@@ -13,7 +13,7 @@ from invbench.api import InvbenchError
 from invbench.methods.convert.stylegan2 import convert_generator, generator
 from invbench.weights.checkpoints import load_checkpoint
 from invbench.weights.layouts import recognise
-from tests.bench import official
+from tests.weights import official
 from tests.weights.pickles import tensorflow
 
 

@@ -22,7 +22,7 @@ from invbench.weights import catalogue as catalogues
 from invbench.weights import fetch
 from invbench.weights.cache import Shelf
 from invbench.weights.catalogue import Asset, catalogue
-from tests.bench import official
+from tests.weights import official
 
 CONTENT = io.BytesIO()
 torch.save(official.rosinality(1024), CONTENT)

@@ -20,7 +20,7 @@ from invbench.plugins.config import NetworkConfig, Suite
 from invbench.weights import build
 from invbench.weights.cache import Shelf
 from invbench.weights.networks import Networks
-from tests.bench import official
+from tests.weights import official
 
 
 @pytest.fixture

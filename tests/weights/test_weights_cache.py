@@ -16,11 +16,11 @@ from invbench.api import InvbenchError, MissingWeights
 from invbench.plugins.config import load
 from invbench.plugins.registry import discover
 from invbench.util.cache import caches, home
-from invbench.weights import shelf as shelves
+from invbench.weights import cache as shelves
 from invbench.weights.cache import Shelf
 from invbench.weights.catalogue import FILE, catalogue
 from invbench.weights.layouts import LAYOUTS, Derived, recognise
-from tests.bench import official
+from tests.weights import official
 
 
 @pytest.fixture
