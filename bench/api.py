@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 NEEDS = ("factors", "ood_mask", "parsing", "truth", "true_factors", "domain_mask", "region")
-"""What a metric may need beside pictures: fields of Sample, of Scored, or (domain_mask) of an inversion's state."""
+"""What a metric may need beside pictures: fields of Sample, of MetricInput, or (domain_mask) of an inversion's state."""
 
 STAGES = ("encode", "optimise", "segment", "refine", "synthesise", "edit")
 """Stage names shared by all methods; a clock refuses any other name."""
@@ -284,7 +284,7 @@ class Preparation(Protocol):
 
 
 @dataclass(frozen=True)
-class Scored:
+class MetricInput:
     """What metrics see of one batch, as their protocol prepared it. Everything comes from uint8 pictures, so that anybody
     can recompute it from files.
 
@@ -337,7 +337,7 @@ class Metric(Protocol):
     ``sees_uncovered = True``, as a metric does that counts them.
     """
 
-    def __call__(self, scored: Scored) -> np.ndarray:
+    def __call__(self, given: MetricInput) -> np.ndarray:
         """float64 [N]; NaN where the metric does not cover an image (no face found, say)."""
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from invbench.api import Scored
+from invbench.api import MetricInput
 from invbench.metrics.common import float64, network
 
 SPECS = [
@@ -56,9 +56,9 @@ class AgeChangeDex:
         self.read = getattr(network(networks, self.role, self.metric), self.reading)
 
     @torch.inference_mode()
-    def __call__(self, scored: Scored) -> np.ndarray:
+    def __call__(self, given: MetricInput) -> np.ndarray:
         before, after = (
-            float64(scored.once(f"{self.reading}:{self.role}", which, self.read)) for which in ("inverted", "output")
+            float64(given.once(f"{self.reading}:{self.role}", which, self.read)) for which in ("inverted", "output")
         )
         return after - before
 

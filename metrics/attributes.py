@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from invbench.api import InvbenchError, MissingWeights, Scored
+from invbench.api import InvbenchError, MetricInput, MissingWeights
 from invbench.metrics.common import network, not_covered
 
 SPECS = [
@@ -122,26 +122,26 @@ class Factors:
         self.names = list(self.network.names)
         self.span = np.array(self.network.high, dtype=np.float64) - np.array(self.network.low, dtype=np.float64)
 
-    def read(self, scored: Scored, which: str) -> np.ndarray:
-        """float64 [N, K] of ``scored.<which>``; ValueError where there are no such pictures."""
-        found = scored.once("factors:regressor", which, self.network)
+    def read(self, given: MetricInput, which: str) -> np.ndarray:
+        """float64 [N, K] of ``given.<which>``; ValueError where there are no such pictures."""
+        found = given.once("factors:regressor", which, self.network)
         return found.double().cpu().numpy()
 
-    def moved(self, scored: Scored, before: str, after: str) -> np.ndarray:
+    def moved(self, given: MetricInput, before: str, after: str) -> np.ndarray:
         """float64 [N, K]: how far the readings moved, as shares of each factor's range."""
-        return self.read(scored, after) - self.read(scored, before)
+        return self.read(given, after) - self.read(given, before)
 
-    def own(self, scored: Scored) -> int | None:
+    def own(self, given: MetricInput) -> int | None:
         """The factor that the edit is about; None where the regressor does not read it. ValueError without an edit."""
-        if scored.edit is None:
-            raise ValueError("scored.edit: an edit metric needs the edit, found None")
-        return self.names.index(scored.edit.name) if scored.edit.name in self.names else None
+        if given.edit is None:
+            raise ValueError("given.edit: an edit metric needs the edit, found None")
+        return self.names.index(given.edit.name) if given.edit.name in self.names else None
 
-    def true_change(self, scored: Scored, index: int) -> np.ndarray:
+    def true_change(self, given: MetricInput, index: int) -> np.ndarray:
         """float64 [N] in the factor's unit: how far the factor ``index`` moves from the original to the true edit."""
-        factors = [sample.factors for sample in scored.samples]
+        factors = [sample.factors for sample in given.samples]
         before = np.stack([np.full(len(self.names), np.nan) if one is None else one for one in factors])
-        after = scored.true_factors
+        after = given.true_factors
         if after is None or after.shape != before.shape:
             found = "none" if after is None else after.shape
             raise InvbenchError(
@@ -170,8 +170,8 @@ class AttributeChange:
         self.index = names.index(self.factor)
 
     @torch.inference_mode()
-    def __call__(self, scored: Scored) -> np.ndarray:
-        return self.factors.moved(scored, "inverted", "output")[:, self.index] * self.factors.span[self.index]
+    def __call__(self, given: MetricInput) -> np.ndarray:
+        return self.factors.moved(given, "inverted", "output")[:, self.index] * self.factors.span[self.index]
 
 
 class AgeChange(AttributeChange):
@@ -207,12 +207,12 @@ class TrueChange:
         self.factors = Factors(networks, self.metric)
 
     @torch.inference_mode()
-    def __call__(self, scored: Scored) -> np.ndarray:
-        index = self.factors.own(scored)
-        return not_covered(scored) if index is None else self.value(scored, index)
+    def __call__(self, given: MetricInput) -> np.ndarray:
+        index = self.factors.own(given)
+        return not_covered(given) if index is None else self.value(given, index)
 
-    def value(self, scored: Scored, index: int) -> np.ndarray:
-        return self.factors.true_change(scored, index)
+    def value(self, given: MetricInput, index: int) -> np.ndarray:
+        return self.factors.true_change(given, index)
 
 
 class ChangeError(TrueChange):
@@ -224,9 +224,9 @@ class ChangeError(TrueChange):
     metric = "change_error"
     before, after = "inverted", "output"
 
-    def value(self, scored: Scored, index: int) -> np.ndarray:
-        moved = self.factors.moved(scored, self.before, self.after)[:, index] * self.factors.span[index]
-        return np.abs(moved - self.factors.true_change(scored, index))
+    def value(self, given: MetricInput, index: int) -> np.ndarray:
+        moved = self.factors.moved(given, self.before, self.after)[:, index] * self.factors.span[index]
+        return np.abs(moved - self.factors.true_change(given, index))
 
 
 class ChangeErrorJudge(ChangeError):

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from invbench.api import InvbenchError, Scored
+from invbench.api import InvbenchError, MetricInput
 from invbench.metrics.common import float64, levels, network, not_covered
 
 SPECS = [
@@ -126,19 +126,19 @@ def edited_region(original: Tensor, truth: Tensor) -> Tensor:
     return _widened(changed, MARGIN)
 
 
-def squared_error(scored: Scored, region: Tensor) -> Tensor:
+def squared_error(given: MetricInput, region: Tensor) -> Tensor:
     """Mean squared error on [-1, 1] outside bool ``region`` [N, 1, H, W] -> float64 [N]; NaN where that is nothing."""
     background = (~region).double()
-    error = ((levels(scored.output) - levels(scored.target)) / 127.5).square().mean(1, keepdim=True)
+    error = ((levels(given.output) - levels(given.target)) / 127.5).square().mean(1, keepdim=True)
     return (error * background).sum((1, 2, 3)) / background.sum((1, 2, 3))
 
 
-def peak_signal_to_noise(scored: Scored, region: Tensor) -> Tensor:
+def peak_signal_to_noise(given: MetricInput, region: Tensor) -> Tensor:
     """10 log10(4 / :func:`squared_error`) -> float64 [N] in dB; inf where nothing changed."""
-    return 10 * torch.log10(4 / squared_error(scored, region))
+    return 10 * torch.log10(4 / squared_error(given, region))
 
 
-def perceptual_error(scored: Scored, region: Tensor, *, judge: Any, role: str) -> Tensor:
+def perceptual_error(given: MetricInput, region: Tensor, *, judge: Any, role: str) -> Tensor:
     """Perceptual distance outside bool ``region`` [N, 1, H, W] -> float64 [N]; NaN where that is nothing.
 
     The region of the judged picture is replaced by the original's, since features near its border see into it; then each
@@ -146,9 +146,9 @@ def perceptual_error(scored: Scored, region: Tensor, *, judge: Any, role: str) -
     are summed. ``judge`` plays ``role``: a network for :class:`invbench.metrics.perceptual.LpipsProc`.
     """
     background = (~region).double()
-    judged = torch.where(region, scored.target, scored.output)
+    judged = torch.where(region, given.target, given.output)
     total = torch.zeros(region.shape[0], dtype=torch.float64, device=region.device)
-    original = scored.once(f"features:{role}", "target", judge.features)
+    original = given.once(f"features:{role}", "target", judge.features)
     for layer in judge.maps_between(judge.features(judged), original):
         weight = F.adaptive_avg_pool2d(background, layer.shape[-2:])
         total += (weight * layer.double()).sum((1, 2, 3)) / weight.sum((1, 2, 3))
@@ -161,17 +161,17 @@ class BackgroundMSE:
     NaN (not covered) without a truth, or where the region is the whole picture.
     """
 
-    measure: Callable[[Scored, Tensor], Tensor] = staticmethod(squared_error)
+    measure: Callable[[MetricInput, Tensor], Tensor] = staticmethod(squared_error)
 
     def __init__(self, networks: Mapping[str, Any]) -> None:
         pass
 
     @torch.inference_mode()
-    def __call__(self, scored: Scored) -> np.ndarray:
-        if scored.truth is None:
-            return not_covered(scored)
-        region = scored.once("edited_region", "truth", lambda truth: edited_region(scored.target, truth))
-        return float64(self.measure(scored, region))
+    def __call__(self, given: MetricInput) -> np.ndarray:
+        if given.truth is None:
+            return not_covered(given)
+        region = given.once("edited_region", "truth", lambda truth: edited_region(given.target, truth))
+        return float64(self.measure(given, region))
 
 
 class BackgroundPSNR(BackgroundMSE):
@@ -192,7 +192,7 @@ class BackgroundKept(BackgroundMSE):
 
 
 class ParsedRegion:
-    """Where a parser sees the classes ``scored.region``, in the original or in the edited picture, and a margin.
+    """Where a parser sees the classes ``given.region``, in the original or in the edited picture, and a margin.
 
     Both pictures, since an edit moves things: a head that turns uncovers what was behind it. A picture that is all hair
     has no background, then, and is not covered. The network in the role maps images to logits [N, C, h, w] (enlarged to
@@ -202,20 +202,20 @@ class ParsedRegion:
     def __init__(self, networks: Mapping[str, Any], metric: str) -> None:
         self.network = network(networks, "parser", metric)
 
-    def __call__(self, scored: Scored) -> Tensor:
+    def __call__(self, given: MetricInput) -> Tensor:
         known = list(self.network.classes)
-        for name in scored.region:
+        for name in given.region:
             if name not in known:
-                edit = "the edit" if scored.edit is None else scored.edit.name
+                edit = "the edit" if given.edit is None else given.edit.name
                 raise InvbenchError(f"region of {edit}: expected classes of the parser ({', '.join(known)}), found {name!r}")
-        wanted = torch.tensor([known.index(name) for name in scored.region], device=scored.output.device)
+        wanted = torch.tensor([known.index(name) for name in given.region], device=given.output.device)
 
         def region(output: Tensor) -> Tensor:
-            parsed = [scored.once("classes:parser", which, self._classes) for which in ("target", "output")]
+            parsed = [given.once("classes:parser", which, self._classes) for which in ("target", "output")]
             inside = torch.isin(torch.cat(parsed, 1), wanted).any(1, keepdim=True)
             return _widened(inside, max(1, inside.shape[-2] // PARSED_MARGIN))
 
-        return scored.once(f"parsed_region:{','.join(scored.region)}", "output", region)
+        return given.once(f"parsed_region:{','.join(given.region)}", "output", region)
 
     def _classes(self, images: Tensor) -> Tensor:
         """Images [N, 3, H, W] -> class indices [N, 1, H, W]."""
@@ -235,8 +235,8 @@ class ParsedBackgroundMSE:
         self.region = ParsedRegion(networks, self.metric)
 
     @torch.inference_mode()
-    def __call__(self, scored: Scored) -> np.ndarray:
-        return float64(self.measure(scored, self.region(scored)))
+    def __call__(self, given: MetricInput) -> np.ndarray:
+        return float64(self.measure(given, self.region(given)))
 
 
 class ParsedBackgroundPSNR(ParsedBackgroundMSE):
@@ -257,8 +257,8 @@ class ParsedBackgroundLpipsProc:
         self.network = network(networks, self.role, self.metric)
 
     @torch.inference_mode()
-    def __call__(self, scored: Scored) -> np.ndarray:
-        return float64(perceptual_error(scored, self.region(scored), judge=self.network, role=self.role))
+    def __call__(self, given: MetricInput) -> np.ndarray:
+        return float64(perceptual_error(given, self.region(given), judge=self.network, role=self.role))
 
 
 class ParsedBackgroundLpipsAlex(ParsedBackgroundLpipsProc):

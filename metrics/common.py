@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invbench.api import MissingWeights, Scored
+from invbench.api import MetricInput, MissingWeights
 
 ROUNDING = 1e-4  # of a level: ten times what float32 loses
 
@@ -41,9 +41,9 @@ def float64(values: Tensor) -> np.ndarray:
     return values.detach().reshape(-1).double().cpu().numpy()
 
 
-def not_covered(scored: Scored) -> np.ndarray:
+def not_covered(given: MetricInput) -> np.ndarray:
     """NaN for each of the N images."""
-    return np.full(scored.output.shape[0], np.nan)
+    return np.full(given.output.shape[0], np.nan)
 
 
 def cosine(a: Tensor, b: Tensor) -> np.ndarray:

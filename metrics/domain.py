@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from invbench.api import Scored
+from invbench.api import MetricInput
 from invbench.metrics.common import float64, not_covered
 
 SPECS = [
@@ -39,12 +39,12 @@ class DomainIoU:
     def __init__(self, networks: Mapping[str, Any]) -> None:
         pass
 
-    def __call__(self, scored: Scored) -> np.ndarray:
-        mask = scored.state.get("domain_mask")
+    def __call__(self, given: MetricInput) -> np.ndarray:
+        mask = given.state.get("domain_mask")
         if mask is None:
-            return not_covered(scored)
-        height, width = scored.output.shape[-2:]
-        truths = [np.zeros((height, width), bool) if s.ood_mask is None else s.ood_mask for s in scored.samples]
+            return not_covered(given)
+        height, width = given.output.shape[-2:]
+        truths = [np.zeros((height, width), bool) if s.ood_mask is None else s.ood_mask for s in given.samples]
         truth = torch.from_numpy(np.stack(truths)).to(mask.device)
         resized = F.interpolate(mask.double(), size=(height, width), mode="bilinear", align_corners=False)
         predicted = resized[:, 0] < 0.5

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from invbench.api import Scored
+from invbench.api import MetricInput
 from invbench.metrics.common import cosine, float64, network, not_covered
 from invbench.metrics.perceptual import perceptual_distance
 from invbench.metrics.pixel import mean_squared_error, peak_signal_to_noise
@@ -80,8 +80,8 @@ class IdKept:
         self.network = network(networks, "identity_metric", "id_kept")
 
     @torch.inference_mode()
-    def __call__(self, scored: Scored) -> np.ndarray:
-        embeddings = [scored.once("embedding:identity_metric", which, self.network) for which in ("output", "inverted")]
+    def __call__(self, given: MetricInput) -> np.ndarray:
+        embeddings = [given.once("embedding:identity_metric", which, self.network) for which in ("output", "inverted")]
         return cosine(*embeddings)
 
 
@@ -93,8 +93,8 @@ class TruthMSE:
     def __init__(self, networks: Mapping[str, Any]) -> None:
         pass
 
-    def __call__(self, scored: Scored) -> np.ndarray:
-        return not_covered(scored) if scored.truth is None else float64(self.measure(scored.output, scored.truth))
+    def __call__(self, given: MetricInput) -> np.ndarray:
+        return not_covered(given) if given.truth is None else float64(self.measure(given.output, given.truth))
 
 
 class TruthPSNR(TruthMSE):
@@ -110,7 +110,7 @@ class TruthLpipsProc:
         self.network = network(networks, "perceptual_metric", "truth_lpips_proc")
 
     @torch.inference_mode()
-    def __call__(self, scored: Scored) -> np.ndarray:
-        if scored.truth is None:
-            return not_covered(scored)
-        return perceptual_distance(scored, self.network, "perceptual_metric", "output", "truth")
+    def __call__(self, given: MetricInput) -> np.ndarray:
+        if given.truth is None:
+            return not_covered(given)
+        return perceptual_distance(given, self.network, "perceptual_metric", "output", "truth")

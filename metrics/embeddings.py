@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invbench.api import Scored
+from invbench.api import MetricInput
 from invbench.metrics.common import cosine, float64, network
 from invbench.metrics.identity import IdProc
 
@@ -129,8 +129,8 @@ class FaceFound:
     def __init__(self, networks: Mapping[str, Any]) -> None:
         pass
 
-    def __call__(self, scored: Scored) -> np.ndarray:
-        before, after = (scored.once("finite", which, finite) for which in (self.before, "output"))
+    def __call__(self, given: MetricInput) -> np.ndarray:
+        before, after = (given.once("finite", which, finite) for which in (self.before, "output"))
         return np.where(float64(before) == 1, float64(after), np.nan)
 
 
@@ -150,9 +150,9 @@ class IdKeptCurricular:
         self.network = network(networks, "identity_curricular", "id_kept_curricular")
 
     @torch.inference_mode()
-    def __call__(self, scored: Scored) -> np.ndarray:
+    def __call__(self, given: MetricInput) -> np.ndarray:
         key = "embedding:identity_curricular"
-        return cosine(*(scored.once(key, which, self.network) for which in ("output", "inverted")))
+        return cosine(*(given.once(key, which, self.network) for which in ("output", "inverted")))
 
 
 def finite(images: Tensor) -> Tensor:

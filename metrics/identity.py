@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from invbench.api import Scored
+from invbench.api import MetricInput
 from invbench.metrics.common import cosine, network
 
 SPECS = [
@@ -54,8 +54,8 @@ class IdProc:
         self.network = network(networks, self.role, self.metric)
 
     @torch.inference_mode()
-    def __call__(self, scored: Scored) -> np.ndarray:
-        embeddings = [scored.once(f"embedding:{self.role}", which, self.network) for which in ("output", "target")]
+    def __call__(self, given: MetricInput) -> np.ndarray:
+        embeddings = [given.once(f"embedding:{self.role}", which, self.network) for which in ("output", "target")]
         return cosine(*embeddings)
 
 

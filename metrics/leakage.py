@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from invbench.api import Scored
+from invbench.api import MetricInput
 from invbench.metrics.attributes import Factors
 from invbench.metrics.common import network, not_covered
 
@@ -85,14 +85,14 @@ class Leakage:
         self.factors = Factors(networks, self.metric)
 
     @torch.inference_mode()
-    def __call__(self, scored: Scored) -> np.ndarray:
-        return self._leaked(scored)[0]
+    def __call__(self, given: MetricInput) -> np.ndarray:
+        return self._leaked(given)[0]
 
-    def _leaked(self, scored: Scored) -> tuple[np.ndarray, np.ndarray]:
+    def _leaked(self, given: MetricInput) -> tuple[np.ndarray, np.ndarray]:
         """Leakage [N] and |change of the edit's own factor| [N] (NaN where the regressor does not read it)."""
-        own, moved = self.factors.own(scored), np.abs(self.factors.moved(scored, self.before, self.after))
+        own, moved = self.factors.own(given), np.abs(self.factors.moved(given, self.before, self.after))
         if own is None:
-            return moved.mean(1), not_covered(scored)
+            return moved.mean(1), not_covered(given)
         return np.delete(moved, own, axis=1).mean(1), moved[:, own]
 
 
@@ -105,8 +105,8 @@ class LeakageRatio(Leakage):
     metric = "leakage_ratio"
 
     @torch.inference_mode()
-    def __call__(self, scored: Scored) -> np.ndarray:
-        leaked, intended = self._leaked(scored)
+    def __call__(self, given: MetricInput) -> np.ndarray:
+        leaked, intended = self._leaked(given)
         return leaked / np.where(intended >= LEAST_CHANGE, intended, np.nan)
 
 
@@ -128,10 +128,10 @@ class AttributeFlips:
         self.network = network(networks, "attributes", "attribute_flips")
 
     @torch.inference_mode()
-    def __call__(self, scored: Scored) -> np.ndarray:
-        name = "" if scored.edit is None else scored.edit.name
+    def __call__(self, given: MetricInput) -> np.ndarray:
+        name = "" if given.edit is None else given.edit.name
         others = [i for i, factor in enumerate(self.network.factors) if factor != name]
         if not others:
-            return not_covered(scored)
-        before, after = (scored.once("logits:attributes", which, self.network) > 0 for which in ("inverted", "output"))
+            return not_covered(given)
+        before, after = (given.once("logits:attributes", which, self.network) > 0 for which in ("inverted", "output"))
         return (before != after)[:, others].double().mean(1).cpu().numpy()

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invbench.api import Scored
+from invbench.api import MetricInput
 from invbench.metrics.common import float64, network
 from invbench.metrics.nets.perceptual import average
 
@@ -86,13 +86,13 @@ class LpipsProc:
         self.network = network(networks, self.role, self.metric)
 
     @torch.inference_mode()
-    def __call__(self, scored: Scored) -> np.ndarray:
-        return perceptual_distance(scored, self.network, self.role, "output", "target")
+    def __call__(self, given: MetricInput) -> np.ndarray:
+        return perceptual_distance(given, self.network, self.role, "output", "target")
 
 
-def perceptual_distance(scored: Scored, net: Any, role: str, a: str, b: str) -> np.ndarray:
+def perceptual_distance(given: MetricInput, net: Any, role: str, a: str, b: str) -> np.ndarray:
     """float64 [N]: distance of two pictures of the batch ("output", "truth", ...) by the network in ``role``."""
-    features = [scored.once(f"features:{role}", which, net.features) for which in (a, b)]
+    features = [given.once(f"features:{role}", which, net.features) for which in (a, b)]
     return float64(average(net.maps_between(*features)))
 
 
@@ -119,9 +119,9 @@ class LpipsVgg:
         self.network = network(networks, self.role, self.metric)
 
     @torch.inference_mode()
-    def __call__(self, scored: Scored) -> np.ndarray:
-        pictures = max(1, GROUP_PIXELS // scored.output[0, 0].numel())
-        groups = zip(scored.output.split(pictures), scored.target.split(pictures), strict=True)
+    def __call__(self, given: MetricInput) -> np.ndarray:
+        pictures = max(1, GROUP_PIXELS // given.output[0, 0].numel())
+        groups = zip(given.output.split(pictures), given.target.split(pictures), strict=True)
         return np.concatenate([float64(self.network.distance(*map(_laid_out, group))) for group in groups])
 
 

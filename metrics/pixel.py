@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invbench.api import InvbenchError, Scored
+from invbench.api import InvbenchError, MetricInput
 from invbench.metrics.common import float64, levels
 from invbench.metrics.structure import KERNEL, several_scales, similarity
 
@@ -88,8 +88,8 @@ class MSE:
     def __init__(self, networks: Mapping[str, Any]) -> None:
         pass
 
-    def __call__(self, scored: Scored) -> np.ndarray:
-        return float64(_squared_error(scored))
+    def __call__(self, given: MetricInput) -> np.ndarray:
+        return float64(_squared_error(given))
 
 
 class PSNR:
@@ -102,8 +102,8 @@ class PSNR:
     def __init__(self, networks: Mapping[str, Any]) -> None:
         pass
 
-    def __call__(self, scored: Scored) -> np.ndarray:
-        return float64(10 * torch.log10(4 / _squared_error(scored)))
+    def __call__(self, given: MetricInput) -> np.ndarray:
+        return float64(10 * torch.log10(4 / _squared_error(given)))
 
 
 class SSIM:
@@ -115,9 +115,9 @@ class SSIM:
     def __init__(self, networks: Mapping[str, Any]) -> None:
         pass
 
-    def __call__(self, scored: Scored) -> np.ndarray:
-        _check_side("ssim", min(scored.output.shape[-2:]))
-        return float64(_structure(scored)[0].mean(1))
+    def __call__(self, given: MetricInput) -> np.ndarray:
+        _check_side("ssim", min(given.output.shape[-2:]))
+        return float64(_structure(given)[0].mean(1))
 
 
 class MSSSIM:
@@ -133,21 +133,21 @@ class MSSSIM:
     def __init__(self, networks: Mapping[str, Any]) -> None:
         pass
 
-    def __call__(self, scored: Scored) -> np.ndarray:
-        weights = scale_weights(min(scored.output.shape[-2:]))
+    def __call__(self, given: MetricInput) -> np.ndarray:
+        weights = scale_weights(min(given.output.shape[-2:]))
         if len(weights) < len(SCALE_WEIGHTS):  # the standard ones sum to 1.0001, and piq keeps them so
             weights = tuple(weight / sum(weights) for weight in weights)
-        return float64(several_scales(scored.output, scored.target, weights=weights, finest=_structure(scored)))
+        return float64(several_scales(given.output, given.target, weights=weights, finest=_structure(given)))
 
 
-def _squared_error(scored: Scored) -> Tensor:
+def _squared_error(given: MetricInput) -> Tensor:
     """What MSE and PSNR have in common, once a batch: float64 [N]."""
-    return scored.once("squared_error:target", "output", lambda output: mean_squared_error(output, scored.target))
+    return given.once("squared_error:target", "output", lambda output: mean_squared_error(output, given.target))
 
 
-def _structure(scored: Scored) -> tuple[Tensor, Tensor]:
+def _structure(given: MetricInput) -> tuple[Tensor, Tensor]:
     """What SSIM and the finest scale of MS-SSIM have in common, once a batch: see :func:`structure.similarity`."""
-    return scored.once("structure:target", "output", lambda output: similarity(output, scored.target))
+    return given.once("structure:target", "output", lambda output: similarity(output, given.target))
 
 
 def scale_weights(side: int) -> tuple[float, ...]:

@@ -130,18 +130,18 @@ class ToyMse:
     def __init__(self, networks):
         pass
 
-    def __call__(self, scored):
-        return (scored.output - scored.target).double().square().mean(dim=(1, 2, 3)).cpu().numpy()
+    def __call__(self, given):
+        return (given.output - given.target).double().square().mean(dim=(1, 2, 3)).cpu().numpy()
 
 
 class ToyMask(ToyMse):
-    def __call__(self, scored):
-        return scored.state["domain_mask"].double().mean(dim=(1, 2, 3)).cpu().numpy()
+    def __call__(self, given):
+        return given.state["domain_mask"].double().mean(dim=(1, 2, 3)).cpu().numpy()
 
 
 class ToyTruth(ToyMse):
-    def __call__(self, scored):
-        return (scored.output - scored.truth).double().square().mean(dim=(1, 2, 3)).cpu().numpy()
+    def __call__(self, given):
+        return (given.output - given.truth).double().square().mean(dim=(1, 2, 3)).cpu().numpy()
 
 
 class ToySet(ToyMse):

@@ -132,7 +132,7 @@ def _official(networks: Networks | None, role: str) -> tuple[str, str | None]:
 
 def _strange_files(networks: Networks | None) -> list[str]:
     """Files of the folders that are looked through, of which it is not known what they are."""
-    matches = [] if networks is None else networks.shelf.matches()
+    matches = [] if networks is None else networks.cache.matches()
     return [f"{match.found.path}: {match.problem}" for match in matches if match.id is None]
 
 

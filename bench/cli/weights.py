@@ -14,7 +14,7 @@ from invbench.cli.common import config_option, find_suite
 from invbench.plugins.registry import discover
 
 if TYPE_CHECKING:
-    from invbench.weights.cache import Shelf
+    from invbench.weights.cache import WeightsCache
     from invbench.weights.catalogue import Asset
 
 EPILOG = """\b
@@ -48,15 +48,15 @@ def list_(ids: tuple[str, ...], suite: str | None, detailed: bool, config: Path 
     """List official files with the methods and metrics that need them."""
     from tabulate import tabulate
 
-    shelf = _shelf()
-    assets = _chosen(shelf, ids, suite, config)
+    cache = _cache()
+    assets = _chosen(cache, ids, suite, config)
     needed = _needed_by(assets)
     if detailed:
         for asset in assets:
-            click.echo("\n".join(_details(asset, shelf, needed[asset.id])) + "\n")
+            click.echo("\n".join(_details(asset, cache, needed[asset.id])) + "\n")
         return
     rows = [
-        (asset.id, _state(asset, shelf), _size(asset), ", ".join(asset.suites), ", ".join(needed[asset.id]), asset.title)
+        (asset.id, _state(asset, cache), _size(asset), ", ".join(asset.suites), ", ".join(needed[asset.id]), asset.title)
         for asset in assets
     ]
     click.echo(tabulate(rows, headers=("id", "state", "size", "suites", "needed by", "what"), tablefmt="plain"))
@@ -73,19 +73,19 @@ def get(ids: tuple[str, ...], suite: str | None, everything: bool, accept_licenc
 
     A transfer that broke off is continued by the same command. Exit code: 0 all are here; 1 some could not be fetched.
     """
-    shelf = _shelf()
+    cache = _cache()
     if not (ids or suite or everything):
         raise InvbenchError("weights get: expected ids, --suite NAME or --all; see `invbench weights list`")
-    assets = _chosen(shelf, ids, suite, config)
-    missing = [asset for asset in assets if _state(asset, shelf) != "here"]
+    assets = _chosen(cache, ids, suite, config)
+    missing = [asset for asset in assets if _state(asset, cache) != "here"]
     for asset in assets:
         if asset not in missing:
-            click.echo(f"{asset.id}: here, {shelf.find(asset.id).path}")
+            click.echo(f"{asset.id}: here, {cache.find(asset.id).path}")
     by_hand = [asset for asset in missing if not asset.address]
-    _accept([asset for asset in missing if asset not in by_hand], shelf, yes=accept_licence)
+    _accept([asset for asset in missing if asset not in by_hand], cache, yes=accept_licence)
     failed = 0
     for asset in missing:
-        failed += not _fetched(asset, shelf)  # one that cannot be had does not keep the others back
+        failed += not _fetched(asset, cache)  # one that cannot be had does not keep the others back
     click.get_current_context().exit(1 if failed else 0)
 
 
@@ -96,10 +96,10 @@ def add(file: Path, id: str) -> None:
     """Take FILE as the asset ID from now on, by its sha256; it is copied unless it lies in a searched folder already."""
     from invbench.weights import fetch
 
-    shelf = _shelf()
-    asset = shelf.catalogue.find(id)
+    cache = _cache()
+    asset = cache.catalogue.find(id)
     with _Bar(file.name) as bar:
-        found = fetch.add(file, asset, shelf, report=bar.show)
+        found = fetch.add(file, asset, cache, report=bar.show)
     click.echo(f"{id}: {found.path}, sha256 {found.sha256}")
 
 
@@ -110,20 +110,20 @@ def where(ids: tuple[str, ...]) -> None:
 
     Exit code: 0; 1 when an asset that is asked for is not here.
     """
-    shelf = _shelf()
+    cache = _cache()
     if ids:
         missing = 0
         for id in ids:
             try:
-                click.echo(shelf.find(id).path)
+                click.echo(cache.find(id).path)
             except InvbenchError as error:
-                shelf.catalogue.find(id)  # a name that does not exist is an error of its own
+                cache.catalogue.find(id)  # a name that does not exist is an error of its own
                 click.echo(str(error), err=True)
                 missing += 1
         click.get_current_context().exit(1 if missing else 0)
-    for folder in shelf.folders:
+    for folder in cache.folders:
         click.echo(f"{folder}{'' if folder.is_dir() else ' (does not exist)'}")
-        for match in shelf.matches():
+        for match in cache.matches():
             if match.found.path.parent == folder:
                 size = f"{match.found.size / 1e6:.1f} MB"
                 told = match.id or f"not used: {match.problem}"
@@ -142,40 +142,40 @@ def verify(ids: tuple[str, ...], suite: str | None, detailed: bool, config: Path
     """
     from invbench.weights import check
 
-    shelf = _shelf()
-    assets = _chosen(shelf, ids, suite, config)
+    cache = _cache()
+    assets = _chosen(cache, ids, suite, config)
     if not (ids or suite):
-        assets = [asset for asset in assets if _state(asset, shelf) == "here"]
+        assets = [asset for asset in assets if _state(asset, cache) == "here"]
     wrong = 0
     for asset in assets:
         try:
-            lines = check.verify(asset, shelf, detailed=detailed)
+            lines = check.verify(asset, cache, detailed=detailed)
         except InvbenchError as error:
             click.echo(f"WRONG {asset.id}: {error}")
             wrong += 1
             continue
         click.echo("\n".join([f"ok    {asset.id}: {lines[0]}", *(f"      {line}" for line in lines[1:])]))
     if not assets:
-        click.echo(f"no official file is here; looked in {', '.join(map(str, shelf.folders))}")
+        click.echo(f"no official file is here; looked in {', '.join(map(str, cache.folders))}")
     click.get_current_context().exit(1 if wrong else 0)
 
 
-def _shelf() -> Shelf:
-    from invbench.weights.cache import Shelf
+def _cache() -> WeightsCache:
+    from invbench.weights.cache import WeightsCache
 
-    return Shelf()
+    return WeightsCache()
 
 
-def _chosen(shelf: Shelf, ids: Iterable[str], suite: str | None, config: Path | None) -> list[Asset]:
+def _chosen(cache: WeightsCache, ids: Iterable[str], suite: str | None, config: Path | None) -> list[Asset]:
     """The assets of these ids and of the suite, with what they need beside them; all if neither is given.
 
     Where a suite names several that serve a role, it is the one that is here, else the first.
     """
-    listed = shelf.catalogue
+    listed = cache.catalogue
     names = list(ids)
     if suite is not None:
         for network in find_suite(suite, config).networks.values():
-            here = [id for id in network.choices if _state(listed.find(id), shelf) == "here"]
+            here = [id for id in network.choices if _state(listed.find(id), cache) == "here"]
             names += [*(here or network.choices)[:1], *network.assets.values()]
     if not names and suite is None:
         return list(listed.assets.values())
@@ -200,9 +200,9 @@ def _needed_by(assets: Sequence[Asset]) -> Mapping[str, list[str]]:
     }
 
 
-def _state(asset: Asset, shelf: Shelf) -> str:
+def _state(asset: Asset, cache: WeightsCache) -> str:
     try:
-        shelf.find(asset.id)
+        cache.find(asset.id)
         return "here"
     except InvbenchError:
         return "missing" if asset.address else "by hand"
@@ -212,12 +212,12 @@ def _size(asset: Asset) -> str:
     return f"{asset.size / 1e6:.3g} MB" if asset.size else f"about {asset.about:.0f} MB" if asset.about else "?"
 
 
-def _details(asset: Asset, shelf: Shelf, needed: Sequence[str]) -> list[str]:
-    licence = shelf.catalogue.licences[asset.licence]
-    accepted = "accepted" if asset.licence in shelf.ledger.licences else "not accepted yet"
-    recorded = shelf.ledger.sha256(asset.id)
+def _details(asset: Asset, cache: WeightsCache, needed: Sequence[str]) -> list[str]:
+    licence = cache.catalogue.licences[asset.licence]
+    accepted = "accepted" if asset.licence in cache.ledger.licences else "not accepted yet"
+    recorded = cache.ledger.sha256(asset.id)
     facts = [
-        ("state", _state(asset, shelf) if _state(asset, shelf) != "here" else str(shelf.find(asset.id).path)),
+        ("state", _state(asset, cache) if _state(asset, cache) != "here" else str(cache.find(asset.id).path)),
         ("page", asset.page),
         ("address", asset.address or "none; drop the file into the folder"),
         ("file", f"{asset.file}, {_size(asset)}"),
@@ -235,12 +235,12 @@ def _details(asset: Asset, shelf: Shelf, needed: Sequence[str]) -> list[str]:
     return [f"{asset.id}: {asset.title}", *(f"  {name:<10}{value}" for name, value in facts if value)]
 
 
-def _accept(assets: Sequence[Asset], shelf: Shelf, *, yes: bool) -> None:
+def _accept(assets: Sequence[Asset], cache: WeightsCache, *, yes: bool) -> None:
     """Show licences that were not accepted yet; nothing is fetched before all are."""
     for id in dict.fromkeys(asset.licence for asset in assets):
-        if id in shelf.ledger.licences:
+        if id in cache.ledger.licences:
             continue
-        licence = shelf.catalogue.licences[id]
+        licence = cache.catalogue.licences[id]
         files = ", ".join(asset.id for asset in assets if asset.licence == id)
         click.echo(f"{licence.title}\n  {licence.page}\n  {licence.summary}\n  for: {files}")
         if not yes:
@@ -248,15 +248,15 @@ def _accept(assets: Sequence[Asset], shelf: Shelf, *, yes: bool) -> None:
                 raise InvbenchError(f"the licence {id!r} is not accepted: read it, then use --accept-licence")
             if not click.confirm("Do you accept it?"):
                 raise InvbenchError(f"the licence {id!r} is not accepted; nothing was fetched")
-        shelf.ledger.accept(id)
+        cache.ledger.accept(id)
 
 
-def _fetched(asset: Asset, shelf: Shelf) -> bool:
+def _fetched(asset: Asset, cache: WeightsCache) -> bool:
     from invbench.weights import fetch
 
     try:
         with _Bar(asset.id) as bar:
-            found = fetch.get(asset, shelf, report=bar.show)
+            found = fetch.get(asset, cache, report=bar.show)
     except InvbenchError as error:
         click.echo(f"{asset.id}: {str(error).removeprefix(f'{asset.id}: ')}", err=True)
         return False

@@ -15,7 +15,7 @@ AHEAD = 32  # decoded pictures that may wait: 96 MiB at 1024 x 1024
 WORTH = 32  # fewer pictures than this are decoded sooner than a worker starts
 
 
-class Ahead:
+class Prefetch:
     """A dataset by its :class:`invbench.data.sources.Opening`; ``names``, ``truth`` and ``true_factors`` are the dataset's own.
 
     workers  processes; 0 = none; None = :func:`invbench.data.workers.default_workers` for stored pictures when enough of them

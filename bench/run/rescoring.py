@@ -14,7 +14,7 @@ from invbench.api import Edit
 from invbench.run.plan import Cell, Entry
 from invbench.run.round_trips import is_marked
 from invbench.run.shard import Row, Tools, true_factors, true_pictures
-from invbench.scoring.evaluator import Judge
+from invbench.scoring.evaluator import Evaluator
 from invbench.store import SCHEMA, Part
 from invbench.util.images import read_png
 
@@ -35,8 +35,8 @@ def rescore_part(cell: Cell, part: Part, tools: Tools) -> int:
     rows = [row for row in part.rows if row["status"] == "ok" and row["image"] in entries]
     if not stale or len(rows) < len(part.rows):
         return 0
-    judges = score_rows(cell, rows, stale, tools)
-    failed = _refresh_features(cell, part, [entries[row["image"]] for row in rows if "edit" not in row], judges, tools)
+    evaluators = score_rows(cell, rows, stale, tools)
+    failed = _refresh_features(cell, part, [entries[row["image"]] for row in rows if "edit" not in row], evaluators, tools)
     recipes = {id: recipe for id, recipe in part.metrics.items() if not _is_old(id)} | tools.scorer.recipes
     with tools.ledger.spent("writing"):
         done = {id: recipe for id, recipe in recipes.items() if id not in failed}
@@ -44,20 +44,20 @@ def rescore_part(cell: Cell, part: Part, tools: Tools) -> int:
     return len(rows)
 
 
-def score_rows(cell: Cell, rows: Sequence[Row], ids: Sequence[str], tools: Tools) -> dict[tuple[str, ...], Judge]:
-    """Put the values of the metrics ``ids`` into rows that are ok, from their saved pictures. Returns the judges used."""
+def score_rows(cell: Cell, rows: Sequence[Row], ids: Sequence[str], tools: Tools) -> dict[tuple[str, ...], Evaluator]:
+    """Put the values of the metrics ``ids`` into rows that are ok, from their saved pictures. Returns the evaluators used."""
     entries = {entry.name: entry for entry in cell.entries}
     groups: dict[Edit | None, list[Row]] = defaultdict(list)
     for row in rows:
         for name in [name for name in row if _is_old(name)]:
             del row[name]
         groups[Edit(row["edit"], row["strength"]) if "edit" in row else None].append(row)
-    judges: dict[tuple[str, ...], Judge] = {}  # one for all edits of the same images
+    evaluators: dict[tuple[str, ...], Evaluator] = {}  # one for all edits of the same images
     for edit, group in groups.items():
         if edit is not None and is_marked(edit.name):
             continue  # measured by the harness, from latents that are not kept
-        _score_group(cell, edit, group, [entries[row["image"]] for row in group], ids, judges, tools)
-    return judges
+        _score_group(cell, edit, group, [entries[row["image"]] for row in group], ids, evaluators, tools)
+    return evaluators
 
 
 def _is_old(name: str) -> bool:
@@ -71,16 +71,16 @@ def _score_group(
     rows: Sequence[Row],
     entries: Sequence[Entry],
     ids: Sequence[str],
-    judges: dict[tuple[str, ...], Judge],
+    evaluators: dict[tuple[str, ...], Evaluator],
     tools: Tools,
 ) -> None:
     wanted = [id for id in tools.scorer.wanted(edit) if id in ids]
     if not wanted:
         return
-    judge = _judge(cell, entries, judges, tools)
+    evaluator = _evaluator(cell, entries, evaluators, tools)
     if edit is None:
         with tools.ledger.spent("metrics"):
-            found = judge.inversion(only=wanted)
+            found = evaluator.inversion(only=wanted)
     else:
         with tools.ledger.spent("data"):
             output = np.stack([read_png(tools.store.picture(cell.id, entry.name, edit)) for entry in entries])
@@ -88,27 +88,27 @@ def _score_group(
             dataset = tools.datasets[cell.dataset]
             truth = true_pictures(dataset, entries, edit) if tools.scorer.wants_truth(edit) else None
             factors = true_factors(dataset, entries, edit)
-            found = judge.edit(edit, output, truth=truth, true_factors=factors, only=wanted)
+            found = evaluator.edit(edit, output, truth=truth, true_factors=factors, only=wanted)
     for id, values in found.items():
         for row, value in zip(rows, values, strict=True):
             row[id] = float(value)
 
 
-def _judge(cell: Cell, entries: Sequence[Entry], judges: dict[tuple[str, ...], Judge], tools: Tools) -> Judge:
+def _evaluator(cell: Cell, entries: Sequence[Entry], evaluators: dict[tuple[str, ...], Evaluator], tools: Tools) -> Evaluator:
     names = tuple(entry.name for entry in entries)
-    if names not in judges:
+    if names not in evaluators:
         masks = None
         with tools.ledger.spent("data"):
             samples = [tools.datasets[cell.dataset].read(entry.index) for entry in entries]
             inverted = np.stack([read_png(tools.store.picture(cell.id, name)) for name in names])
             if all(tools.store.mask(cell.id, name).exists() for name in names):
                 masks = np.stack([read_png(tools.store.mask(cell.id, name)) for name in names])
-        judges[names] = Judge(tools.scorer, samples, inverted, masks=masks)
-    return judges[names]
+        evaluators[names] = Evaluator(tools.scorer, samples, inverted, masks=masks)
+    return evaluators[names]
 
 
 def _refresh_features(
-    cell: Cell, part: Part, entries: Sequence[Entry], judges: dict[tuple[str, ...], Judge], tools: Tools
+    cell: Cell, part: Part, entries: Sequence[Entry], evaluators: dict[tuple[str, ...], Evaluator], tools: Tools
 ) -> set[str]:
     """Bring the features of a part up to date; returns the set metrics whose features could not be computed."""
     recipes = tools.scorer.feature_recipes
@@ -118,9 +118,9 @@ def _refresh_features(
         return set()
     images = [entry.name for entry in entries]
     same = names == images  # otherwise what is there speaks of other images of a part that was cut down
-    judge = _judge(cell, entries, judges, tools)
+    evaluator = _evaluator(cell, entries, evaluators, tools)
     with tools.ledger.spent("metrics"):
-        found = judge.features(only=missing if same else None)
+        found = evaluator.features(only=missing if same else None)
     failed = {id for id in tools.scorer.sets if tools.scorer.feature(id) in missing and tools.scorer.feature(id) not in found}
     if same:
         found = {name: value for name, value in features.items() if name not in missing and not _is_old(name)} | found

@@ -15,7 +15,7 @@ import torch
 
 from invbench.api import InvbenchError, Method, MissingWeights
 from invbench.data import sources
-from invbench.data.prefetch import Ahead
+from invbench.data.prefetch import Prefetch
 from invbench.plugins.config import RunSettings
 from invbench.plugins.registry import load
 from invbench.run import aggregate, latency, manifest, plan, round_trips, shard, truths
@@ -52,7 +52,7 @@ def run(settings: RunSettings, *, progress: bool = True) -> int:
             settings.metrics, networks, protocols=settings.protocols, regions=regions, required=settings.metrics_required
         )
         openings = {choice.id: sources.opening(choice.spec) for choice in settings.datasets}
-        datasets = {name: Ahead(name, how, workers=settings.workers) for name, how in openings.items()}
+        datasets = {name: Prefetch(name, how, workers=settings.workers) for name, how in openings.items()}
     store = open_store(settings.out)
     try:
         with locked(store.path), Progress(enabled=progress) as bar:
@@ -98,7 +98,7 @@ class _Run:
     networks: Networks
     methods: dict[tuple[str, str], Method]  # by id and preset
     scorer: Scorer
-    datasets: dict[str, Ahead]
+    datasets: dict[str, Prefetch]
     device: torch.device
     ledger: Ledger
     bar: Progress

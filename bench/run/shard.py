@@ -19,7 +19,7 @@ from invbench.api import Dataset, Edit, Inversion, KnowsFactors, Method, Sample
 from invbench.run import calls, round_trips
 from invbench.run.inversions import select
 from invbench.run.plan import Cell, Entry, Shard
-from invbench.scoring.evaluator import Judge
+from invbench.scoring.evaluator import Evaluator
 from invbench.scoring.scorer import Scorer
 from invbench.store import Part, Store
 from invbench.util.clock import Ledger, StageClock
@@ -75,17 +75,17 @@ class _Inverted:
     samples: list[Sample]
     inversion: Inversion
     pictures: np.ndarray
-    judge: Judge
+    evaluator: Evaluator
 
     def part(self, indices: list[int]) -> Inversion:
         """The inversion of some of the images."""
         return self.inversion if len(indices) == len(self.entries) else select(self.inversion, indices)
 
-    def judge_of(self, indices: list[int], scorer: Scorer) -> Judge:
-        """What all edits share, or a judge of some of the images where these had to be edited alone."""
+    def judge_of(self, indices: list[int], scorer: Scorer) -> Evaluator:
+        """What all edits share, or a evaluator of some of the images where these had to be edited alone."""
         if len(indices) == len(self.entries):
-            return self.judge
-        return Judge(scorer, [self.samples[index] for index in indices], self.pictures[indices])
+            return self.evaluator
+        return Evaluator(scorer, [self.samples[index] for index in indices], self.pictures[indices])
 
 
 def run(shard: Shard, tools: Tools) -> Part:
@@ -155,11 +155,11 @@ def _finish_inversion(batch: _Batch, attempt: Attempt[Inversion], tools: Tools) 
     pictures = quantise(inversion.images)
     masks = quantise(inversion.state["domain_mask"] * 2 - 1)[..., 0] if "domain_mask" in inversion.state else None
     wanted = [index for index, entry in enumerate(entries) if cell.key(entry) in batch.keys]
-    judge = Judge(tools.scorer, samples, pictures, masks=masks)
+    evaluator = Evaluator(tools.scorer, samples, pictures, masks=masks)
     if wanted:
         with tools.ledger.spent("metrics"):
-            values = judge.inversion()
-            features = judge.features()
+            values = evaluator.inversion()
+            features = evaluator.features()
         batch.features.append(([entry.name for entry in entries], features))
         files = {tools.store.picture(cell.id, entries[index].name): encode_png(pictures[index]) for index in wanted}
         if masks is not None:
@@ -167,7 +167,7 @@ def _finish_inversion(batch: _Batch, attempt: Attempt[Inversion], tools: Tools) 
         with tools.ledger.spent("writing"):
             write_all(files)
         batch.rows += _rows(tools, cell, entries, None, attempt.clock, values)
-    inverted = _Inverted(entries, samples, inversion, pictures, judge)
+    inverted = _Inverted(entries, samples, inversion, pictures, evaluator)
     for edit in cell.edits:
         if any(cell.key(entry, edit) in batch.keys for entry in entries):
             _finish_edit(batch, inverted, edit, tools)
@@ -191,8 +191,8 @@ def _finish_edit(batch: _Batch, inverted: _Inverted, edit: Edit, tools: Tools) -
         with tools.ledger.spent("metrics"):  # the true picture is made for the metrics only
             dataset = tools.datasets[cell.dataset]
             truth = true_pictures(dataset, own, edit) if tools.scorer.wants_truth(edit) else None
-            judge = inverted.judge_of(attempt.indices, tools.scorer)
-            values = judge.edit(edit, pictures, truth=truth, true_factors=true_factors(dataset, own, edit))
+            evaluator = inverted.judge_of(attempt.indices, tools.scorer)
+            values = evaluator.edit(edit, pictures, truth=truth, true_factors=true_factors(dataset, own, edit))
         with tools.ledger.spent("writing"):
             write_all(
                 {tools.store.picture(cell.id, entry.name, edit): encode_png(pictures[i]) for i, entry in enumerate(own)}

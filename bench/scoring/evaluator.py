@@ -1,7 +1,7 @@
 """All metrics over one batch in one pass.
 
 The pictures are prepared once for each protocol, the original and the reconstruction once for all edits, and what several
-metrics compute alike (:meth:`invbench.api.Scored.once`) is computed once.
+metrics compute alike (:meth:`invbench.api.MetricInput.once`) is computed once.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invbench.api import Edit, Sample, Scored
+from invbench.api import Edit, MetricInput, Sample
 from invbench.scoring.scorer import Scorer
 
 MEMO_BYTES = 2**30  # of intermediates that a batch keeps; what does not fit is computed again when it is asked for again
 
 
-class Judge:
+class Evaluator:
     """The metrics of a run over one batch: its originals, their reconstructions, then edits of these.
 
     samples   the N samples of the dataset
@@ -46,11 +46,11 @@ class Judge:
                 target, output = self._prepared(protocol, "target"), self._prepared(protocol, "inverted")
                 if self._masks is not None and not state:
                     state = {"domain_mask": torch.from_numpy(self._masks[:, None]).to(output.device).float() / 255}
-                scored = Scored(target=target, output=output, samples=self._samples, state=state, memo=self._memo)
+                given = MetricInput(target=target, output=output, samples=self._samples, state=state, memo=self._memo)
             except Exception as error:
                 values |= self._failed(ids, error)
                 continue
-            values |= self._evaluated(ids, scored, uncovered=_uncovered(target) | _uncovered(output))
+            values |= self._evaluated(ids, given, uncovered=_uncovered(target) | _uncovered(output))
         return values
 
     def edit(
@@ -72,7 +72,7 @@ class Judge:
         prepared: dict[tuple[str, str], Tensor] = {}
         for protocol, ids in self._groups(edit, only):
             try:
-                scored = Scored(
+                given = MetricInput(
                     target=self._prepared(protocol, "target"),
                     output=self._once(prepared, protocol, "output", output),
                     samples=self._samples,
@@ -86,7 +86,7 @@ class Judge:
             except Exception as error:
                 values |= self._failed(ids, error)
                 continue
-            values |= self._evaluated(ids, scored, uncovered=_uncovered(scored.output))
+            values |= self._evaluated(ids, given, uncovered=_uncovered(given.output))
         self._memo.keep(self._kept.values())
         return values
 
@@ -120,8 +120,8 @@ class Judge:
             known[key] = self._scorer.prepare(protocol, pictures, original=which in ("target", "truth"))
         return known[key]
 
-    def _evaluated(self, ids: Sequence[str], scored: Scored, *, uncovered: np.ndarray) -> dict[str, np.ndarray]:
-        values = {id: self._scorer.evaluate(id, scored) for id in ids}
+    def _evaluated(self, ids: Sequence[str], given: MetricInput, *, uncovered: np.ndarray) -> dict[str, np.ndarray]:
+        values = {id: self._scorer.evaluate(id, given) for id in ids}
         return {id: np.where(uncovered & (not self._scorer.sees_uncovered(id)), np.nan, found) for id, found in values.items()}
 
     def _failed(self, ids: Sequence[str], error: Exception) -> dict[str, np.ndarray]:

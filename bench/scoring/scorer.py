@@ -15,11 +15,11 @@ from invbench.api import (
     Edit,
     InvbenchError,
     Metric,
+    MetricInput,
     MetricSpec,
     MissingWeights,
     Preparation,
     ProtocolSpec,
-    Scored,
     SetMetric,
 )
 from invbench.plugins.registry import find, load
@@ -113,14 +113,14 @@ class Scorer:
         """uint8 [N, H, W, 3] -> what the metrics of a protocol see; ``original`` as in :class:`invbench.api.Preparation`."""
         return self._preparations[self.protocols[protocol].entry](pictures, original=original)
 
-    def evaluate(self, id: str, scored: Scored) -> np.ndarray:
+    def evaluate(self, id: str, given: MetricInput) -> np.ndarray:
         """float64 [N] of one metric; NaN where it does not cover an image, or failed on it."""
-        count = len(scored.samples)
+        count = len(given.samples)
         values = np.full(count, np.nan)
-        covered = [index for index in range(count) if _covers(self.specs[id], scored, index)]
+        covered = [index for index in range(count) if _covers(self.specs[id], given, index)]
         if not covered:
             return values
-        part = scored if len(covered) == count else _subset(scored, covered)
+        part = given if len(covered) == count else _subset(given, covered)
         try:
             found = np.asarray(self._metrics[id](part), dtype=np.float64)
             if found.shape != (len(covered),):
@@ -144,30 +144,30 @@ class Scorer:
         self.failures[id] = {"count": known["count"] + count, "reason": f"{type(error).__name__}: {error}"}
 
 
-def _covers(spec: MetricSpec, scored: Scored, index: int) -> bool:
-    sample = scored.samples[index]
+def _covers(spec: MetricSpec, given: MetricInput, index: int) -> bool:
+    sample = given.samples[index]
     if any(need in spec.needs and getattr(sample, need) is None for need in SAMPLE_NEEDS):
         return False
-    for need, known in (("truth", scored.truth), ("true_factors", scored.true_factors), ("region", scored.region or None)):
+    for need, known in (("truth", given.truth), ("true_factors", given.true_factors), ("region", given.region or None)):
         if need in spec.needs and known is None:
             return False
-    return "domain_mask" not in spec.needs or "domain_mask" in scored.state
+    return "domain_mask" not in spec.needs or "domain_mask" in given.state
 
 
-def _subset(scored: Scored, indices: Sequence[int]) -> Scored:
-    index = torch.as_tensor(list(indices), device=scored.target.device)
+def _subset(given: MetricInput, indices: Sequence[int]) -> MetricInput:
+    index = torch.as_tensor(list(indices), device=given.target.device)
 
     def pick(tensor: Tensor | None) -> Tensor | None:
         return None if tensor is None else tensor[index]
 
     return replace(
-        scored,
-        target=scored.target[index],
-        output=scored.output[index],
-        samples=[scored.samples[i] for i in indices],
-        inverted=pick(scored.inverted),
-        truth=pick(scored.truth),
-        true_factors=None if scored.true_factors is None else scored.true_factors[list(indices)],
-        state={key: value[index] for key, value in scored.state.items()},
+        given,
+        target=given.target[index],
+        output=given.output[index],
+        samples=[given.samples[i] for i in indices],
+        inverted=pick(given.inverted),
+        truth=pick(given.truth),
+        true_factors=None if given.true_factors is None else given.true_factors[list(indices)],
+        state={key: value[index] for key, value in given.state.items()},
         memo={},
     )

@@ -1,4 +1,4 @@
-"""From official files to networks: found on the shelf, loaded without running code from them, converted, checked.
+"""From official files to networks: found on the cache, loaded without running code from them, converted, checked.
 
 A loader is ``function(checkpoint, *, source, ...)`` in ``methods`` or ``metrics``; it gives a network in eval mode whose
 parameters are frozen, or that and notes on what the file lacked and how it was made. It fits every tensor or raises
@@ -25,7 +25,7 @@ from invbench.plugins.registry import load_callable
 from invbench.util.cache import home
 from invbench.util.files import write_atomic
 from invbench.util.provenance import digest, source_digest
-from invbench.weights.cache import Found, Shelf, misfit
+from invbench.weights.cache import Found, WeightsCache, misfit
 from invbench.weights.catalogue import Asset
 from invbench.weights.checkpoints import load_checkpoint
 from invbench.weights.layouts import Derived, part_of
@@ -65,16 +65,16 @@ class Source:
         return [load_callable(name) for name in names]
 
 
-def resolve(config: NetworkConfig, shelf: Shelf) -> Source:
+def resolve(config: NetworkConfig, cache: WeightsCache) -> Source:
     """Where a role's network comes from, without opening the files.
 
     Raises MissingWeights naming the asset, where it was looked for and the command that gets it; InvbenchError for an asset
     or a part that does not exist.
     """
     if config.loader is not None:
-        files = {name: (shelf.catalogue.find(id), shelf.find(id)) for name, id in config.assets.items()}
+        files = {name: (cache.catalogue.find(id), cache.find(id)) for name, id in config.assets.items()}
         return Source(files, config.loader, config.config)
-    asset, found = _first(config.choices, shelf)
+    asset, found = _first(config.choices, cache)
     asked = config.part or asset.part or None
     part = part_of(found.layout, asked)
     if part is None:
@@ -87,7 +87,7 @@ def resolve(config: NetworkConfig, shelf: Shelf) -> Source:
         loader = base[1]
     files = {"": (asset, found)}
     if not found.facts.get("whole"):
-        files |= {name: (shelf.catalogue.find(id), shelf.find(id)) for name, id in asset.beside.items()}
+        files |= {name: (cache.catalogue.find(id), cache.find(id)) for name, id in asset.beside.items()}
     return Source(files, loader, config.config, name, derived)
 
 
@@ -150,12 +150,12 @@ def check_network(role: str, network: nn.Module, *, suite: str, resolution: int)
         )
 
 
-def _first(choices: tuple[str, ...], shelf: Shelf) -> tuple[Asset, Found]:
+def _first(choices: tuple[str, ...], cache: WeightsCache) -> tuple[Asset, Found]:
     """The first of the assets whose file is there; MissingWeights of the first if none is."""
     missing: list[MissingWeights] = []
     for id in choices:
         try:
-            return shelf.catalogue.find(id), shelf.find(id)
+            return cache.catalogue.find(id), cache.find(id)
         except MissingWeights as error:
             missing.append(error)
     others = f"; or instead of it: {', '.join(choices[1:])}" if len(choices) > 1 else ""

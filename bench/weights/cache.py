@@ -61,7 +61,7 @@ class Match:
         return self.assets[0] if len(self.assets) == 1 and not self.problem else None
 
 
-class Shelf:
+class WeightsCache:
     """The weights on this machine; reads the folders on first use."""
 
     def __init__(self, *, listed: Catalogue | None = None) -> None:

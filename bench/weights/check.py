@@ -6,34 +6,34 @@ from invbench.api import InvbenchError, MissingWeights
 from invbench.plugins.config import NetworkConfig
 from invbench.util.provenance import file_digest
 from invbench.weights import build, fetch
-from invbench.weights.cache import Shelf
+from invbench.weights.cache import WeightsCache
 from invbench.weights.catalogue import Asset
 from invbench.weights.conversion import trace
 from invbench.weights.layouts import LAYOUTS, Derived
 
 
-def verify(asset: Asset, shelf: Shelf, *, detailed: bool = False) -> list[str]:
+def verify(asset: Asset, cache: WeightsCache, *, detailed: bool = False) -> list[str]:
     """What was found, in lines: the file and what its sha256 was compared with, then each network that was built of it.
 
     Raises MissingWeights where the file is not here, and InvbenchError where its bytes are not those that were published or
     recorded, or where they are not those of the index, or where a network does not fit.
     """
-    found = shelf.find(asset.id)
+    found = cache.find(asset.id)
     now = file_digest.__wrapped__(found.path)  # from the bytes, not from the index
     if now != found.sha256:
         raise InvbenchError(
             f"{found.path}: its bytes changed though size and date did not: expected sha256 {found.sha256}, found {now}"
         )
-    recorded = shelf.ledger.sha256(asset.id)
+    recorded = cache.ledger.sha256(asset.id)
     fetch.check_digest(asset, found, recorded)
     lines = [f"{found.path}, {found.size / 1e6:.1f} MB, sha256 {found.sha256} ({_compared(asset, recorded)})"]
     for part, loader in LAYOUTS[found.layout].parts.items():
         if isinstance(loader, Derived) or (asset.part and part not in (asset.part, "generator")):
             continue
-        if part == "generator" and asset.part and not _has_decoder(asset, shelf):
+        if part == "generator" and asset.part and not _has_decoder(asset, cache):
             continue
         try:
-            report = trace(build.resolve(NetworkConfig(asset=asset.id, part=part), shelf))
+            report = trace(build.resolve(NetworkConfig(asset=asset.id, part=part), cache))
         except MissingWeights as error:
             lines.append(f"{part}: not built: {error}")
             continue
@@ -54,6 +54,6 @@ def _compared(asset: Asset, recorded: str | None) -> str:
     return "none is published or recorded to compare it with"
 
 
-def _has_decoder(asset: Asset, shelf: Shelf) -> bool:
-    content = build.opened(build.resolve(NetworkConfig(asset=asset.id), shelf))[""]
+def _has_decoder(asset: Asset, cache: WeightsCache) -> bool:
+    content = build.opened(build.resolve(NetworkConfig(asset=asset.id), cache))[""]
     return any(str(key).startswith("decoder.") for key in content.get("state_dict", {}))

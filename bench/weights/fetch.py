@@ -20,7 +20,7 @@ from typing import Any, BinaryIO
 from invbench.api import InvbenchError
 from invbench.util.files import WriteFailed, write_atomic
 from invbench.util.provenance import file_digest
-from invbench.weights.cache import Found, Shelf, misfit
+from invbench.weights.cache import Found, WeightsCache, misfit
 from invbench.weights.catalogue import DRIVE, PACKAGE, Asset
 from invbench.weights.ledger import read_json
 
@@ -34,13 +34,13 @@ DRIVE_PAGE = "https://drive.google.com/file/d/{}/view"
 Report = Callable[[int, int | None], None]  # bytes that are here, bytes in all if known
 
 
-def get(asset: Asset, shelf: Shelf, *, report: Report = lambda done, total: None) -> Found:
+def get(asset: Asset, cache: WeightsCache, *, report: Report = lambda done, total: None) -> Found:
     """The file of an asset: the one that is here, else fetched into ``INVBENCH_HOME/weights`` and recorded in the lock file.
 
     Raises InvbenchError where the licence is not accepted, no direct address is known, the transfer breaks off, a web page
     comes in place of the file, or the file is not the one that it should be.
     """
-    here = _here(asset, shelf)
+    here = _here(asset, cache)
     if here is not None:
         return here
     if not asset.address or asset.address.startswith(PACKAGE):
@@ -48,44 +48,44 @@ def get(asset: Asset, shelf: Shelf, *, report: Report = lambda done, total: None
         raise InvbenchError(
             f"{asset.id}: {what}; get {asset.file} from {asset.page}, then `invbench weights add FILE --as {asset.id}`"
         )
-    if asset.licence not in shelf.ledger.licences:
+    if asset.licence not in cache.ledger.licences:
         raise InvbenchError(f"{asset.id}: the licence {asset.licence!r} is not accepted")
-    part = shelf.folder / ".part" / f"{asset.id}.part"
+    part = cache.folder / ".part" / f"{asset.id}.part"
     try:
         with _alone(part):
             if asset.address.startswith(DRIVE):
                 _from_drive(asset, part, report)
             else:
                 _from_web(asset.address, part, report)
-            return _checked(asset, part, shelf)
+            return _checked(asset, part, cache)
     except OSError as error:
         raise WriteFailed(f"{error.filename or part}: could not be written: {error.strerror or error}") from error
 
 
-def add(path: Path, asset: Asset, shelf: Shelf, *, report: Report = lambda done, total: None) -> Found:
+def add(path: Path, asset: Asset, cache: WeightsCache, *, report: Report = lambda done, total: None) -> Found:
     """Take a file that the user has for the asset: copied into ``INVBENCH_HOME/weights`` unless it lies in a searched folder.
 
     Raises InvbenchError where its layout, its resolution or a published sha256 says that it is another network.
     """
     if not path.is_file():
         raise InvbenchError(f"{path}: expected a file, found none")
-    found = shelf.inspect(path.absolute())
+    found = cache.inspect(path.absolute())
     check_digest(asset, found, None)
     _check_layout(asset, found, said=True)
-    if path.absolute().parent not in shelf.folders:
-        part = shelf.folder / ".part" / f"{asset.id}.copy"
+    if path.absolute().parent not in cache.folders:
+        part = cache.folder / ".part" / f"{asset.id}.copy"
         with _alone(part):
             with open(path, "rb") as source, open(part, "wb") as copy:
                 _copy(source, copy, report, total=found.size)
-            found = shelf.moved(found, _named(part, shelf.folder / asset.file, found.sha256))
-    shelf.ledger.record(asset.id, sha256=found.sha256, size=found.size, source="added by hand")
-    shelf.forget()
+            found = cache.moved(found, _named(part, cache.folder / asset.file, found.sha256))
+    cache.ledger.record(asset.id, sha256=found.sha256, size=found.size, source="added by hand")
+    cache.forget()
     return found
 
 
-def _here(asset: Asset, shelf: Shelf) -> Found | None:
+def _here(asset: Asset, cache: WeightsCache) -> Found | None:
     with suppress(InvbenchError):
-        return shelf.find(asset.id)
+        return cache.find(asset.id)
     return None
 
 
@@ -189,23 +189,23 @@ def _from_drive(asset: Asset, part: Path, report: Report) -> None:
         raise InvbenchError(f"{asset.id}: {_page(head)}{by_hand}")
 
 
-def _checked(asset: Asset, part: Path, shelf: Shelf) -> Found:
+def _checked(asset: Asset, part: Path, cache: WeightsCache) -> Found:
     """The finished file under its name, if it is what it should be; else it is thrown away."""
-    found = shelf.inspect(part)
+    found = cache.inspect(part)
     try:
         if found.problem:
             raise InvbenchError(f"{asset.id}: the file that came is not usable: {found.problem}")
-        check_digest(asset, found, shelf.ledger.sha256(asset.id))
+        check_digest(asset, found, cache.ledger.sha256(asset.id))
         _check_layout(asset, found, said=True)
     except InvbenchError:
         part.unlink()
         part.with_suffix(".json").unlink(missing_ok=True)
         raise
-    target = _named(part, shelf.folder / asset.file, found.sha256)
+    target = _named(part, cache.folder / asset.file, found.sha256)
     part.with_suffix(".json").unlink(missing_ok=True)
-    if shelf.ledger.sha256(asset.id) != found.sha256:
-        shelf.ledger.record(asset.id, sha256=found.sha256, size=found.size, source=asset.address)
-    return shelf.moved(found, target)
+    if cache.ledger.sha256(asset.id) != found.sha256:
+        cache.ledger.record(asset.id, sha256=found.sha256, size=found.size, source=asset.address)
+    return cache.moved(found, target)
 
 
 def check_digest(asset: Asset, found: Found, recorded: str | None) -> None:

@@ -23,7 +23,7 @@ from invbench.plugins.config import NetworkConfig, Suite
 from invbench.plugins.registry import load_class
 from invbench.util.provenance import file_digest
 from invbench.weights import build
-from invbench.weights.cache import Shelf
+from invbench.weights.cache import WeightsCache
 
 OURS = ("invbench",)  # a suite may build networks of these packages and of installed plug-ins
 
@@ -35,10 +35,10 @@ class Networks(Mapping[str, nn.Module]):
     InvbenchError where the file is not what it should be, or of another domain or resolution than the suite.
     """
 
-    def __init__(self, suite: Suite, device: torch.device | str = "cpu", *, shelf: Shelf | None = None) -> None:
+    def __init__(self, suite: Suite, device: torch.device | str = "cpu", *, cache: WeightsCache | None = None) -> None:
         self.suite = suite
         self.device = torch.device(device)
-        self._shelf = shelf
+        self._shelf = cache
         self._loaded: dict[str, nn.Module] = {}
         self._sources: dict[str, build.Source] = {}
 
@@ -88,10 +88,10 @@ class Networks(Mapping[str, nn.Module]):
         return [network_class(config)] if config.cls is not None else self.source(role).functions
 
     @property
-    def shelf(self) -> Shelf:
+    def cache(self) -> WeightsCache:
         """The official weights on this machine, looked for on first use."""
         if self._shelf is None:
-            self._shelf = Shelf()
+            self._shelf = WeightsCache()
         return self._shelf
 
     def source(self, role: str) -> build.Source:
@@ -100,7 +100,7 @@ class Networks(Mapping[str, nn.Module]):
             config = self._config(role)
             if config.loader is not None:
                 check_package(config.loader)
-            source = build.resolve(config, self.shelf)
+            source = build.resolve(config, self.cache)
             suite = self.suite
             build.check_suite(role, source, suite=suite.id, resolution=suite.resolution, domain=suite.domain)
             self._sources[role] = source

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from invbench.api import Dataset, Edit, InvbenchError
-from invbench.data.prefetch import Ahead
+from invbench.data.prefetch import Prefetch
 from invbench.data.sources import Opening
 from invbench.data.workers import Calls, default_workers
 
@@ -82,7 +82,7 @@ def test_nothing_to_do_starts_nothing():
 
 def test_a_dataset_reads_ahead_what_it_is_told_to_expect(tmp_path):
     how = opening(log=str(tmp_path), trouble={2: "error"})
-    dataset = Ahead("numbers", how, workers=1)
+    dataset = Prefetch("numbers", how, workers=1)
     assert isinstance(dataset, Dataset) and len(dataset.names) == 40
     dataset.expect([1, 2, 3, 5, 7])
     assert (dataset.read(1).picture == 1).all()
@@ -101,9 +101,9 @@ def test_a_dataset_reads_ahead_what_it_is_told_to_expect(tmp_path):
 
 
 def test_few_pictures_and_rendered_ones_are_read_in_this_process(tmp_path):
-    few = Ahead("numbers", opening(log=str(tmp_path)))
+    few = Prefetch("numbers", opening(log=str(tmp_path)))
     few.expect(range(5))
-    rendered = Ahead("numbers", Opening(ENTRY, {"count": 40, "log": str(tmp_path)}, stored=False))
+    rendered = Prefetch("numbers", Opening(ENTRY, {"count": 40, "log": str(tmp_path)}, stored=False))
     rendered.expect(range(40))
     for dataset, count in ((few, 5), (rendered, 40)):
         assert [dataset.read(index).name for index in range(count)] == list(dataset.names)[:count]

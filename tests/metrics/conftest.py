@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from invbench.api import Sample, Scored
+from invbench.api import MetricInput, Sample
 
 
 class Perceptual(nn.Module):
@@ -103,7 +103,7 @@ def pictures() -> tuple[np.ndarray, np.ndarray]:
 
 
 @pytest.fixture
-def scored(pictures: tuple[np.ndarray, np.ndarray]) -> Scored:
+def given(pictures: tuple[np.ndarray, np.ndarray]) -> MetricInput:
     originals, outputs = pictures
     samples = [Sample(picture, f"{i}", "") for i, picture in enumerate(originals)]
-    return Scored(target=to_tensor(originals), output=to_tensor(outputs), samples=samples)
+    return MetricInput(target=to_tensor(originals), output=to_tensor(outputs), samples=samples)

@@ -27,17 +27,17 @@ class Reader(nn.Module):
 
 
 @pytest.mark.parametrize(("metric", "role", "channel"), [(AgeChangeDex, "age_dex", 1), (YawChangePose, "pose", 0)])
-def test_the_change_is_edited_less_inverted(metric, role, channel, scored):
+def test_the_change_is_edited_less_inverted(metric, role, channel, given):
     network = Reader()
     change = metric({role: network})
-    edited = replace(scored, edit=Edit("age", 1.0), inverted=scored.target)
-    expected = 50 * (scored.output - scored.target)[:, channel].double().mean((1, 2)).numpy()
+    edited = replace(given, edit=Edit("age", 1.0), inverted=given.target)
+    expected = 50 * (given.output - given.target)[:, channel].double().mean((1, 2)).numpy()
     np.testing.assert_allclose(change(edited), expected, rtol=1e-4, atol=1e-5)
     assert change(edited).dtype == np.float64 and network.calls == 2
-    change(replace(edited, output=scored.output.flip(3)))
+    change(replace(edited, output=given.output.flip(3)))
     assert network.calls == 3  # the reconstruction is read once for all its edits
-    assert (change(replace(edited, output=scored.target)) == 0).all()
-    with pytest.raises(ValueError, match=r"scored\.inverted"):
-        change(scored)
+    assert (change(replace(edited, output=given.target)) == 0).all()
+    with pytest.raises(ValueError, match=r"given\.inverted"):
+        change(given)
     with pytest.raises(MissingWeights, match=f"^weights missing: metric '{metric.metric}' needs .* role '{role}'"):
         metric({})

@@ -17,7 +17,7 @@ from invbench.metrics.nets.face_detector import FaceDetector
 from invbench.metrics.nets.irse import FaceEmbedding
 from invbench.plugins import registry
 from invbench.plugins.config import Suite
-from invbench.scoring.evaluator import Judge
+from invbench.scoring.evaluator import Evaluator
 from invbench.scoring.scorer import Scorer
 from invbench.weights.networks import Networks
 
@@ -50,36 +50,36 @@ def lost(images: Tensor, *which: int) -> Tensor:
 @pytest.mark.parametrize(
     ("metric", "role"), [(IdArcFace, "identity_arcface"), (IdFaceNet, "identity_facenet"), (MoCoSimilarity, "moco")]
 )
-def test_similarity_is_the_cosine_of_the_embeddings(metric, role, scored):
-    found = metric({role: Embedding()})(replace(scored, output=lost(scored.output, 2)))
-    expected = cosines(scored.output, scored.target)
+def test_similarity_is_the_cosine_of_the_embeddings(metric, role, given):
+    found = metric({role: Embedding()})(replace(given, output=lost(given.output, 2)))
+    expected = cosines(given.output, given.target)
     np.testing.assert_allclose(found[[0, 1, 3]], expected[[0, 1, 3]], rtol=1e-5)
     assert np.isnan(found[2]) and found.dtype == np.float64
     with pytest.raises(MissingWeights, match=f"^weights missing: metric '{metric.metric}' needs .* role '{role}'"):
         metric({})
 
 
-def test_arcface_does_not_cut_its_faces_again(scored, monkeypatch):
+def test_arcface_does_not_cut_its_faces_again(given, monkeypatch):
     network = Embedding()
     monkeypatch.setattr(Embedding, "forward", lambda *_: pytest.fail("forward cuts the face out of a whole picture"))
-    assert np.isfinite(IdArcFace({"identity_arcface": network})(scored)).all()
+    assert np.isfinite(IdArcFace({"identity_arcface": network})(given)).all()
 
 
-def test_lost_faces_are_counted(scored):
-    judged = replace(scored, target=lost(scored.target, 0, 1), output=lost(scored.output, 1, 2))
+def test_lost_faces_are_counted(given):
+    judged = replace(given, target=lost(given.target, 0, 1), output=lost(given.output, 1, 2))
     np.testing.assert_array_equal(FaceFound({})(judged), [np.nan, np.nan, 0, 1])
-    edited = replace(scored, edit=Edit("age", 1.0), inverted=lost(scored.target, 3), output=lost(scored.output, 0))
+    edited = replace(given, edit=Edit("age", 1.0), inverted=lost(given.target, 3), output=lost(given.output, 0))
     np.testing.assert_array_equal(FaceKept({})(edited), [0, 1, 1, np.nan])
 
 
-def test_identity_kept_by_curricularface_is_against_the_reconstruction(scored):
+def test_identity_kept_by_curricularface_is_against_the_reconstruction(given):
     network = Embedding()
     metric = IdKeptCurricular({"identity_curricular": network})
-    first = replace(scored, edit=Edit("age", 1.0), inverted=lost(scored.target, 3), target=scored.output)
+    first = replace(given, edit=Edit("age", 1.0), inverted=lost(given.target, 3), target=given.output)
     found = metric(first)
-    np.testing.assert_allclose(found[:3], cosines(scored.output, scored.target)[:3], rtol=1e-5)
+    np.testing.assert_allclose(found[:3], cosines(given.output, given.target)[:3], rtol=1e-5)
     assert np.isnan(found[3]) and network.calls == 2
-    metric(replace(first, edit=Edit("age", 2.0), output=scored.output.flip(3)))
+    metric(replace(first, edit=Edit("age", 2.0), output=given.output.flip(3)))
     assert network.calls == 3  # the reconstruction's embedding is kept
 
 
@@ -112,7 +112,7 @@ def test_a_face_less_result_counts_in_the_harness():
     known = registry.discover()
     ids = ["id_curricular@mtcnn112", "face_found@mtcnn112", "id_kept_curricular@mtcnn112", "face_kept@mtcnn112"]
     suite = Suite(id="s", title="s", resolution=160, datasets=("d",), collections={"all": ("d",)}, default="all")
-    judge = Judge(Scorer([known.metrics[id] for id in ids], Found(suite), protocols=known.protocols), samples, outputs)
+    judge = Evaluator(Scorer([known.metrics[id] for id in ids], Found(suite), protocols=known.protocols), samples, outputs)
     values = judge.inversion()
     np.testing.assert_array_equal(values["face_found@mtcnn112"], [1, 0, 1, np.nan])
     identity = values["id_curricular@mtcnn112"]

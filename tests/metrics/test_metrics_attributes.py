@@ -11,12 +11,12 @@ from tests.metrics.conftest import to_tensor
 
 
 @pytest.fixture
-def edited(scored, pictures):
+def edited(given, pictures):
     """An edit of the age from the originals to the noisy outputs; truly it moves u from 0.5 to 0.6, 0.7, 0.8 and 0.9."""
-    samples = [replace(sample, factors=np.array([0.1, 0.5])) for sample in scored.samples]
+    samples = [replace(sample, factors=np.array([0.1, 0.5])) for sample in given.samples]
     true = np.array([[0.1, 0.6], [0.1, 0.7], [0.1, 0.8], [0.1, 0.9]])
     truth = to_tensor(np.roll(pictures[0], 1, axis=0))
-    return replace(scored, samples=samples, inverted=scored.target, true_factors=true, truth=truth, edit=Edit("age", 1.0))
+    return replace(given, samples=samples, inverted=given.target, true_factors=true, truth=truth, edit=Edit("age", 1.0))
 
 
 @pytest.fixture

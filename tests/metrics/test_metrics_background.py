@@ -28,20 +28,20 @@ PARSED = (ParsedBackgroundLpipsProc, ParsedBackgroundMSE)
 
 
 @pytest.fixture
-def edited(scored):
+def edited(given):
     """An edit whose truth changes a square of 10 pixels, and whose output is the true one."""
-    truth = scored.target.clone()
+    truth = given.target.clone()
     truth[:, :, 20:30, 40:50] = 1.0
-    return replace(scored, output=truth.clone(), inverted=scored.target, truth=truth, edit=Edit("age", 1.0))
+    return replace(given, output=truth.clone(), inverted=given.target, truth=truth, edit=Edit("age", 1.0))
 
 
 @pytest.fixture
-def parsed(scored):
+def parsed(given):
     """A face of 20 pixels (blue where the test's parser sees one) that the edit moves right by 10 pixels."""
-    target, output = torch.full_like(scored.target, -0.5), torch.full_like(scored.target, -0.5)
+    target, output = torch.full_like(given.target, -0.5), torch.full_like(given.target, -0.5)
     target[:, 2, 20:40, 10:30] = 1.0
     output[:, 2, 20:40, 20:40] = 1.0
-    return replace(scored, target=target, output=output, inverted=target, edit=Edit("age", 1.0), region=("face",))
+    return replace(given, target=target, output=output, inverted=target, edit=Edit("age", 1.0), region=("face",))
 
 
 def test_edited_region_is_where_the_truth_differs_and_a_margin(edited):
@@ -99,9 +99,9 @@ def test_damage_counts_outside_the_edited_region_only(metric, edited, networks):
     np.testing.assert_array_equal(measure(replace(edited, output=both)), damage)
 
 
-def test_background_without_an_edited_region_is_the_whole_picture(scored, networks, pictures):
-    everything = replace(scored, truth=scored.target)
-    expected = networks["perceptual_metric"].distance(scored.output, scored.target).double().numpy()
+def test_background_without_an_edited_region_is_the_whole_picture(given, networks, pictures):
+    everything = replace(given, truth=given.target)
+    expected = networks["perceptual_metric"].distance(given.output, given.target).double().numpy()
     np.testing.assert_allclose(BackgroundKept(networks)(everything), expected, rtol=1e-5)
     a, b = (one.astype(np.float64) / 127.5 for one in pictures)
     mse = ((a - b) ** 2).mean((1, 2, 3))
@@ -109,24 +109,24 @@ def test_background_without_an_edited_region_is_the_whole_picture(scored, networ
     np.testing.assert_allclose(BackgroundPSNR(networks)(everything), 10 * np.log10(4 / mse), rtol=1e-12)
 
 
-def test_background_average_is_over_the_background(scored, networks, pictures):
+def test_background_average_is_over_the_background(given, networks, pictures):
     """An edit of the upper half: the value is the lower half's mean, not diluted by the upper half."""
-    truth = scored.target.clone()
-    truth[:, :, :30] = torch.where(scored.target[:, :, :30] > 0, -1.0, 1.0)  # and the margin makes it 32 rows
-    output = scored.output.clone()
-    output[:, :, :32] = scored.target[:, :, :32]
-    layers = networks["perceptual_metric"].maps(output, scored.target)
+    truth = given.target.clone()
+    truth[:, :, :30] = torch.where(given.target[:, :, :30] > 0, -1.0, 1.0)  # and the margin makes it 32 rows
+    output = given.output.clone()
+    output[:, :, :32] = given.target[:, :, :32]
+    layers = networks["perceptual_metric"].maps(output, given.target)
     expected = sum(layer[:, :, layer.shape[2] // 2 :].double().mean((1, 2, 3)) for layer in layers)
-    np.testing.assert_allclose(BackgroundKept(networks)(replace(scored, truth=truth)), expected, rtol=1e-6)
+    np.testing.assert_allclose(BackgroundKept(networks)(replace(given, truth=truth)), expected, rtol=1e-6)
     a, b = (one[:, 32:].astype(np.float64) / 127.5 for one in pictures)
     lower = ((a - b) ** 2).mean((1, 2, 3))
-    np.testing.assert_allclose(BackgroundMSE(networks)(replace(scored, truth=truth)), lower, rtol=1e-12)
+    np.testing.assert_allclose(BackgroundMSE(networks)(replace(given, truth=truth)), lower, rtol=1e-12)
 
 
 @pytest.mark.parametrize("metric", [*TRUE, BackgroundPSNR])
-def test_background_is_not_covered_when_all_is_edited(metric, scored, networks):
-    truth = torch.where(scored.target > 0, -1.0, 1.0)
-    assert np.isnan(metric(networks)(replace(scored, truth=truth))).all()
+def test_background_is_not_covered_when_all_is_edited(metric, given, networks):
+    truth = torch.where(given.target > 0, -1.0, 1.0)
+    assert np.isnan(metric(networks)(replace(given, truth=truth))).all()
 
 
 def test_the_parsed_region_holds_the_classes_of_both_pictures_and_a_margin(parsed, networks):

@@ -14,12 +14,12 @@ def painted(*colours):
 
 
 @pytest.fixture
-def edited(scored):
+def edited(given):
     """Red (yaw) moves by 0.25, 0.1 and 0, green (age) by -0.1, 0.3 and 0.01."""
     before = painted([0.25, 0.5, 0.1], [0.5, 0.25, 0.9], [0.5, 0.5, 0.3])
     after = painted([0.5, 0.4, 0.9], [0.6, 0.55, 0.1], [0.5, 0.51, 0.4])
     return replace(
-        scored, target=before, inverted=before, output=after, truth=after, samples=scored.samples[:3], edit=Edit("yaw", 1.0)
+        given, target=before, inverted=before, output=after, truth=after, samples=given.samples[:3], edit=Edit("yaw", 1.0)
     )
 
 

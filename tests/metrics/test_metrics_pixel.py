@@ -12,71 +12,71 @@ from invbench.metrics.pixel import MSE, MSSSIM, PSNR, SSIM, scale_weights
 from tests.agreement import agree
 
 
-def test_mse_is_the_one_of_the_files(scored, pictures):
+def test_mse_is_the_one_of_the_files(given, pictures):
     a, b = (p.astype(np.float64) / 127.5 - 1 for p in pictures)
-    agree(MSE({})(scored), ((a - b) ** 2).mean((1, 2, 3)), relative=1e-12)
+    agree(MSE({})(given), ((a - b) ** 2).mean((1, 2, 3)), relative=1e-12)
 
 
-def test_mse_of_black_and_white_is_four(scored):
-    extremes = replace(scored, target=torch.ones(4, 3, 64, 64), output=-torch.ones(4, 3, 64, 64))
+def test_mse_of_black_and_white_is_four(given):
+    extremes = replace(given, target=torch.ones(4, 3, 64, 64), output=-torch.ones(4, 3, 64, 64))
     assert MSE({})(extremes).tolist() == [4.0] * 4
     assert PSNR({})(extremes).tolist() == [0.0] * 4
 
 
-def test_psnr_agrees_with_scikit_image(scored, pictures):
+def test_psnr_agrees_with_scikit_image(given, pictures):
     expected = [peak_signal_noise_ratio(a, b, data_range=255) for a, b in zip(*pictures, strict=True)]
-    agree(PSNR({})(scored), expected, relative=1e-12)
+    agree(PSNR({})(given), expected, relative=1e-12)
 
 
 @pytest.mark.parametrize("rows", [64, 11])
-def test_ssim_agrees_with_scikit_image(rows, scored, pictures):
+def test_ssim_agrees_with_scikit_image(rows, given, pictures):
     options = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 255, "channel_axis": 2}
     pairs = [[one[:rows].astype(np.float64) for one in pair] for pair in zip(*pictures, strict=True)]
-    cut = replace(scored, target=scored.target[..., :rows, :], output=scored.output[..., :rows, :])
+    cut = replace(given, target=given.target[..., :rows, :], output=given.output[..., :rows, :])
     agree(SSIM({})(cut), [structural_similarity(*pair, **options) for pair in pairs], relative=1e-9)
 
 
-def test_ssim_is_not_reduced_in_size_first(scored):
+def test_ssim_is_not_reduced_in_size_first(given):
     def enlarged(images: torch.Tensor) -> torch.Tensor:
         return torch.nn.functional.interpolate(images[3:], size=384)  # from here on piq halves
 
-    large = replace(scored, target=enlarged(scored.target), output=enlarged(scored.output))
+    large = replace(given, target=enlarged(given.target), output=enlarged(given.output))
     a, b = ((x.double() + 1) / 2 for x in (large.output, large.target))
     values = SSIM({})(large)
     agree(values, piq.ssim(a, b, reduction="none", downsample=False).numpy(), relative=1e-6)
     assert np.abs(values - piq.ssim(a, b, reduction="none").numpy()).max() > 0.01
 
 
-def test_identical_pictures(scored):
-    same = replace(scored, output=scored.target)
+def test_identical_pictures(given):
+    same = replace(given, output=given.target)
     assert MSE({})(same).tolist() == [0.0] * 4
     assert np.isposinf(PSNR({})(same)).all()
     np.testing.assert_allclose(MSSSIM({})(same), 1.0, rtol=1e-12)
     np.testing.assert_allclose(SSIM({})(same), 1.0, rtol=1e-12)
 
 
-def test_ms_ssim_of_a_large_picture_is_piqs_standard_form(scored):
+def test_ms_ssim_of_a_large_picture_is_piqs_standard_form(given):
     large = replace(
-        scored,
-        target=torch.nn.functional.interpolate(scored.target, size=176),
-        output=torch.nn.functional.interpolate(scored.output, size=176),
+        given,
+        target=torch.nn.functional.interpolate(given.target, size=176),
+        output=torch.nn.functional.interpolate(given.output, size=176),
     )
     a, b = ((x.double() + 1) / 2 for x in (large.output, large.target))
     expected = piq.multi_scale_ssim(a, b, reduction="none").numpy()
     agree(MSSSIM({})(large), expected, relative=1e-6)
 
 
-def test_ms_ssim_of_one_scale_is_ssim(scored):
-    small = replace(scored, target=scored.target[..., :16, :20], output=scored.output[..., :16, :20])
+def test_ms_ssim_of_one_scale_is_ssim(given):
+    small = replace(given, target=given.target[..., :16, :20], output=given.output[..., :16, :20])
     a, b = ((x.double() + 1) / 2 for x in (small.output, small.target))
     expected = piq.ssim(a, b, reduction="none", downsample=False).numpy()
     np.testing.assert_allclose(MSSSIM({})(small), expected, rtol=1e-6)
 
 
-def test_ms_ssim_falls_with_noise_and_is_per_image(scored):
-    values = MSSSIM({})(scored)
+def test_ms_ssim_falls_with_noise_and_is_per_image(given):
+    values = MSSSIM({})(given)
     assert values.dtype == np.float64 and (np.diff(values) < 0).all()
-    alone = replace(scored, target=scored.target[2:3], output=scored.output[2:3])
+    alone = replace(given, target=given.target[2:3], output=given.output[2:3])
     np.testing.assert_allclose(MSSSIM({})(alone), values[2:3], rtol=1e-12)
 
 
@@ -85,13 +85,13 @@ def test_scales_that_fit(side, scales):
     assert scale_weights(side) == (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)[:scales]
 
 
-def test_bad_input_is_refused(scored):
+def test_bad_input_is_refused(given):
     with pytest.raises(InvbenchError, match="at least 11 pixels a side, found 10"):
         scale_weights(10)
     with pytest.raises(InvbenchError, match="metric 'ssim': expected pictures of at least 11 pixels a side, found 10"):
-        SSIM({})(replace(scored, output=scored.output[..., :10], target=scored.target[..., :10]))
+        SSIM({})(replace(given, output=given.output[..., :10], target=given.target[..., :10]))
     with pytest.raises(ValueError, match="equal shapes"):
-        MSE({})(replace(scored, output=scored.output[..., :32]))
+        MSE({})(replace(given, output=given.output[..., :32]))
 
 
 def written_out_ms_ssim(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> float:
@@ -112,8 +112,8 @@ def written_out_ms_ssim(a: np.ndarray, b: np.ndarray, weights: np.ndarray) -> fl
     return float(np.mean(values))
 
 
-def test_ms_ssim_of_64_pixels_uses_the_three_finest_scales(scored, pictures):
+def test_ms_ssim_of_64_pixels_uses_the_three_finest_scales(given, pictures):
     weights = np.array([0.0448, 0.2856, 0.3001])
     weights /= weights.sum()
     expected = [written_out_ms_ssim(a / 255, b / 255, weights) for a, b in zip(*pictures, strict=True)]
-    agree(MSSSIM({})(scored), expected, relative=1e-6)
+    agree(MSSSIM({})(given), expected, relative=1e-6)

@@ -56,14 +56,14 @@ def test_the_order_of_images_does_not_matter(name, features, networks):
     assert values[0] == pytest.approx(values[1], rel=1e-9)
 
 
-def test_features_come_from_the_regressor_for_all(scored, networks):
+def test_features_come_from_the_regressor_for_all(given, networks):
     metrics = [build(name, networks) for name in PROC]
     assert {metric.feature for metric in metrics} == {"regressor"}
-    values = metrics[0].features(scored.target)
+    values = metrics[0].features(given.target)
     assert values.dtype == np.float32 and values.shape == (4, 12)
-    np.testing.assert_allclose(values[:, 0], scored.target[:, 0, :32, :32].mean((1, 2)), rtol=1e-4)
+    np.testing.assert_allclose(values[:, 0], given.target[:, 0, :32, :32].mean((1, 2)), rtol=1e-4)
     for metric in metrics[1:]:
-        np.testing.assert_array_equal(values, metric.features(scored.target))
+        np.testing.assert_array_equal(values, metric.features(given.target))
 
 
 def test_too_few_images_are_refused_with_the_reason(features, networks):

@@ -40,25 +40,25 @@ def test_the_metrics_of_the_embedded_suite_are_there():
 
 
 @pytest.mark.parametrize("name", sorted(id for id, spec in SPECS.items() if spec.name not in REAL_WEIGHTS))
-def test_values_are_float64_one_an_image_and_alike_in_any_batch(name, scored, networks):
+def test_values_are_float64_one_an_image_and_alike_in_any_batch(name, given, networks):
     spec = SPECS[name]
     networks["regressor"] = Reader()
     metric = registry.load(spec)({role: networks[role] for role in spec.roles})  # and needs no role beside these
-    masks = [replace(sample, ood_mask=np.ones((64, 64), bool), factors=np.full(4, 0.5)) for sample in scored.samples]
-    truth = torch.roll(scored.target, 1, 0)
-    truth[..., 20:] = scored.target[..., 20:]
+    masks = [replace(sample, ood_mask=np.ones((64, 64), bool), factors=np.full(4, 0.5)) for sample in given.samples]
+    truth = torch.roll(given.target, 1, 0)
+    truth[..., 20:] = given.target[..., 20:]
     full = replace(
-        scored,
+        given,
         samples=masks,
         edit=Edit(spec.edits[0] if spec.edits else "smile", 1.0),
-        inverted=scored.target,
+        inverted=given.target,
         truth=truth,
         true_factors=np.linspace(0, 1, 16).reshape(4, 4),
         region=("face",),
         state={"domain_mask": torch.linspace(0, 1, 4).reshape(4, 1, 1, 1).expand(4, 1, 8, 8)},
     )
     if spec.kind == "set":
-        assert metric.features(scored.output).shape[0] == 4 and metric.minimum > 0
+        assert metric.features(given.output).shape[0] == 4 and metric.minimum > 0
         return
     values = metric(full)
     assert values.dtype == np.float64 and values.shape == (4,) and np.isfinite(values).all()

@@ -9,7 +9,7 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.transforms.functional import resize as torchvision_resize
 
-from invbench.api import InvbenchError, MissingWeights, Preparation, Sample, Scored
+from invbench.api import InvbenchError, MetricInput, MissingWeights, Preparation, Sample
 from invbench.metrics import protocols
 from invbench.metrics.pixel import MSE
 from invbench.plugins import registry
@@ -80,8 +80,8 @@ def test_an_mse_of_tensors_that_are_not_quantised_is_not_rounded(pictures):
     target, output = protocol(pictures, original=True), protocol(pictures[::-1])
     samples = [Sample(picture, str(i), "") for i, picture in enumerate(pictures)]
     expected = (output.double() - target.double()).square().mean((1, 2, 3)).numpy()
-    np.testing.assert_allclose(MSE({})(Scored(target=target, output=output, samples=samples)), expected, rtol=1e-6)
-    same = Scored(target=target, output=protocol(pictures), samples=samples)
+    np.testing.assert_allclose(MSE({})(MetricInput(target=target, output=output, samples=samples)), expected, rtol=1e-6)
+    same = MetricInput(target=target, output=protocol(pictures), samples=samples)
     assert (MSE({})(same) > 1e-7).all()  # half a level at most, which rounding would hide
 
 

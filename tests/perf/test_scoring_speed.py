@@ -29,7 +29,7 @@ from invbench.api import Sample
 from invbench.metrics.kernel_distance import kernel_distance
 from invbench.plugins import registry
 from invbench.plugins.config import NetworkConfig, Suite
-from invbench.scoring.evaluator import Judge
+from invbench.scoring.evaluator import Evaluator
 from invbench.scoring.scorer import Scorer
 from invbench.weights.networks import Networks
 
@@ -105,7 +105,7 @@ def work(tmp_path_factory) -> SimpleNamespace:
 
 def one_pass(work: SimpleNamespace) -> dict[str, np.ndarray]:
     """What the harness does with a batch, and with the features at the end."""
-    judge = Judge(work.scorer, work.samples, work.outputs)
+    judge = Evaluator(work.scorer, work.samples, work.outputs)
     values = judge.inversion()
     prepared = work.scorer.prepare("inception_uint8", work.originals, original=True)
     originals = work.scorer.sets[KID].features(prepared)

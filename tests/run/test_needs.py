@@ -43,13 +43,13 @@ class TrueStep:
     def __init__(self, networks):
         pass
 
-    def __call__(self, scored):
-        return scored.true_factors[:, 0] - np.array([sample.factors[0] for sample in scored.samples])
+    def __call__(self, given):
+        return given.true_factors[:, 0] - np.array([sample.factors[0] for sample in given.samples])
 
 
 class Allowed(TrueStep):
-    def __call__(self, scored):
-        return np.full(len(scored.samples), float(len("".join(scored.region))))
+    def __call__(self, given):
+        return np.full(len(given.samples), float(len("".join(given.region))))
 '''
 
 

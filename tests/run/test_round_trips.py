@@ -125,8 +125,8 @@ def test_it_is_added_to_a_finished_run_and_not_computed_twice(make, monkeypatch,
     assert list(kept["seconds.invert"].dropna()) == list(before["seconds.invert"].dropna())  # the very rows of the first run
     monkeypatch.setattr("invbench.run.shard.run", lambda *_: pytest.fail("a shard was computed again"))
     pd.testing.assert_frame_equal(run(make()).rows(), after, check_exact=True)
-    scored = run(make(metrics=["toy_mse", "toy_mask", "toy_truth"]))  # metrics that are added later leave it alone
-    pd.testing.assert_frame_equal(trips(scored)[[*IDS, "key"]], trips(store)[[*IDS, "key"]], check_exact=True)
+    rescored = run(make(metrics=["toy_mse", "toy_mask", "toy_truth"]))  # metrics that are added later leave it alone
+    pd.testing.assert_frame_equal(trips(rescored)[[*IDS, "key"]], trips(store)[[*IDS, "key"]], check_exact=True)
     run(make(consistency=[]))
     assert len(trips(store)) == COUNT  # a smaller request takes nothing away
     assert "consistency_w@native" in store.manifest["metrics"]

@@ -182,7 +182,7 @@ def test_a_metric_asked_for_by_name_must_have_its_weights(make_settings):
 def test_a_metric_that_raises_is_counted_and_leaves_nan(make_settings, monkeypatch):
     monkeypatch.setattr("invbench.scoring.scorer._covers", lambda *_: True)  # the truth is then missing where it is asked for
     cls = load(discover([TOYS]).metrics["toy_truth@native"])
-    monkeypatch.setattr(cls, "__call__", lambda self, scored: 1 / 0)
+    monkeypatch.setattr(cls, "__call__", lambda self, given: 1 / 0)
     settings = make_settings(images=3)
     assert runner.run(settings, progress=False) == 1
     store = Store(settings.out)

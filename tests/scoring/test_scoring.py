@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from invbench.api import Edit, InvbenchError, Sample, Scored
+from invbench.api import Edit, InvbenchError, MetricInput, Sample
 from invbench.plugins.config import Suite
 from invbench.plugins.registry import discover, find_metric
-from invbench.scoring.evaluator import Judge
+from invbench.scoring.evaluator import Evaluator
 from invbench.scoring.scorer import Scorer
 from invbench.weights.networks import Networks
 
@@ -76,8 +76,8 @@ class Size:
     def __init__(self, networks):
         pass
 
-    def __call__(self, scored):
-        return np.full(len(scored.samples), float(scored.output.shape[-1]))
+    def __call__(self, given):
+        return np.full(len(given.samples), float(given.output.shape[-1]))
 
 
 def embed(images):
@@ -86,21 +86,21 @@ def embed(images):
 
 
 class Left(Size):
-    def __call__(self, scored):
-        parts = [scored.once("embed", which, embed) for which in ("output", "inverted", "target")]
+    def __call__(self, given):
+        parts = [given.once("embed", which, embed) for which in ("output", "inverted", "target")]
         return sum(part.double().numpy() * factor for part, factor in zip(parts, (100, 10, 1)))
 
 
 class Counts(Size):
     sees_uncovered = True
 
-    def __call__(self, scored):
-        return scored.output.isfinite().flatten(1).all(1).double().numpy()
+    def __call__(self, given):
+        return given.output.isfinite().flatten(1).all(1).double().numpy()
 
 
 class First(Size):
-    def __call__(self, scored):
-        return scored.once("embed", "output", embed).double().numpy()
+    def __call__(self, given):
+        return given.once("embed", "output", embed).double().numpy()
 
 
 class Means:
@@ -159,13 +159,13 @@ def mean(pictures: np.ndarray) -> np.ndarray:
 
 
 def test_each_metric_sees_the_pictures_of_its_protocol(make):
-    values = Judge(make("size@native", "size@half"), samples(), pictures(1)).inversion()
+    values = Evaluator(make("size@native", "size@half"), samples(), pictures(1)).inversion()
     assert {id: list(one) for id, one in values.items()} == {"size@native": [16.0] * 3, "size@half": [8.0] * 3}
 
 
 def test_everything_is_computed_once_for_all_metrics_and_edits(make):
     scorer = make("first", "left@native", "left@half", "right")
-    judge = Judge(scorer, samples(), pictures(1))
+    judge = Evaluator(scorer, samples(), pictures(1))
     calls(scorer)
     assert judge.inversion()["first@native"] == pytest.approx(mean(pictures(1)), abs=1e-6)
     for number, edit in enumerate([Edit("a", 1.0), Edit("a", 2.0), Edit("b", 1.0)]):
@@ -183,10 +183,10 @@ def test_everything_is_computed_once_for_all_metrics_and_edits(make):
 
 def test_what_does_not_fit_into_the_memory_is_computed_again(make, monkeypatch):
     scorer = make("left@native", "right")
-    want = Judge(scorer, samples(), pictures(1)).edit(Edit("a", 1.0), pictures(2))
+    want = Evaluator(scorer, samples(), pictures(1)).edit(Edit("a", 1.0), pictures(2))
     calls(scorer)
     monkeypatch.setattr("invbench.scoring.evaluator.MEMO_BYTES", 0)
-    found = Judge(scorer, samples(), pictures(1)).edit(Edit("a", 1.0), pictures(2))
+    found = Evaluator(scorer, samples(), pictures(1)).edit(Edit("a", 1.0), pictures(2))
     assert Counter(calls(scorer))[("embed", 16)] == 6
     for id, values in want.items():
         np.testing.assert_array_equal(values, found[id])
@@ -195,7 +195,7 @@ def test_what_does_not_fit_into_the_memory_is_computed_again(make, monkeypatch):
 def test_once_belongs_to_the_pictures_not_to_their_name():
     from dataclasses import replace
 
-    one = Scored(target=torch.zeros(1, 3, 2, 2), output=torch.ones(1, 3, 2, 2), samples=[])
+    one = MetricInput(target=torch.zeros(1, 3, 2, 2), output=torch.ones(1, 3, 2, 2), samples=[])
     assert one.once("sum", "output", torch.sum) == 12
     other = replace(one, output=torch.full((1, 3, 2, 2), 2.0), inverted=one.output)  # shares the memo
     assert other.once("sum", "output", torch.sum) == 24
@@ -207,7 +207,7 @@ def test_once_belongs_to_the_pictures_not_to_their_name():
 def test_images_that_a_protocol_does_not_cover_have_no_value(make):
     dark = pictures(1)
     dark[1] = 0
-    values = Judge(make("size@bright", "size@native"), samples(), dark).inversion()
+    values = Evaluator(make("size@bright", "size@native"), samples(), dark).inversion()
     assert np.isnan(values["size@bright"]).tolist() == [False, True, False]
     assert not np.isnan(values["size@native"]).any()
 
@@ -215,14 +215,14 @@ def test_images_that_a_protocol_does_not_cover_have_no_value(make):
 def test_a_metric_may_count_what_a_protocol_does_not_cover(make):
     dark = pictures(1)
     dark[1] = 0
-    judge = Judge(make("counts", "counts_edit", "size@bright"), samples(), dark)
+    judge = Evaluator(make("counts", "counts_edit", "size@bright"), samples(), dark)
     assert list(judge.inversion()["counts@bright"]) == [1, 0, 1]
     assert list(judge.edit(Edit("a", 1.0), dark)["counts_edit@bright"]) == [1, 0, 1]
 
 
 def test_a_protocol_that_raises_costs_its_metrics_only(make):
     scorer = make("size@broken", "size@half")
-    values = Judge(scorer, samples(), pictures(1)).inversion()
+    values = Evaluator(scorer, samples(), pictures(1)).inversion()
     assert np.isnan(values["size@broken"]).all() and list(values["size@half"]) == [8.0] * 3
     assert scorer.failures == {"size@broken": {"count": 3, "reason": "RuntimeError: no detector"}}
 
@@ -230,10 +230,10 @@ def test_a_protocol_that_raises_costs_its_metrics_only(make):
 def test_features_of_two_protocols_are_two_features(make):
     scorer = make("means@half", "means@bright")
     assert set(scorer.feature_recipes) == {"means@half", "means@bright"}
-    found = Judge(scorer, samples(), pictures(1)).features()
+    found = Evaluator(scorer, samples(), pictures(1)).features()
     np.testing.assert_allclose(found["means@half"][0], pictures(1)[0, ::2, ::2].mean((0, 1)) / 127.5 - 1, atol=1e-5)
     assert found["means@bright"].shape == (3, 3) and not np.allclose(found["means@bright"], found["means@half"])
-    assert list(Judge(scorer, samples(), pictures(1)).features(only=["means@half"])) == ["means@half"]
+    assert list(Evaluator(scorer, samples(), pictures(1)).features(only=["means@half"])) == ["means@half"]
 
 
 def test_a_recipe_covers_the_protocol(plugin, make):

@@ -20,7 +20,7 @@ from invbench.api import InvbenchError
 from invbench.cli import main
 from invbench.weights import catalogue as catalogues
 from invbench.weights import fetch
-from invbench.weights.cache import Shelf
+from invbench.weights.cache import WeightsCache
 from invbench.weights.catalogue import Asset, catalogue
 from tests.weights import official
 
@@ -95,9 +95,9 @@ def asset(server: Server, **changes: Any) -> Asset:
     return catalogue().assets["stylegan2_ffhq_rosinality"].model_copy(update={"address": server.address, **changes})
 
 
-def shelf() -> Shelf:
-    """A shelf whose user has accepted the licence."""
-    one = Shelf()
+def cache() -> WeightsCache:
+    """A cache whose user has accepted the licence."""
+    one = WeightsCache()
     one.ledger.accept("nvidia-nc")
     return one
 
@@ -107,62 +107,62 @@ SHA256 = hashlib.sha256(DATA).hexdigest()
 
 def test_a_file_comes_whole_is_recorded_and_is_not_fetched_again(server, folder):
     seen: list[tuple[int, int | None]] = []
-    found = fetch.get(asset(server), shelf(), report=lambda done, total: seen.append((done, total)))
+    found = fetch.get(asset(server), cache(), report=lambda done, total: seen.append((done, total)))
     assert found.path == folder / "stylegan2-ffhq-config-f.pt" and found.path.read_bytes() == DATA
     assert seen[0] == (1000, len(DATA)) and seen[-1] == (len(DATA), len(DATA))
     lock = json.loads((folder.parent / "weights.lock.json").read_text())
     record = lock["assets"]["stylegan2_ffhq_rosinality"]
     assert (record["sha256"], record["size"], record["source"]) == (SHA256, len(DATA), server.address)
-    assert fetch.get(asset(server), Shelf()).path == found.path and len(server.asked) == 1
+    assert fetch.get(asset(server), WeightsCache()).path == found.path and len(server.asked) == 1
     assert [path.name for path in (folder / ".part").iterdir()] == ["stylegan2_ffhq_rosinality.lock"]
 
 
 def test_a_transfer_that_breaks_off_goes_on_where_it_stopped(server, folder):
     server.cuts = [5000, 0, 0, 7000]
-    assert fetch.get(asset(server), shelf()).path.read_bytes() == DATA
+    assert fetch.get(asset(server), cache()).path.read_bytes() == DATA
     assert server.asked[0] is None and server.asked[1:3] == ["bytes=5000-"] * 2 and server.asked[4] == "bytes=12000-"
 
 
 def test_a_transfer_that_does_not_get_on_ends_and_the_next_call_continues_it(server, folder):
     server.cuts = [3000] + [0] * fetch.TRIES
     with pytest.raises(InvbenchError, match=r"g.pt: the transfer broke off after 3000 bytes: .*; the same command goes on"):
-        fetch.get(asset(server), shelf())
-    assert fetch.get(asset(server), shelf()).path.read_bytes() == DATA
+        fetch.get(asset(server), cache())
+    assert fetch.get(asset(server), cache()).path.read_bytes() == DATA
     assert server.asked[-1] == "bytes=3000-"
 
 
 def test_a_part_of_another_version_or_address_is_not_continued(server, folder):
     server.cuts = [3000] + [0] * fetch.TRIES
     with pytest.raises(InvbenchError):
-        fetch.get(asset(server), shelf())
+        fetch.get(asset(server), cache())
     server.etag, server.data = '"2"', DATA[:-22] + DATA[-22:]
-    assert fetch.get(asset(server), shelf()).path.read_bytes() == server.data  # answered with 200: begun anew
+    assert fetch.get(asset(server), cache()).path.read_bytes() == server.data  # answered with 200: begun anew
     (folder / "stylegan2-ffhq-config-f.pt").unlink()
     server.cuts = [3000] + [0] * fetch.TRIES
     with pytest.raises(InvbenchError):
-        fetch.get(asset(server), shelf())
+        fetch.get(asset(server), cache())
     other = asset(server, address=f"{server.address}?mirror")
-    assert fetch.get(other, shelf()).path.read_bytes() == DATA and server.asked[-1] is None
+    assert fetch.get(other, cache()).path.read_bytes() == DATA and server.asked[-1] is None
 
 
 @pytest.mark.parametrize("ranges", [True, False])
 def test_a_server_without_ranges_and_a_part_that_is_whole_already(ranges, server, folder):
     server.cuts, server.ranges = [3000] + [0] * fetch.TRIES, ranges
     with pytest.raises(InvbenchError):
-        fetch.get(asset(server), shelf())
+        fetch.get(asset(server), cache())
     part = folder / ".part/stylegan2_ffhq_rosinality.part"
     part.write_bytes(DATA)  # as a process leaves it that is killed between the last byte and the name
-    assert fetch.get(asset(server), shelf()).path.read_bytes() == DATA
+    assert fetch.get(asset(server), cache()).path.read_bytes() == DATA
 
 
 def test_another_sha256_than_published_or_recorded_is_refused_and_thrown_away(server, folder):
     with pytest.raises(InvbenchError, match=rf"expected the published sha256 {'0' * 64}, found {SHA256}"):
-        fetch.get(asset(server, sha256=("0" * 64,)), shelf())
+        fetch.get(asset(server, sha256=("0" * 64,)), cache())
     with pytest.raises(InvbenchError, match=rf"expected the published sha256 00000000\.\.\., found {SHA256}"):
-        fetch.get(asset(server, sha256=("00000000",)), shelf())
+        fetch.get(asset(server, sha256=("00000000",)), cache())
     with pytest.raises(InvbenchError, match="expected the published md5 00000000..., found "):
-        fetch.get(asset(server, md5="00000000"), shelf())
-    one = shelf()
+        fetch.get(asset(server, md5="00000000"), cache())
+    one = cache()
     one.ledger.record("stylegan2_ffhq_rosinality", sha256="1" * 64, size=1, source="x")
     with pytest.raises(InvbenchError, match=f"expected the sha256 {'1' * 64} of the first time, found {SHA256}; if the"):
         fetch.get(asset(server), one)
@@ -174,36 +174,36 @@ def test_a_web_page_in_place_of_the_file_is_said_so(server, folder):
     server.data = PAGE
     message = r"g.pt: expected the file, found a web page \('Google Drive - Quota exceeded'\), such as a quota or login notice"
     with pytest.raises(InvbenchError, match=message):
-        fetch.get(asset(server), shelf())
+        fetch.get(asset(server), cache())
     server.data = DATA
-    assert fetch.get(asset(server), shelf()).path.read_bytes() == DATA
+    assert fetch.get(asset(server), cache()).path.read_bytes() == DATA
 
 
 @pytest.mark.parametrize("status", [403, 404, 500])
 def test_an_error_of_the_server_is_told(status, server, folder):
     server.status = status
     with pytest.raises(InvbenchError, match=f"g.pt: expected the file, found the answer {status}"):
-        fetch.get(asset(server), shelf())
+        fetch.get(asset(server), cache())
 
 
 def test_another_network_than_the_one_asked_for_is_refused(server, folder):
     with pytest.raises(InvbenchError, match=r"not stylegan2_car: resolution: expected 512, found 1024"):
-        fetch.get(asset(server, id="stylegan2_car", resolution=512), shelf())
+        fetch.get(asset(server, id="stylegan2_car", resolution=512), cache())
     server.data = DATA[:-500]
     with pytest.raises(InvbenchError, match="stylegan2_ffhq_rosinality: the file that came is not usable: expected a whole"):
-        fetch.get(asset(server), shelf())
+        fetch.get(asset(server), cache())
 
 
 def test_a_file_of_the_same_name_is_not_overwritten(server, folder):
     folder.mkdir(parents=True)
     (folder / "stylegan2-ffhq-config-f.pt").write_bytes(b"my own work")
-    found = fetch.get(asset(server), shelf())
+    found = fetch.get(asset(server), cache())
     assert found.path.name == f"stylegan2-ffhq-config-f-{SHA256[:8]}.pt"
     assert (folder / "stylegan2-ffhq-config-f.pt").read_bytes() == b"my own work"
 
 
 def test_two_processes_do_not_fetch_one_file_at_a_time(server, folder):
-    one = shelf()
+    one = cache()
     with fetch._alone(folder / ".part/stylegan2_ffhq_rosinality.part"), pytest.raises(InvbenchError, match="another process"):
         fetch.get(asset(server), one)
     assert fetch.get(asset(server), one).path.exists()
@@ -223,11 +223,11 @@ def test_drive_goes_through_gdown_and_its_refusals_are_told(server, folder, monk
     monkeypatch.setattr(gdown, "download", refuse)
     by_hand = "; open https://drive.google.com/file/d/1EM87UquaoQmk17Q8d5kYIAHqu0dkYqdT/view in a browser"
     with pytest.raises(InvbenchError, match=f"Google Drive did not give the file: Too many users have .*{by_hand}"):
-        fetch.get(drive, shelf())
+        fetch.get(drive, cache())
     assert asked[0]["id"] == "1EM87UquaoQmk17Q8d5kYIAHqu0dkYqdT" and asked[0]["resume"] is True
     monkeypatch.setattr(gdown, "download", lambda **how: Path(how["output"]).write_bytes(PAGE))
     with pytest.raises(InvbenchError, match=r"expected the file, found a web page \('Google Drive - Quota exceeded'\)"):
-        fetch.get(drive, shelf())
+        fetch.get(drive, cache())
     monkeypatch.undo()
     monkeypatch.setenv("INVBENCH_HOME", str(folder.parent))
     real = gdown.download
@@ -236,7 +236,7 @@ def test_drive_goes_through_gdown_and_its_refusals_are_told(server, folder, monk
         return real(url=server.address, **how)
 
     monkeypatch.setattr(gdown, "download", through_server)
-    assert fetch.get(drive, shelf()).path.read_bytes() == DATA
+    assert fetch.get(drive, cache()).path.read_bytes() == DATA
 
 
 # The verbs ----------------------------------------------------------------------------------------------------------------
@@ -260,7 +260,7 @@ def test_licences_are_shown_and_accepted_once_before_anything_is_fetched(server,
     assert refused.exit_code == 2 and not server.asked
     assert "NVIDIA Source Code License" in refused.output and "--accept-licence" in refused.output
     with pytest.raises(InvbenchError, match="the licence 'nvidia-nc' is not accepted"):
-        fetch.get(asset(server), Shelf())
+        fetch.get(asset(server), WeightsCache())
     done = call("get", "stylegan2_ffhq_rosinality", "--accept-licence")
     assert done.exit_code == 0 and f"sha256 {SHA256}" in done.output and "NVIDIA" in done.output
     again = call("get", "stylegan2_ffhq_rosinality")
@@ -322,7 +322,7 @@ def test_add_takes_a_file_by_what_the_user_says(folder, tmp_path):
     assert call("where", "e4e_horse").output.strip() == str(folder / "e4e_horse_encode.pt")
     inside = official.save(official.e4e(14, "horse_encode"), folder / "another.bin")
     assert call("add", str(inside), "--as", "e4e_cat").exit_code == 0  # the user knows better than its options
-    assert Shelf().find("e4e_cat").path == inside and inside.exists()
+    assert WeightsCache().find("e4e_cat").path == inside and inside.exists()
     assert "unknown asset 'e4e_cow'" in call("add", str(path), "--as", "e4e_cow").output
 
 
@@ -347,7 +347,7 @@ def test_doctor_and_suites_tell_what_is_missing_and_how_it_is_got(server, folder
     config = tmp_path / "mine.toml"
     config.write_text(SUITE)
     asked = ("--suite", "mine", "--config", str(config))
-    assert fetch.get(asset(server), shelf()).path.exists()
+    assert fetch.get(asset(server), cache()).path.exists()
     official.save(official.e4e(14, None), folder / "odd.pt")
     told = CliRunner().invoke(main, ["doctor", *asked])
     assert told.exit_code == 1

@@ -18,7 +18,7 @@ from invbench.methods.nets.stylegan2 import Generator
 from invbench.metrics.nets.lpips_package import LpipsPackage
 from invbench.plugins.config import NetworkConfig, Suite
 from invbench.weights import build
-from invbench.weights.cache import Shelf
+from invbench.weights.cache import WeightsCache
 from invbench.weights.networks import Networks
 from tests.weights import official
 
@@ -66,7 +66,7 @@ def test_one_file_serves_several_roles(folder):
         assert not network.training and not any(p.requires_grad for p in network.parameters())
         assert all(p.dtype == torch.float32 for p in network.parameters())
     about = networks.provenance("generator")
-    assert about["file"] == "e4e_ffhq" and about["sha256"] == Shelf().find("e4e_ffhq").sha256
+    assert about["file"] == "e4e_ffhq" and about["sha256"] == WeightsCache().find("e4e_ffhq").sha256
     assert about["class"] == "invbench.methods.convert.encoders:decoder"
     assert [code.__name__ for code in networks.code("generator")] == ["decoder"]
 
@@ -124,13 +124,13 @@ def test_lpips_is_joined_with_its_trunk(folder):
     trunk |= {"features.10.weight": torch.randn(256, 256, 3, 3), "features.10.bias": torch.randn(256)}
     trunk |= {f"classifier.{i}.weight": official.one(shape) for i, shape in ((1, [4096, 9216]), (6, [1000, 4096]))}
     path = official.save(trunk, folder / "trunk.pth")
-    shelf = Shelf()
-    shelf.ledger.record("alexnet", sha256=shelf.inspect(path).sha256, size=1, source="added by hand")
+    cache = WeightsCache()
+    cache.ledger.record("alexnet", sha256=cache.inspect(path).sha256, size=1, source="added by hand")
     networks = Networks(suite(perceptual_alex={"asset": "lpips_alex"}))
     network = networks["perceptual_alex"]
     assert isinstance(network, LpipsPackage) and network.net == "alex"
     assert torch.equal(network.model.net.slice1[0].weight, trunk["features.0.weight"])
-    assert networks.provenance("perceptual_alex")["beside trunk"] == f"alexnet {shelf.inspect(path).sha256}"
+    assert networks.provenance("perceptual_alex")["beside trunk"] == f"alexnet {cache.inspect(path).sha256}"
 
 
 def test_directions_come_from_several_files_or_from_the_generator(folder):
@@ -142,13 +142,13 @@ def test_directions_come_from_several_files_or_from_the_generator(folder):
     }
     with pytest.raises(MissingWeights, match="`invbench weights get interfacegan_age`"):
         Networks(suite(directions=table))["directions"]
-    shelf = Shelf()
+    cache = WeightsCache()
     for id, shape in (("interfacegan_age", (1, 512)), ("interfacegan_pose", (1, 18, 512))):
         path = official.save(torch.randn(shape), folder / f"{id}.any")
-        shelf.ledger.record(id, sha256=shelf.inspect(path).sha256, size=1, source="added by hand")
+        cache.ledger.record(id, sha256=cache.inspect(path).sha256, size=1, source="added by hand")
     networks = Networks(suite(directions=table))
     assert networks["directions"].names == ("age", "yaw") and networks["directions"]["yaw"].shape == (18, 512)
-    assert networks.provenance("directions")["beside pose"] == f"interfacegan_pose {shelf.inspect(path).sha256}"
+    assert networks.provenance("directions")["beside pose"] == f"interfacegan_pose {cache.inspect(path).sha256}"
     with pytest.raises(InvbenchError, match="suite mine: directions: expected 16 style vectors for 512 pixels, found .* 18"):
         Networks(suite(512, directions=table))["directions"]
     official.save(official.rosinality(1024), folder / "g.pt")

@@ -16,8 +16,8 @@ from invbench.api import InvbenchError, MissingWeights
 from invbench.plugins.config import load
 from invbench.plugins.registry import discover
 from invbench.util.cache import caches, home
-from invbench.weights import cache as shelves
-from invbench.weights.cache import Shelf
+from invbench.weights import cache as weights_cache
+from invbench.weights.cache import WeightsCache
 from invbench.weights.catalogue import FILE, catalogue
 from invbench.weights.layouts import LAYOUTS, Derived, recognise
 from tests.weights import official
@@ -34,7 +34,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def told(path: Path) -> tuple[tuple[str, ...], str]:
     """Assets that a file of the folder fits, and the problem."""
-    match = next(match for match in Shelf().matches() if match.found.path == path)
+    match = next(match for match in WeightsCache().matches() if match.found.path == path)
     return match.assets, match.problem
 
 
@@ -128,7 +128,7 @@ def test_a_wrong_list_is_told_with_file_and_key(tmp_path):
 def test_files_are_told_by_their_layout(content, expected, folder):
     path = official.save(content(), folder / "whatever.bin")
     assert told(path) == ((expected,), "")
-    assert Shelf().find(expected).path == path
+    assert WeightsCache().find(expected).path == path
 
 
 def test_what_layouts_cannot_tell_apart_is_asked_for_once(folder):
@@ -137,10 +137,10 @@ def test_what_layouts_cannot_tell_apart_is_asked_for_once(folder):
     assert set(assets) == {"e4e_church", "e4e_horse", "e4e_cat"}
     assert "its layout fits e4e_church, e4e_horse, e4e_cat; say which: invbench weights add FILE --as ID" in problem
     with pytest.raises(MissingWeights, match=r"missing: e4e_church .*; looked in .*home/weights; `invbench weights get"):
-        Shelf().find("e4e_church")
-    shelf = Shelf()
-    shelf.ledger.record("e4e_horse", sha256=hashlib.sha256(path.read_bytes()).hexdigest(), size=1, source="added by hand")
-    assert told(path) == (("e4e_horse",), "") and Shelf().find("e4e_horse").path == path
+        WeightsCache().find("e4e_church")
+    cache = WeightsCache()
+    cache.ledger.record("e4e_horse", sha256=hashlib.sha256(path.read_bytes()).hexdigest(), size=1, source="added by hand")
+    assert told(path) == (("e4e_horse",), "") and WeightsCache().find("e4e_horse").path == path
 
 
 @pytest.mark.parametrize(
@@ -165,20 +165,20 @@ def test_published_digests_decide(folder, tmp_path):
     known = re.search(r'sam_cars_snow\].*?sha256 = \["(\w+)"', text, re.S)[1]
     listed = tmp_path / "assets.toml"
     listed.write_text(text.replace(known, digest))
-    matches = Shelf(listed=catalogue(listed)).matches()
+    matches = WeightsCache(listed=catalogue(listed)).matches()
     assert [match.id for match in matches] == ["sam_cars_snow"]
     listed.write_text(text.replace(known, digest[:8]))
     catalogue.cache_clear()
-    assert [match.id for match in Shelf(listed=catalogue(listed)).matches()] == ["sam_cars_snow"]
+    assert [match.id for match in WeightsCache(listed=catalogue(listed)).matches()] == ["sam_cars_snow"]
 
 
 def test_a_file_that_is_not_the_one_recorded_is_refused(folder):
     official.save(official.e4e(18, "ffhq_encode"), folder / "a.pt")
-    Shelf().ledger.record("e4e_ffhq", sha256="0" * 64, size=1, source="https://example.org")
+    WeightsCache().ledger.record("e4e_ffhq", sha256="0" * 64, size=1, source="https://example.org")
     assets, problem = told(folder / "a.pt")
     assert assets == ("e4e_ffhq",) and "looks like e4e_ffhq, which was fetched or added with another sha256 (0000" in problem
     with pytest.raises(MissingWeights, match="a.pt: looks like e4e_ffhq"):
-        Shelf().find("e4e_ffhq")
+        WeightsCache().find("e4e_ffhq")
 
 
 @pytest.mark.parametrize(
@@ -200,38 +200,38 @@ def test_shared_caches_come_first_and_are_never_written(folder, tmp_path, monkey
     before = sorted(map(str, [*flat.rglob("*"), *shaped.rglob("*")]))
     for shared, expected in ((f"{flat}{os.pathsep}{shaped}", flat), (str(shaped), shaped / "weights"), ("", folder)):
         monkeypatch.setenv("INVBENCH_SHARED", shared)
-        assert Shelf().find("stylegan2_ffhq_rosinality").path == expected / "g.pt"
+        assert WeightsCache().find("stylegan2_ffhq_rosinality").path == expected / "g.pt"
     assert sorted(map(str, [*flat.rglob("*"), *shaped.rglob("*")])) == before
 
 
 def test_a_file_is_opened_once_and_again_when_it_changed(folder, monkeypatch):
     path = official.save(official.rosinality(1024), folder / "g.pt")
     opened = []
-    real = shelves.load_checkpoint
-    monkeypatch.setattr(shelves, "load_checkpoint", lambda path, **how: opened.append(path) or real(path, **how))
-    assert [Shelf().find("stylegan2_ffhq_rosinality").path for _ in range(3)] == [path] * 3
+    real = weights_cache.load_checkpoint
+    monkeypatch.setattr(weights_cache, "load_checkpoint", lambda path, **how: opened.append(path) or real(path, **how))
+    assert [WeightsCache().find("stylegan2_ffhq_rosinality").path for _ in range(3)] == [path] * 3
     assert opened == [path]
     official.save(official.rosinality(64), path)
     with pytest.raises(MissingWeights):
-        Shelf().find("stylegan2_ffhq_rosinality")
+        WeightsCache().find("stylegan2_ffhq_rosinality")
     assert opened == [path, path]
     index = folder.parent / "weights.index.json"
     assert set(json.loads(index.read_text())["files"]) == {str(path)}
     index.write_text("{ broken")
     with pytest.raises(MissingWeights):
-        Shelf().find("stylegan2_ffhq_rosinality")
+        WeightsCache().find("stylegan2_ffhq_rosinality")
     assert len(opened) == 3
 
 
 def test_an_installed_package_serves_what_it_brings(folder):
-    found = Shelf().find("lpips_alex")
+    found = WeightsCache().find("lpips_alex")
     assert found.path.name == "alex.pth" and found.sha256 == catalogue().assets["lpips_alex"].published
     assert found.facts == {"net": "alex", "whole": False}
 
 
 def test_an_unknown_asset_is_told_with_the_nearest(folder):
     with pytest.raises(InvbenchError, match="unknown asset 'e4e_car'; did you mean 'e4e_cars'"):
-        Shelf().find("e4e_car")
+        WeightsCache().find("e4e_car")
 
 
 @pytest.mark.parametrize(
