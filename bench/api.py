@@ -321,7 +321,7 @@ class MetricInput:
             "target": self.target, "output": self.output, "inverted": self.inverted, "truth": self.truth
         }[which]  # fmt: skip
         if pictures is None:
-            raise ValueError(f"scored.{which}: expected pictures [N, 3, h, w], found None")
+            raise ValueError(f"given.{which}: expected pictures [N, 3, h, w], found None")
         # Kept with the pictures themselves: a reconstruction is first the output and then what its edits start from.
         known = self.memo.get((key, id(pictures)))
         if known is None:

@@ -244,7 +244,7 @@ def test_the_command_line(measured, tmp_path):
         main, ["score", str(folder), "--against", "toys:5", "--suite", "toys", "--out", str(out), *common]
     )
     assert done.exit_code == 0, done.output
-    assert "my-code.given.toys: 15 of 15 rows ok" in done.output
+    assert "my-code.scored.toys: 15 of 15 rows ok" in done.output
     assert "left out: 21 pictures of images beyond the first 5" in done.output
     shown = CliRunner().invoke(main, ["show", str(out)])
     assert shown.exit_code == 0 and "my-code" in shown.output and "5/5" in shown.output
