@@ -10,7 +10,8 @@ from torch import Tensor
 
 from invbench.api import Clock, Edit, InvbenchError, Inversion
 from invbench.methods.common.batching import PerImageAdam
-from invbench.methods.common.losses import at_most, gaussian_prior, mse, ramp
+from invbench.methods.common.losses import at_most, gaussian_prior, mse, ramp, size_at_most
+from invbench.methods.common.resizing import lanczos
 from invbench.methods.nets.stylegan2 import FeatureEdit
 
 SPEC = {
@@ -41,12 +42,25 @@ SPEC = {
         "lambda_prior": {"default": 1e-8, "unit": "", "help": "weight of the Gaussian prior on the latents"},
         "lambda_delta": {"default": 1e-3, "unit": "", "help": "weight of the latents' distance from the first layer's"},
         "lambda_feature": {"default": 5.0, "unit": "", "help": "weight of the mean squared feature offset"},
-        "squared_delta": {"default": False, "unit": "", "help": "square the latents' distance, as the paper prints it"},
-        "soft_masks": {"default": True, "unit": "", "help": "masks resized softly, else binary"},
+        "squared_delta": {
+            "default": False,
+            "unit": "",
+            "help": "square the latents' distance, as the paper prints it, and divide it by the spread of W: a distance of one "
+            "spread costs the same in both forms",
+        },
+        "soft_masks": {
+            "default": True,
+            "unit": "",
+            "help": "masks resized by Lanczos and clipped, as in the code; else bilinearly and made binary, as in the paper",
+        },
     },
     "presets": {"released": {}, "paper": {"squared_delta": True, "soft_masks": False}},
-    "summary": "The optimisation variant. Noise is the stored one; the released code draws new noise at every forward pass, "
-    "so that its results cannot be repeated.",
+    "summary": "The optimisation variant. Departures from the released code: noise is the stored one, where the code draws new "
+    "noise at every forward pass, so that its results cannot be repeated; the prior has a ridge relative to the spread of W "
+    "and a fixed size; the picture is that of the final latents, where the code keeps the one before the last update, whose "
+    "rate is near 0; the resized target is not rounded to 8 bits. Departures of the preset paper from the text: equation 6 "
+    "prints the covariance, used is its inverse, as in the code; equation 8 has weights that are not published, used are those "
+    "of the code, one for each term of equation 6; equation 7 prints the sum of squared feature offsets, used is their mean.",
 }
 
 BLOCKS = {"F4": 16, "F6": 32, "F8": 64, "F10": 128}  # space -> resolution of the block it follows
@@ -157,9 +171,11 @@ class SAM:
         by_space = self.generator.on_canvas(torch.einsum("nchw,nck->nkhw", segments, chosen)[:, 1:], outside=0.0)
         masks = {}
         for index, space in enumerate(self.spaces):
-            size = (BLOCKS[space], BLOCKS[space])
-            mask = F.interpolate(by_space[:, index, None], size=size, mode="bilinear", antialias=True).clamp(0, 1)
-            masks[space] = mask if self.soft_masks else (mask >= 0.5).to(mask)
+            size, full = (BLOCKS[space], BLOCKS[space]), by_space[:, index, None]
+            if self.soft_masks:
+                masks[space] = lanczos(full, size).clamp(0, 1)
+            else:
+                masks[space] = (F.interpolate(full, size=size, mode="bilinear", antialias=True) >= 0.5).to(full)
         return masks
 
     def _segments(self, images: Tensor) -> Tensor:
@@ -178,7 +194,7 @@ class SAM:
     def _optimise(self, images: Tensor, start: Tensor, masks: dict[str, Tensor]) -> dict[str, Tensor]:
         """Latents and all feature offsets together -> "latents" [N, L, D] and one [N, C, r, r] for each space."""
         stats = self.networks["latent_stats"]
-        target = at_most(images, 256)
+        target = lanczos(images, size_at_most(images, 256)).clamp(-1, 1)  # the code resizes the file, and the output by area
         channels = self.generator.channels
         offsets = {s: images.new_zeros(len(images), channels[BLOCKS[s]], BLOCKS[s], BLOCKS[s]) for s in self.spaces}
         adam = PerImageAdam({"latents": start, **offsets}, self.lr)
@@ -189,7 +205,7 @@ class SAM:
             output = at_most(output, 256).clamp(-1, 1)
             loss = self.lambda_mse * mse(output, target)
             loss = loss + self.lambda_lpips * self.networks["perceptual_vgg"].distance(output, target)
-            loss = loss + self.lambda_prior * gaussian_prior(free["latents"], stats.prior_mean, stats.prior_precision)
+            loss = loss + self.lambda_prior * gaussian_prior(free["latents"], stats.prior_mean, stats.prior_factor)
             loss = loss + self.lambda_delta * self._delta(free["latents"])
             for space in self.spaces:
                 loss = loss + self.lambda_feature * free[space].square().flatten(1).mean(1)
@@ -201,7 +217,7 @@ class SAM:
     def _delta(self, latents: Tensor) -> Tensor:
         """Distance of the later layers' latents from the first layer's, summed over layers -> [N]."""
         distance = (latents[:, 1:] - latents[:, :1]).norm(dim=2)
-        return (distance.square() if self.squared_delta else distance).sum(1)
+        return (distance.square() / self.networks["latent_stats"].std if self.squared_delta else distance).sum(1)
 
 
 def most_editable(errors: Tensor, segments: Tensor, threshold: float) -> Tensor:

@@ -25,11 +25,17 @@ def mse(a: Tensor, b: Tensor) -> Tensor:
     return (a - b).square().flatten(1).mean(1)
 
 
+def size_at_most(images: Tensor, size: int) -> tuple[int, int]:
+    """Height and width of images [N, C, H, W] whose longer side is brought down to ``size`` pixels, if it is longer."""
+    longer = max(images.shape[-2:])
+    height, width = (round(side * min(1.0, size / longer)) for side in images.shape[-2:])
+    return height, width
+
+
 def at_most(images: Tensor, size: int) -> Tensor:
     """Area-resizes images [N, 3, H, W] until the longer side has ``size`` pixels, if it is longer (NVlabs projector, SAM)."""
-    longer = max(images.shape[-2:])
-    height, width = (round(side * size / longer) for side in images.shape[-2:])
-    return F.interpolate(images, size=(height, width), mode="area") if longer > size else images
+    smaller = size_at_most(images, size)
+    return images if smaller == images.shape[-2:] else F.interpolate(images, size=smaller, mode="area")
 
 
 def noise_regulariser(noise_maps: list[Tensor]) -> Tensor:
@@ -73,13 +79,15 @@ def leaky_inverse(latents: Tensor) -> Tensor:
     return F.leaky_relu(latents, 5.0)
 
 
-def gaussian_prior(latents: Tensor, mean: Tensor, precision: Tensor) -> Tensor:
-    """Sum over the L latents [N, L, D] of their squared Mahalanobis distance after :func:`leaky_inverse` -> [N].
+def gaussian_prior(latents: Tensor, mean: Tensor, factor: Tensor) -> Tensor:
+    """Sum over the L latents [N, L, D] of the squared length of ``factor (leaky_inverse(w) - mean)`` -> [N].
 
-    ``mean`` [D] and ``precision`` [D, D] as in adobe-research/sam_inversion.
+    ``mean`` [D] and ``factor`` [D, D] of the inverse covariance are float64, and so are the products; the result has the
+    precision of ``latents``. Parmar et al. 2022, equation 6, after Wulff and Torralba 2020; the paper prints the covariance
+    where the Gaussian has its inverse, adobe-research/sam_inversion has the inverse.
     """
-    offset = leaky_inverse(latents) - mean
-    return torch.einsum("nld,de,nle->n", offset, precision, offset)
+    offset = leaky_inverse(latents.double()) - mean
+    return (offset @ factor.T).square().sum((1, 2)).to(latents.dtype)
 
 
 def region_mean(error: Tensor, region: Tensor) -> Tensor:

@@ -2,41 +2,75 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
-from invbench.methods.common.losses import leaky_inverse
+from invbench.methods.common.losses import gaussian_prior, leaky_inverse
+
+RIDGE = 0.01  # of the mean variance: what lies a tenth of the spread beside the random latents is nothing strange
+PRIOR = ("prior_mean", "prior_factor")
 
 
 class LatentStatistics(nn.Module):
     """Statistics of the latents w = mapping(z), z standard normal.
 
-    mean             [D]
-    std              scalar, square root of the mean squared distance from the mean (NVlabs/stylegan2-ada-pytorch, projector)
-    prior_mean       [D], prior_precision [D, D]: Gaussian of ``leaky_inverse(w)``; the mean is that of w, passed through
-                     the same function, as in adobe-research/sam_inversion
+    mean          float32 [D]
+    std           float32 scalar, root of the mean squared distance from the mean (NVlabs/stylegan2-ada-pytorch, projector)
+    prior_mean    float64 [D], prior_factor float64 [D, D], lower triangular: Gaussian of ``leaky_inverse(w)``, as
+                  ``gaussian_prior`` takes it. The mean is that of w, passed through the same function, as in
+                  adobe-research/sam_inversion. The factor is that of the inverse covariance, and its scale such that the
+                  term of a random latent is D in the mean.
+
+    A well-conditioned covariance gives such a term by itself. Where random latents fill a subspace only (a mapping network
+    with few inputs, or of low rank), the inverse is made of rounding errors, and what an encoder leaves beside the subspace
+    costs millions. Hence a ridge of ``RIDGE`` times the mean variance of a coordinate, where the released code adds 1e-8
+    whatever the spread, and the scale. Both are departures from that code; where it is well-conditioned both are small.
     """
 
     mean: Tensor
     std: Tensor
     prior_mean: Tensor
-    prior_precision: Tensor
+    prior_factor: Tensor
 
     def __init__(self, dim: int):
         super().__init__()
         self.register_buffer("mean", torch.zeros(dim))
         self.register_buffer("std", torch.ones(()))
-        self.register_buffer("prior_mean", torch.zeros(dim))
-        self.register_buffer("prior_precision", torch.eye(dim))
+        self.register_buffer("prior_mean", torch.zeros(dim, dtype=torch.float64))
+        self.register_buffer("prior_factor", torch.eye(dim, dtype=torch.float64))
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LatentStatistics:
+        """Moves the statistics to another device; the prior keeps its precision whatever the rest is cast to."""
+        kept = {name: getattr(self, name) for name in PRIOR}
+        super()._apply(fn, recurse)
+        for name, value in kept.items():
+            setattr(self, name, value.to(self.mean.device))
+        return self
 
     @classmethod
     def measure(cls, latents: Tensor) -> LatentStatistics:
-        """``latents`` [M, D], M much larger than D; sums and the inverse in float64."""
+        """``latents`` [M, D], M much larger than D; all sums in float64.
+
+        Raises ValueError where they are not such a matrix, are not finite or do not vary.
+        """
+        if latents.ndim != 2 or len(latents) < 2:
+            raise ValueError(f"latents: expected shape [M, D] with M of 2 and more, found {tuple(latents.shape)}")
         w = latents.double()
-        stats = cls(w.shape[1])
-        stats.mean = w.mean(0)
-        stats.std = (w - stats.mean).square().sum(1).mean().sqrt()
-        covariance = torch.cov(leaky_inverse(w).T) + 1e-8 * torch.eye(w.shape[1], dtype=torch.float64)
-        stats.prior_mean = leaky_inverse(stats.mean)
-        stats.prior_precision = torch.linalg.inv(covariance)
-        return stats.float()
+        count, dim = w.shape
+        mean = w.mean(0)
+        distance = (w - mean).square().sum(1).mean().sqrt()
+        if not torch.isfinite(distance) or distance == 0:
+            raise ValueError(f"latents: expected finite rows that differ, found a spread of {distance.item()}")
+        stats = cls(dim)
+        stats.mean, stats.std = mean.float(), distance.float()
+        stats.prior_mean = leaky_inverse(mean)
+        v = leaky_inverse(w)
+        covariance = (v - v.mean(0)).T @ (v - v.mean(0)) / (count - 1)
+        identity = torch.eye(dim, dtype=torch.float64, device=w.device)
+        root = torch.linalg.cholesky(covariance + RIDGE * covariance.diagonal().mean() * identity)
+        stats.prior_factor = torch.linalg.solve_triangular(root, identity, upper=False)
+        term = gaussian_prior(w[:, None], stats.prior_mean, stats.prior_factor).mean()
+        stats.prior_factor = stats.prior_factor * (dim / term).sqrt()
+        return stats

@@ -34,7 +34,7 @@ def load_frozen(name: str, *, device: torch.device | str = "cpu", zoo: Path = ZO
         if not module.startswith(("invbench.methods.", "invbench.metrics.")):
             raise ValueError(f"class: expected one of invbench.methods or invbench.metrics, found {entry!r}")
         network: nn.Module = getattr(importlib.import_module(module), kind)(**config)
-        network.load_state_dict({key: value.float() if value.is_floating_point() else value for key, value in tensors.items()})
+        network.load_state_dict(tensors)  # into the float32, or the float64, of the class
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, ImportError) as error:
         raise InvbenchError(f"{path}: expected a network of the zoo, found {type(error).__name__}: {error}") from error
     return network.to(device).eval().requires_grad_(False)

@@ -63,6 +63,7 @@ BASE = {
     "dropouts": [0.0, 0.0, 0.0],
 }
 RATE, PYRAMID_FACTOR = 0.004, 10  # published: 1e-4, 10
+LAMBDA_PRIOR = 7.2e-8  # of SAM in the suite procfaces: the errors must be those of its inversions
 BATCH = 16
 PART = 16  # pictures inverted at a time; a finished part is never computed again
 DRAWS, TRAINING, HELD_OUT = 0, 1, 2  # streams of randomness
@@ -93,15 +94,16 @@ class Training(Recipe):
         device: torch.device | str = "cpu",
         pictures: int = 160,
         held_out: int = 32,
-        steps: int = 25,
-        threshold: float = OPTIONS["threshold"]["default"],
+        steps: int = 50,
+        threshold: float = 0.1,
         folder: Path = ROOT / "runs" / "train" / "invertibility" / "targets",
         zoo: Path = ZOO,
     ) -> None:
         self.seed, self.threshold = seed, threshold
         networks = {role: load_frozen(name, device=device, zoo=zoo) for role, name in NETWORKS.items()}
         inverters = single_space_inverters(networks, steps)
-        folder = folder / _digest(networks, {"seed": seed, "steps": steps, "spaces": list(inverters)})
+        settings = {"seed": seed, "steps": steps, "lambda_prior": LAMBDA_PRIOR, "spaces": list(inverters)}
+        folder = folder / _digest(networks, settings)
         perceptual = networks["perceptual_vgg"]
         self.train, self.held_out = (
             prepare(inverters, perceptual, folder=folder / name, seed=[seed, stream], count=count, device=device)
@@ -172,8 +174,9 @@ class Training(Recipe):
 
 
 def single_space_inverters(networks: Mapping[str, Any], steps: int) -> dict[str, SAM]:
-    """SAM restricted to each space that exists in the generator, from the most to the least editable, W+ first."""
-    options = {name: option["default"] for name, option in OPTIONS.items()} | {"steps": steps, "fused": []}
+    """SAM as in the suite, restricted to each space that exists in the generator, from the most to the least editable."""
+    options = {name: option["default"] for name, option in OPTIONS.items()}
+    options |= {"steps": steps, "lambda_prior": LAMBDA_PRIOR, "fused": []}
     features = [space for space, side in BLOCKS.items() if side < networks["generator"].resolution]
     choices: dict[str, list[str]] = {"W+": []} | {space: [space] for space in features}
     return {space: SAM(networks, **options | {"spaces": choice}) for space, choice in choices.items()}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from invbench.methods.common.losses import gaussian_prior
 from invbench.methods.nets.latent_stats import LatentStatistics
 from invbench.methods.train.common import Recipe, Step, step_generator
 from invbench.methods.train.frozen import load_frozen
@@ -20,7 +21,7 @@ RECIPES = {
 
 
 class Training(Recipe):
-    float32 = ("mean", "std", "prior_mean", "prior_precision")
+    float32 = ("mean", "std", "prior_mean", "prior_factor")  # as they are: the prior in float64
 
     def __init__(self, *, seed: int, device: torch.device | str, samples: int):
         self.generator = load_frozen("generator", device=device)
@@ -36,12 +37,20 @@ class Training(Recipe):
         network.load_state_dict(LatentStatistics.measure(self._draw(0)).state_dict())
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Of another sample: distance of its mean in units of the spread, and agreement of its prior with this one (near 1)."""
+        """Of another sample: the distance of its mean in units of the spread, and the prior's term of a latent over D, near 1.
+
+        Also that term of the 1% of latents that are least likely, which bounds the prior's tail.
+        """
         assert isinstance(network, LatentStatistics)
-        other = LatentStatistics.measure(self._draw(1))
-        shift = (other.mean - network.mean).norm() / network.std
-        agreement = torch.trace(network.prior_precision.double() @ torch.linalg.inv(other.prior_precision.double()))
-        return {"mean_shift": float(shift), "std": float(network.std), "prior_agreement": float(agreement / len(network.mean))}
+        latents = self._draw(1)
+        shift = (latents.double().mean(0) - network.mean).norm() / network.std
+        term = gaussian_prior(latents[:, None].double(), network.prior_mean, network.prior_factor) / latents.shape[1]
+        return {
+            "mean_shift": float(shift),
+            "std": float(network.std),
+            "prior_term": float(term.mean()),
+            "prior_term_99": float(term.quantile(0.99)),
+        }
 
     def _draw(self, stream: int) -> torch.Tensor:
         """Latents [samples, D]."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import sys
 from pathlib import Path
 
 import pytest
@@ -29,7 +30,7 @@ CLASSES = {
 
 
 def build(kind, networks, **options):
-    module = ast.parse(Path(f"{kind.__module__.replace('.', '/')}.py").read_text())
+    module = ast.parse(Path(sys.modules[kind.__module__].__file__).read_text())
     (spec,) = [ast.literal_eval(n.value) for n in module.body if isinstance(n, ast.Assign) and n.targets[0].id == "SPEC"]
     defaults = {name: option["default"] for name, option in spec["options"].items()}
     return kind(networks, **(defaults | CLASSES[kind] | options))

@@ -18,7 +18,8 @@ from invbench.methods.nets.stylegan2_config import GeneratorConfig
 from invbench.methods.train import invertibility
 from invbench.methods.train.common import Budget, fit
 from invbench.methods.train.frozen import load_frozen
-from invbench.methods.train.invertibility import Training, error_map
+from invbench.methods.train.invertibility import Training, error_map, single_space_inverters
+from invbench.plugins import config, registry, selection
 
 SMALL = {**invertibility.BASE, "planes": [4, 4, 4, 8], "blocks": [1, 1, 1], "stem": 8, "width": 8, "low_level": 8}
 
@@ -72,6 +73,12 @@ def test_examples_are_inverted_in_every_space(targets):
     assert occluders.any() and not occluders.all()
     gap = (recipe.train.images[:4] - recipe.held_out.images).abs().amax((1, 2, 3))
     assert gap.min() > 0.1  # other faces
+
+
+def test_targets_are_inverted_as_the_suite_inverts():
+    asked = selection.resolve(config.load()["procfaces"], registry.methods()["sam"], "released")
+    for inverter in single_space_inverters({"generator": load_frozen("generator")}, 50).values():
+        assert asked["lambda_prior"] == inverter.lambda_prior and asked["lr"] == inverter.lr
 
 
 def test_finished_parts_are_not_computed_again(tmp_path, monkeypatch):
