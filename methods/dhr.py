@@ -13,7 +13,7 @@ from torch import Tensor
 
 from invbench.api import Clock, Edit, InvbenchError, Inversion
 from invbench.methods.common.batching import PerImageAdam
-from invbench.methods.common.losses import region_mean
+from invbench.methods.common.losses import PerceptualTarget, region_mean
 from invbench.methods.common.projection import project
 from invbench.methods.nets.stylegan2 import FeatureEdit
 
@@ -193,6 +193,7 @@ class DHR:
         feature = PerImageAdam({"feature": features[self.position]}, self.feature_lr)
         weights = PerImageAdam(self.generator.per_image_parameters(images.shape[0]), self.weight_lr)
         pooled = self._at_feature(domain)
+        target = PerceptualTarget(self.perceptual, images)
         free, tuned = feature.parameters["feature"], list(weights.parameters.values())
         current = weights.parameters
         for step in range(self.feature_steps):
@@ -201,7 +202,7 @@ class DHR:
                 current = weights.result()
             blended = {self.position: FeatureEdit.blend(free, pooled)}
             output = self.generator.synthesis(latents, features=blended, weights=current)
-            inside, outside = self._region_losses(output, images, domain, pooled)
+            inside, outside = self._region_losses(output, images, domain, pooled, target.maps(output))
             (free.grad,) = torch.autograd.grad(outside.sum(), [free], retain_graph=tuning)
             if tuning:
                 gradients = torch.autograd.grad(inside.sum(), tuned, allow_unused=True)
@@ -211,12 +212,13 @@ class DHR:
             feature.step()
         return feature.result()["feature"], weights.result()
 
-    def _region_losses(self, output: Tensor, images: Tensor, domain: Tensor, pooled: Tensor) -> tuple[Tensor, Tensor]:
-        """Equations 6 and 7 of the paper -> in-domain [N], out-of-domain [N].
+    def _region_losses(
+        self, output: Tensor, images: Tensor, domain: Tensor, pooled: Tensor, maps: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Equations 6 and 7 of the paper, with the perceptual ``maps`` of the output -> in-domain [N], out-of-domain [N].
 
         The perceptual maps are weighed by the soft mask of the feature, the pixels by the full-size one, as released.
         """
-        maps = self.perceptual.maps(output, images)
         squared = (output - images).square()
         pooled = self.generator.off_canvas(pooled)
         losses = []

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from invbench.api import Clock, Edit, Inversion
 from invbench.methods.common.batching import PerImageAdam, image_generators, randn
-from invbench.methods.common.losses import mse
+from invbench.methods.common.losses import PerceptualTarget, mse
 from invbench.methods.common.projection import project
 
 SPEC = {
@@ -109,9 +109,10 @@ class PTI:
         """Equation 3 of the paper, every image on weights of its own; a finished image leaves the batch."""
         adam = PerImageAdam(self.generator.per_image_parameters(images.shape[0]), self.lr)
         draws = image_generators(images, self.seed + 1)
+        target = PerceptualTarget(self.perceptual, images)
         for _ in range(self.steps):
             output = self.generator.synthesis(latents[adam.kept], weights=adam.parameters)
-            distance = self.perceptual.distance(output, images[adam.kept])
+            distance = target.distance(output)
             done = distance.detach() <= self.lpips_stop
             if done.all():
                 break
@@ -121,6 +122,7 @@ class PTI:
             adam.zero_grad()
             loss[~done].sum().backward()
             adam.retire(done)
+            target.keep(~done)
             adam.step()
         return adam.result()
 

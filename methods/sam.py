@@ -10,7 +10,7 @@ from torch import Tensor
 
 from invbench.api import Clock, Edit, InvbenchError, Inversion
 from invbench.methods.common.batching import PerImageAdam
-from invbench.methods.common.losses import at_most, gaussian_prior, mse, ramp, size_at_most
+from invbench.methods.common.losses import PerceptualTarget, at_most, gaussian_prior, mse, ramp, size_at_most
 from invbench.methods.common.resizing import lanczos
 from invbench.methods.nets.stylegan2 import FeatureEdit
 
@@ -195,6 +195,7 @@ class SAM:
         """Latents and all feature offsets together -> "latents" [N, L, D] and one [N, C, r, r] for each space."""
         stats = self.networks["latent_stats"]
         target = lanczos(images, size_at_most(images, 256)).clamp(-1, 1)  # the code resizes the file, and the output by area
+        perceptual = PerceptualTarget(self.networks["perceptual_vgg"], target)
         channels = self.generator.channels
         offsets = {s: images.new_zeros(len(images), channels[BLOCKS[s]], BLOCKS[s], BLOCKS[s]) for s in self.spaces}
         adam = PerImageAdam({"latents": start, **offsets}, self.lr)
@@ -204,7 +205,7 @@ class SAM:
             output = self.generator.synthesis(free["latents"], features=self._added(free, masks))
             output = at_most(output, 256).clamp(-1, 1)
             loss = self.lambda_mse * mse(output, target)
-            loss = loss + self.lambda_lpips * self.networks["perceptual_vgg"].distance(output, target)
+            loss = loss + self.lambda_lpips * perceptual.distance(output)
             loss = loss + self.lambda_prior * gaussian_prior(free["latents"], stats.prior_mean, stats.prior_factor)
             loss = loss + self.lambda_delta * self._delta(free["latents"])
             for space in self.spaces:

@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from invbench.api import MetricInput
 from invbench.metrics.common import float64, network
@@ -96,11 +95,6 @@ def perceptual_distance(given: MetricInput, net: Any, role: str, a: str, b: str)
     return float64(average(net.maps_between(*features)))
 
 
-def _laid_out(images: Tensor) -> Tensor:
-    """The same images [N, C, H, W] as the device's convolutions take them best: on a CPU, channels of a pixel side by side."""
-    return images.contiguous(memory_format=torch.channels_last) if images.device.type == "cpu" else images
-
-
 class LpipsAlex(LpipsProc):
     """As :class:`LpipsProc`, by the network of the lpips package on AlexNet."""
 
@@ -122,7 +116,7 @@ class LpipsVgg:
     def __call__(self, given: MetricInput) -> np.ndarray:
         pictures = max(1, GROUP_PIXELS // given.output[0, 0].numel())
         groups = zip(given.output.split(pictures), given.target.split(pictures), strict=True)
-        return np.concatenate([float64(self.network.distance(*map(_laid_out, group))) for group in groups])
+        return np.concatenate([float64(self.network.distance(*group)) for group in groups])
 
 
 class LpipsSqueeze(LpipsVgg):

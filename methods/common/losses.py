@@ -13,11 +13,39 @@ from torch import Tensor
 class PerceptualNetwork(Protocol):
     """An LPIPS network (Zhang et al. 2018): channel-weighted squared differences of unit-normalised features."""
 
+    def features(self, images: Tensor) -> list[Tensor]:
+        """[N, 3, H, W] in [-1, 1] -> one [N, C, h, w] for each layer."""
+
+    def maps_between(self, a: list[Tensor], b: list[Tensor]) -> list[Tensor]:
+        """As :meth:`maps`, from what :meth:`features` gave."""
+
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """[N, 3, H, W] twice, in [-1, 1] -> [N]."""
 
     def maps(self, a: Tensor, b: Tensor) -> list[Tensor]:
         """The distance before spatial averaging: one [N, 1, h, w] for each layer."""
+
+
+class PerceptualTarget:
+    """Fixed images [N, 3, H, W] in [-1, 1], whose features are computed once for all steps of a loop."""
+
+    def __init__(self, network: PerceptualNetwork, images: Tensor):
+        self.network = network
+        with torch.no_grad():
+            self.features = network.features(images)
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """The distance of ``images`` before spatial averaging: one [N, 1, h, w] for each layer."""
+        return self.network.maps_between(self.network.features(images), self.features)
+
+    def distance(self, images: Tensor) -> Tensor:
+        """The sum over layers of the maps' spatial means -> [N]."""
+        return torch.stack([layer.mean((1, 2, 3)) for layer in self.maps(images)]).sum(0)
+
+    def keep(self, rows: Tensor) -> None:
+        """Goes on with the images that ``rows`` (bool [N]) marks, in their order."""
+        if not rows.all():
+            self.features = [layer[rows] for layer in self.features]
 
 
 def mse(a: Tensor, b: Tensor) -> Tensor:

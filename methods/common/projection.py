@@ -11,7 +11,14 @@ import torch
 from torch import Tensor
 
 from invbench.methods.common.batching import PerImageAdam, image_generators, randn
-from invbench.methods.common.losses import PerceptualNetwork, at_most, noise_regulariser, normalise_noise, ramp
+from invbench.methods.common.losses import (
+    PerceptualNetwork,
+    PerceptualTarget,
+    at_most,
+    noise_regulariser,
+    normalise_noise,
+    ramp,
+)
 
 NOISE_WEIGHT = 1e5  # of the noise regulariser
 LOSS_SIZE = 256  # pixels; larger pictures are area-resized for the perceptual loss
@@ -56,7 +63,7 @@ def project(
     adam = PerImageAdam({"latents": latents, **noise}, lr)
     code = adam.parameters["latents"]
     maps = {name: adam.parameters[name] for name in noise}
-    target = at_most(images, LOSS_SIZE)
+    target = PerceptualTarget(perceptual, at_most(images, LOSS_SIZE))
 
     for step in range(steps):
         progress = step / steps
@@ -64,7 +71,7 @@ def project(
         jitter = latent_noise * float(latent_stats.std) * max(0.0, 1 - progress / 0.75) ** 2
         jittered = code + jitter * randn(draws, *code.shape[1:], like=code)
         output = generator.synthesis(jittered.expand(-1, layers, -1), noise_maps=maps)
-        loss = perceptual.distance(at_most(output, LOSS_SIZE), target) + NOISE_WEIGHT * noise_regulariser(list(maps.values()))
+        loss = target.distance(at_most(output, LOSS_SIZE)) + NOISE_WEIGHT * noise_regulariser(list(maps.values()))
         adam.zero_grad()
         loss.sum().backward()
         adam.step()

@@ -33,6 +33,8 @@ class LpipsPackage(nn.Module):
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Images [N, 3, H, W] in [-1, 1] -> ReLU maps [N, C, h, w] of the 5 (squeeze: 7) layers."""
+        if images.device.type == "cpu":  # channels of a pixel side by side: measured, a step of a projection 1.1 times as fast
+            images = images.contiguous(memory_format=torch.channels_last)
         return list(self.model.net(self.model.scaling_layer(images)))
 
     def maps(self, a: Tensor, b: Tensor) -> list[Tensor]:

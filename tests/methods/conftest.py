@@ -26,12 +26,18 @@ class Perceptual(nn.Module):
         shapes = ((6, 3, 3, 3), (8, 6, 3, 3))
         self.kernels = nn.ParameterList([torch.randn(shape, generator=draws) / 6 for shape in shapes])
 
-    def maps(self, a, b):
+    def features(self, images):
         found = []
         for kernel in self.kernels:
-            a, b = (torch.tanh(F.conv2d(x, kernel, stride=2, padding=1)) for x in (a, b))
-            found.append((a - b).square().mean(1, keepdim=True))
+            images = torch.tanh(F.conv2d(images, kernel, stride=2, padding=1))
+            found.append(images)
         return found
+
+    def maps_between(self, a, b):
+        return [(x - y).square().mean(1, keepdim=True) for x, y in zip(a, b, strict=True)]
+
+    def maps(self, a, b):
+        return self.maps_between(self.features(a), self.features(b))
 
     def distance(self, a, b):
         return sum(m.flatten(1).mean(1) for m in self.maps(a, b))

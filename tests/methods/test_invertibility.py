@@ -119,6 +119,12 @@ def test_joined_classes_come_first():
 
 
 class Perceptual(nn.Module):
+    def features(self, images: Tensor) -> list[Tensor]:
+        return [images]
+
+    def maps_between(self, a: list[Tensor], b: list[Tensor]) -> list[Tensor]:
+        return [(a[0] - b[0]).square().mean(1, keepdim=True)]
+
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         return (a - b).square().flatten(1).mean(1)
 

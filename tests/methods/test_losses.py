@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from invbench.methods.common.losses import gaussian_prior, noise_regulariser, normalise_noise, ramp, region_mean
+from invbench.methods.common.losses import (
+    PerceptualTarget,
+    gaussian_prior,
+    noise_regulariser,
+    normalise_noise,
+    ramp,
+    region_mean,
+)
 
 
 def test_ramp_rises_over_5_percent_and_falls_over_the_last_quarter():
@@ -49,3 +56,12 @@ def test_region_mean_sums_channels_and_is_zero_for_an_empty_region():
     region = torch.zeros(2, 1, 4, 4)
     region[0, :, :2] = 1
     assert region_mean(error, region).tolist() == [3.0, 0.0]
+
+
+def test_a_kept_target_gives_the_distance_to_the_images_that_are_left(networks, images):
+    network = networks["perceptual_vgg"]
+    target, output = PerceptualTarget(network, images), images.flip(3)
+    torch.testing.assert_close(target.distance(output), network.distance(output, images))
+    target.keep(torch.tensor([True, False, True, False]))
+    torch.testing.assert_close(target.distance(output[::2]), network.distance(output[::2], images[::2]))
+    assert all(torch.equal(a, b) for a, b in zip(target.maps(output[::2]), network.maps(output[::2], images[::2])))

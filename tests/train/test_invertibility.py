@@ -27,8 +27,14 @@ SMALL = {**invertibility.BASE, "planes": [4, 4, 4, 8], "blocks": [1, 1, 1], "ste
 class Perceptual(nn.Module):
     """Squared differences of the picture at full and at half size."""
 
+    def features(self, images: Tensor) -> list[Tensor]:
+        return [images]
+
+    def maps_between(self, a: list[Tensor], b: list[Tensor]) -> list[Tensor]:
+        return [F.avg_pool2d((a[0] - b[0]).square().mean(1, keepdim=True), size) for size in (1, 2)]
+
     def maps(self, a: Tensor, b: Tensor) -> list[Tensor]:
-        return [F.avg_pool2d((a - b).square().mean(1, keepdim=True), size) for size in (1, 2)]
+        return self.maps_between(self.features(a), self.features(b))
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         return torch.stack([m.mean((1, 2, 3)) for m in self.maps(a, b)]).sum(0)
