@@ -14,8 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from invbench.methods.nets.fused import LEAKY_SLOPE, Blur
+
 SQRT2 = math.sqrt(2.0)
-LEAKY_SLOPE = 0.2
 NO_OVERRIDES: Mapping[str, Tensor] = {}
 
 
@@ -27,9 +28,11 @@ def binomial_filter() -> Tensor:
 
 
 def blur(x: Tensor, kernel: Tensor, *, padding: int, stride: int = 1) -> Tensor:
-    """Filter every channel of x [N,C,H,W] with one symmetric kernel [k,k], zero-padded by `padding`."""
+    """Filter every channel of x [N,C,H,W] with one symmetric constant kernel [k,k], zero-padded by `padding`."""
     channels = x.shape[1]
     weight = kernel.expand(channels, 1, *kernel.shape)
+    if stride == 1:
+        return Blur.apply(x, weight, padding)
     return F.conv2d(x, weight, padding=padding, stride=stride, groups=channels)
 
 

@@ -7,10 +7,8 @@ from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from invbench.methods.nets.equalised import (
-    LEAKY_SLOPE,
     NO_OVERRIDES,
     SQRT2,
     EqualLinear,
@@ -19,6 +17,7 @@ from invbench.methods.nets.equalised import (
     modulated_conv,
     scaled_leaky_relu,
 )
+from invbench.methods.nets.fused import StyledActivation
 from invbench.methods.nets.stylegan2_config import GeneratorConfig
 
 
@@ -75,12 +74,9 @@ class StyledConv(nn.Module):
         y = modulated_conv(x * style[:, :, None, None], weight, up_kernel=self.kernel)
         # Leaky ReLU is positively homogeneous: its gain sqrt(2) is cheaper on the factors than on the feature.
         factor = SQRT2 * demodulation(weight, style)
-        y = torch.addcmul(SQRT2 * bias, y, factor[:, :, None, None])
         if noise is not None:
-            strength = overrides.get("noise_strength", self.noise_strength).reshape(-1, 1, 1, 1)
-            # Expanded so that its gradient is summed over channels first: over images first is 20 times slower on CPU.
-            y.add_((SQRT2 * strength * noise).expand(y.shape[0], -1, -1, -1))
-        y = F.leaky_relu_(y, LEAKY_SLOPE)
+            noise = SQRT2 * overrides.get("noise_strength", self.noise_strength).reshape(-1, 1, 1, 1) * noise
+        y = StyledActivation.apply(y, factor[:, :, None, None], SQRT2 * bias, noise)
         return y if self.clamp is None else y.clamp(-self.clamp, self.clamp)
 
 
@@ -98,7 +94,12 @@ class ToRGB(nn.Module):
         n, n_in, height, width = x.shape
         style = self.affine(w, below("affine", overrides)) / math.sqrt(n_in)
         weight = overrides.get("weight", self.weight).reshape(-1, 3, n_in) * style[:, None, :]
-        rgb = torch.bmm(weight, x.flatten(2)).view(n, 3, height, width)
+        # Either product gives the gradient of x in the layout of x: elementwise steps on two layouts are 4 to 15 times as slow.
+        if x.is_contiguous():
+            rgb = torch.bmm(weight, x.flatten(2)).view(n, 3, height, width)
+        else:
+            pixels = x.permute(0, 2, 3, 1).reshape(n, height * width, n_in)
+            rgb = torch.bmm(pixels, weight.transpose(1, 2)).view(n, height, width, 3).permute(0, 3, 1, 2)
         rgb = rgb + overrides.get("bias", self.bias).reshape(-1, 3, 1, 1)
         return rgb if self.clamp is None else rgb.clamp(-self.clamp, self.clamp)
 
