@@ -18,6 +18,7 @@ from invbench.cli.run import run
 from invbench.cli.score import score
 from invbench.cli.table import table
 from invbench.cli.weights import weights
+from invbench.util.memory import keep_freed_memory
 
 SETUP_ERROR = 2
 
@@ -58,6 +59,7 @@ def main() -> None:
     # Idle threads must sleep: while they spin, a neighbour on one core costs more than half of the speed.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    keep_freed_memory()
 
 
 for verb in (run, plan, list_, show, report, table, score, gate, baseline, datasets, weights, doctor):

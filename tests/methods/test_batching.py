@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pytest
 import torch
 
 from invbench.methods.common.batching import PerImageAdam, image_generators, randn
@@ -37,3 +38,25 @@ def test_images_that_retire_keep_their_values_and_the_others_go_on_as_if_alone()
             (x - target[i]).pow(4).sum().backward()
             single.step()
         torch.testing.assert_close(adam.result()["x"][i], x.detach())
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("of_gradient", [torch.contiguous_format, torch.channels_last])
+def test_a_step_is_right_whatever_the_layout_of_parameter_and_gradient(layout, of_gradient):
+    # The fused Adam of a CPU reads both in the order of memory: with other layouts it would move wrong elements.
+    draws = torch.Generator().manual_seed(0)
+    start, target = (torch.randn(2, 4, 3, 3, generator=draws) for _ in range(2))
+    adam, plain = PerImageAdam({"x": start.contiguous(memory_format=layout)}, 0.1), start.clone().requires_grad_()
+    reference = torch.optim.Adam([plain], lr=0.1, fused=False, foreach=False)
+    for step in range(6):
+        adam.parameters["x"].grad = (
+            (adam.parameters["x"].detach() - target[adam.kept]).pow(3).contiguous(memory_format=of_gradient)
+        )
+        plain.grad = (plain.detach() - target).pow(3)
+        if step == 3:  # the moments of those that stay must be carried over in their layout too
+            adam.retire(torch.tensor([True, False]))
+            first = plain.detach()[0].clone()
+        adam.step()
+        reference.step()
+    torch.testing.assert_close(adam.result()["x"][1], plain.detach()[1])
+    torch.testing.assert_close(adam.result()["x"][0], first)
