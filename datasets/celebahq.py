@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
 from invbench.api import InvbenchError, Member
@@ -84,7 +85,7 @@ WHOLE = 30_000
 VAL_FROM, TEST_FROM = 162_771, 182_638  # original indices, counted from 0
 MAPPINGS = ("CelebA-HQ-to-CelebA-mapping.txt", "image_list.txt")
 IMAGES = ("CelebA-HQ-img", "celeba-hq", "celeba_hq", "CelebA-HQ", "celebahq", "images", "data")
-LISTS = Path(__file__).parent / "lists" / "celebahq.json"
+LISTS = files("invbench.datasets") / "lists" / "celebahq.json"
 LAYOUTS = (
     f"CelebAMask-HQ as unpacked: CelebA-HQ-img/0.jpg to 29999.jpg, with {MAPPINGS[0]} (without it the built-in list is taken)",
     f"the raw set: {MAPPINGS[1]} and pictures named by their index (00000.png, imgHQ00000.png) beside it or in images/",

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from invbench.datasets.geometry import Geometry
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm")
 LOSSLESS = ("PNG", "BMP", "TIFF", "PPM")
-SUBSETS = Path(__file__).parent / "lists" / "subsets.json"
+SUBSETS = files("invbench.datasets") / "lists" / "subsets.json"
 
 
 @dataclass(frozen=True)

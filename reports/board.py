@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from invbench.api import STAGES
 from invbench.compare.stats import LEVEL
@@ -17,7 +17,6 @@ from invbench.reports.plots import plot_data, plotly_script, static_file
 from invbench.reports.run import Run
 from invbench.store import Store
 
-TEMPLATES = Path(__file__).parent / "templates"
 PIXELATED = 128  # pictures up to this many pixels are enlarged without smoothing, so that single pixels can be judged
 
 
@@ -46,7 +45,11 @@ def render(run: Run, page: Path, *, inline: bool, images: int) -> str:
     kept, back, height = equal_change.summary(run), trips.summary(run), size(run)
     manifest = run.manifest
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("invbench.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "allow_nan": False}  # the order of metrics is meant
     return environment.get_template("board.html.j2").render(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from importlib.resources import files
 from typing import Any
 
 import pandas as pd
@@ -152,4 +152,4 @@ def _number(value: Any) -> float | None:
 
 def static_file(name: str) -> str:
     """Text of a file of ``reports/static``."""
-    return (Path(__file__).parent / "static" / name).read_text(encoding="utf-8")
+    return (files("invbench.reports") / "static" / name).read_text(encoding="utf-8")

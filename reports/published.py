@@ -9,13 +9,14 @@ import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from invbench.api import InvbenchError
 
-FOLDER = Path(__file__).parent / "reported"
+FOLDER = Path(str(files("invbench.reports"))) / "reported"
 FIELDS = ("domain", "method", "embedder", "variant", "versus", "metric", "edit", "edit_strength")  # what tells cells apart
 TYPOGRAPHY = frozenset({"bold", "underline", "bold_lost"})
 UNTRUSTED = frozenset({"suspected_misprint", "matches_other_source"})  # never compared in order

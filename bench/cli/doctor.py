@@ -16,6 +16,8 @@ from invbench.api import InvbenchError, MetricSpec
 from invbench.cli.common import config_option, find_suite, plugin_option, suite_option
 from invbench.data.sources import open_dataset
 from invbench.plugins.registry import discover, find, load_class
+from invbench.util import provenance
+from invbench.util.names import PACKAGE
 
 if TYPE_CHECKING:
     from invbench.plugins.config import NetworkConfig, Suite
@@ -43,12 +45,15 @@ def doctor(suite: str, config: Path | None, plugins: tuple[Path, ...]) -> None:
     registry = discover(plugins)
     problems = 0
 
+    git = provenance.git()
+    state = f"commit {git['commit'][:10]}{' and changes' if git['modified'] else ''}" if git["commit"] else "not a checkout"
+    click.echo(f"invbench at {PACKAGE.resolve()}, {state}")
     click.echo(f"Python {platform.python_version()} at {sys.executable}, {platform.platform()}")
     for package in PACKAGES:
         try:
             problems += _line(package, version(package), None)
         except PackageNotFoundError:
-            problems += _line(package, "", "not installed: python3 -m pip install -r requirements.lock")
+            problems += _line(package, "", f"not installed: {sys.executable} -m pip install {package}")
     click.echo(f"\nDevices\n{_devices()}")
 
     click.echo(f"\nDatasets of {suite}")

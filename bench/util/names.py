@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from importlib.resources import files
 from pathlib import Path
 
-PACKAGE = Path(__file__).parent.parent  # the folder of `invbench`: sources, suites, weights, lists
+PACKAGE = Path(str(files("invbench")))  # sources, suites, weights, lists: files on a disk, never within an archive
 
 
 def unknown(kind: str, name: object, known: Iterable[str]) -> str:

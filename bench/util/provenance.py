@@ -127,16 +127,20 @@ def _processor() -> str:
 
 
 def git() -> dict[str, Any]:
-    """The project's commit and whether its files differ from it; ``{"commit": None}`` outside a checkout."""
+    """The project's commit and whether its files differ from it; ``{"commit": None}`` where the package is no checkout.
+
+    An installed copy may lie within a repository of somebody else, whose commit says nothing of this project.
+    """
+    root = Path(__file__).resolve().parents[2]  # links of an editable install lead to the checkout
 
     def ask(*words: str) -> str | None:
         try:
-            here = Path(__file__).resolve().parent
-            done = subprocess.run(["git", *words], cwd=here, capture_output=True, text=True, timeout=20)
+            done = subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, timeout=20)
         except (OSError, subprocess.TimeoutExpired):
             return None
         return done.stdout.strip() if done.returncode == 0 else None
 
-    commit = ask("rev-parse", "HEAD")
+    top = ask("rev-parse", "--show-toplevel")
+    commit = ask("rev-parse", "HEAD") if top and Path(top).resolve() == root else None
     changes = ask("status", "--porcelain", "--untracked-files=no") if commit else None
     return {"commit": commit, "modified": None if changes is None else bool(changes)}

@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,7 @@ from .factors import K as FACTOR_COUNT
 from .factors import factors_from_z, sample_factors
 from .render import Rendered, render
 
-HASHES = Path(__file__).with_name("sha256.json")
+HASHES = Path(str(files("invbench.datasets.procfaces"))) / "sha256.json"
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""``python -m methods.train NAME``: train a network of the zoo and export it with its manifest."""
+"""``python -m invbench.methods.train NAME``: train a network of the zoo and export it with its manifest."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from invbench.api import InvbenchError
 from invbench.methods.train.catalogue import find_recipe, recipes
 
 
-@click.command(epilog="Example: python -m methods.train parser --minutes 5 --threads 1")
+@click.command(epilog="Example: python -m invbench.methods.train parser --minutes 5 --threads 1")
 @click.argument("name", required=False)
 @click.option("--minutes", type=click.FloatRange(min=0), help="Budget of wall time; the recipe's own by default.")
 @click.option("--images", type=click.IntRange(min=1), help="Budget in training images instead of minutes.")
@@ -20,7 +20,7 @@ from invbench.methods.train.catalogue import find_recipe, recipes
 @click.option("--seed", type=click.IntRange(min=0), help="Seed of weights and data; the recipe's own by default.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads of torch; its own choice by default.")
 @click.option("--fresh", is_flag=True, help="Ignore a checkpoint and start anew.")
-@click.option("--zoo", type=click.Path(path_type=Path, file_okay=False), help="Folder of the weights; methods/zoo by default.")
+@click.option("--zoo", type=click.Path(path_type=Path, file_okay=False), help="Where weights go; else the checkout's zoo.")
 @click.option("--list", "list_only", is_flag=True, help="List the recipes.")
 def main(
     name: str | None,
@@ -44,14 +44,14 @@ def main(
 
     import torch
 
-    from invbench.methods.train.common import ZOO, Budget, fit
+    from invbench.methods.train.common import Budget, fit
 
     if threads is not None:
         torch.set_num_threads(threads)
     seed = spec.seed if seed is None else seed
     budget = Budget(minutes=spec.minutes if minutes is None else minutes, images=images)
     recipe = spec.build(seed=seed, device=device)
-    path = fit(recipe, name, budget=budget, seed=seed, device=device, zoo=zoo or ZOO, fresh=fresh)
+    path = fit(recipe, name, budget=budget, seed=seed, device=device, zoo=zoo, fresh=fresh)
     manifest = json.loads(path.with_suffix(".json").read_text())
     click.echo(json.dumps(manifest["validation"], indent=2))
     click.echo(f"wrote {path} ({manifest['bytes'] / 1e6:.2f} MB)")

@@ -12,6 +12,7 @@ import difflib
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -43,7 +44,7 @@ class RecipeSpec:
 def recipes(folder: Path | None = None) -> dict[str, RecipeSpec]:
     """All recipes in ``folder`` (this package), by name. Raises InvbenchError for a malformed or doubly used entry."""
     found: dict[str, RecipeSpec] = {}
-    for path in sorted((folder or Path(__file__).parent).glob("*.py")):
+    for path in sorted((folder or Path(str(files("invbench.methods.train")))).glob("*.py")):
         for name, entry in _literal(path).items():
             if name in found:
                 raise InvbenchError(f"{path}: recipe {name!r} is also in {found[name].module}; expected one recipe a name")

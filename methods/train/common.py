@@ -32,8 +32,7 @@ from tqdm import tqdm
 from invbench.api import InvbenchError
 from invbench.methods.train.muon import Muon
 
-ROOT = Path(__file__).resolve().parents[2]
-ZOO = ROOT / "methods" / "zoo"
+ZOO = Path(__file__).resolve().parents[1] / "zoo"  # through the links of an editable install: what was just trained, too
 CHECKPOINT_SECONDS = 60.0
 EMA_WARMUP = 10
 
@@ -156,17 +155,20 @@ def fit(
     seed: int,
     device: torch.device | str = "cpu",
     folder: Path | None = None,
-    zoo: Path = ZOO,
+    zoo: Path | None = None,
     fresh: bool = False,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
 ) -> Path:
     """Train ``recipe`` until the budget is spent and export it as ``zoo/<name>.safetensors`` with its manifest.
 
-    A checkpoint is written to ``folder`` (``runs/train/<name>``) every ``checkpoint_seconds`` and on interruption; the next
-    call goes on from it unless ``fresh``. A finished training goes on when it is called again with a greater budget.
-    Returns the path of the weights. Raises InvbenchError when the checkpoint belongs to another recipe, seed or shape.
+    ``zoo`` None is the one of the checkout. A checkpoint is written to ``folder`` (``runs/train/<name>``) every
+    ``checkpoint_seconds`` and on interruption; the next call goes on from it unless ``fresh``. A finished training goes on
+    when it is called again with a greater budget.
+    Returns the path of the weights. Raises InvbenchError when the checkpoint belongs to another recipe, seed or shape, and
+    without ``zoo`` outside a checkout.
     """
-    folder = folder or ROOT / "runs" / "train" / name
+    zoo = zoo or checkout() / "methods" / "zoo"
+    folder = folder or Path("runs") / "train" / name
     path = folder / "checkpoint.safetensors"
     identity = {"name": name, "seed": seed, "config": recipe.config}
     average = copy.deepcopy(recipe.network).requires_grad_(False) if recipe.ema else None
@@ -324,15 +326,24 @@ def machine_kind(device: torch.device | str) -> str:
     return f"{models[0] if models else platform.machine()}, {torch.get_num_threads()} thread(s)"
 
 
+def checkout() -> Path:
+    """The checkout that this module belongs to; raises InvbenchError where it was installed without one."""
+    root = ZOO.parents[1]
+    if not (root / "pyproject.toml").is_file():
+        raise InvbenchError(f"{ZOO}: expected the zoo of a checkout, found an installed copy; name a folder by --zoo")
+    return root
+
+
 def git_commit(sources: Iterable[type]) -> str:
     """The commit of the working copy, with ``-modified`` where a file that defines one of ``sources`` differs from it."""
-    files = sorted({inspect.getfile(source) for source in sources})
     try:
+        root = checkout()
+        files = sorted({str(Path(inspect.getfile(source)).resolve()) for source in sources})
         head, changes = (
-            subprocess.run(["git", *words], cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
+            subprocess.run(["git", *words], cwd=root, capture_output=True, text=True, check=True).stdout.strip()
             for words in (["rev-parse", "HEAD"], ["status", "--porcelain", "--", *files])
         )
-    except (OSError, subprocess.CalledProcessError):
+    except (InvbenchError, OSError, subprocess.CalledProcessError):
         return "unknown"
     return head + ("-modified" if changes else "")
 

@@ -37,7 +37,7 @@ from invbench.datasets.procfaces import PARSING_CLASSES
 from invbench.methods.common.losses import PerceptualNetwork, at_most
 from invbench.methods.nets.invertibility import InvertibilityHead, InvertibilityPredictor
 from invbench.methods.sam import BLOCKS, SAM, SPEC, join_classes, most_editable
-from invbench.methods.train.common import ROOT, ZOO, Recipe, Step, descend, step_rng, write_atomic
+from invbench.methods.train.common import ZOO, Recipe, Step, descend, step_rng, write_atomic
 from invbench.methods.train.frozen import load_frozen
 from invbench.methods.train.renders import blurred, draw
 
@@ -96,7 +96,7 @@ class Training(Recipe):
         held_out: int = 32,
         steps: int = 50,
         threshold: float = 0.1,
-        folder: Path = ROOT / "runs" / "train" / "invertibility" / "targets",
+        folder: Path = Path("runs") / "train" / "invertibility" / "targets",
         zoo: Path = ZOO,
     ) -> None:
         self.seed, self.threshold = seed, threshold

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from invbench.datasets.procfaces import factors_from_z, render, render_edited, render_split, sample_z, split
-from invbench.methods.train.common import ROOT
+from invbench.methods.train.common import checkout
 from invbench.methods.train.frozen import load_frozen
 
 SCALE = 2
@@ -43,9 +43,10 @@ def sheet(rows: list[np.ndarray]) -> np.ndarray:
 
 
 @click.command()
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), default=ROOT / "docs" / "images", help="Folder.")
-def main(out: Path) -> None:
+@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="[default: docs/images of the checkout]")
+def main(out: Path | None) -> None:
     """Write procfaces.png and generator.png."""
+    out = out or checkout() / "docs" / "images"
     out.mkdir(parents=True, exist_ok=True)
     for name, draw in (("procfaces", domain_sheet), ("generator", generator_sheet)):
         picture = Image.fromarray(draw())
