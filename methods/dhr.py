@@ -14,7 +14,7 @@ from torch import Tensor
 from invbench.api import Clock, Edit, InvbenchError, Inversion
 from invbench.methods.common.batching import PerImageAdam
 from invbench.methods.common.losses import PerceptualTarget, region_mean
-from invbench.methods.common.projection import project
+from invbench.methods.common.projection import LOSS_SIZE, project
 from invbench.methods.nets.stylegan2 import FeatureEdit
 
 SPEC = {
@@ -31,6 +31,12 @@ SPEC = {
         "segments": {"default": 200, "unit": "superpixels", "help": "SLIC superpixels asked for"},
         "compactness": {"default": 30.0, "unit": "", "help": "SLIC compactness"},
         "sigma": {"default": 1.0, "unit": "pixels", "help": "smoothing before SLIC"},
+        "error_at": {
+            "default": "map",
+            "unit": "",
+            "help": '"map": a superpixel is reduced to each error map by nearest, and is out-of-domain if no cell of a map is left of '
+            'it; "picture": the maps are enlarged by nearest, and every superpixel has an error',
+        },
         "outside": {
             "default": ["background", "cloth", "hat", "ear_r", "neck_l"],
             "unit": "",
@@ -55,8 +61,26 @@ SPEC = {
         "seed": {"default": 0, "unit": "", "help": "seeds the coarse inversion"},
     },
     "presets": {"released": {}, "paper": {"threshold_rest": 0.7}},
-    "summary": "Starts from e4e. Preset released: caopulan/GANInverter, whose third threshold, 0.6, the paper does not name.",
+    "summary": "Starts from e4e. Preset released: caopulan/GANInverter, whose third threshold, 0.6, the paper does not name. Not "
+    "taken over: without a face, its parser calls all of a picture background; a region without a pixel makes its loss undefined "
+    "(here 0); and its noise maps are scaled by n - 1.",
 }
+
+
+def clamped(images: Tensor) -> Tensor:
+    """What the coarse inversion looks at: images [N, 3, H, W] clamped to [-1, 1], bilinearly reduced to 256 pixels at most."""
+    images, longer = images.clamp(-1, 1), max(images.shape[-2:])
+    height, width = (round(side * LOSS_SIZE / longer) for side in images.shape[-2:])
+    return F.interpolate(images, size=(height, width), mode="bilinear") if longer > LOSS_SIZE else images
+
+
+def superpixel_means(labels: np.ndarray, error: np.ndarray) -> np.ndarray:
+    """Mean of ``error`` [h, w] over each superpixel of ``labels`` [H, W], reduced to [h, w] by nearest; inf where none is left."""
+    rows, columns = (np.arange(small) * large // small for small, large in zip(error.shape, labels.shape, strict=True))
+    reduced, count = labels[np.ix_(rows, columns)].ravel(), labels.max() + 1
+    area = np.bincount(reduced, minlength=count)
+    total = np.bincount(reduced, weights=error.ravel(), minlength=count)
+    return np.divide(total, area, out=np.full(count, np.inf), where=area > 0)
 
 
 class DHR:
@@ -69,6 +93,7 @@ class DHR:
         segments: int,
         compactness: float,
         sigma: float,
+        error_at: str,
         outside: Sequence[str],
         face: Sequence[str],
         parts: Sequence[str],
@@ -92,8 +117,11 @@ class DHR:
                 f"dhr.feature_resolution: expected less than the generator's {self.generator.resolution}, "
                 f"found {feature_resolution}"
             )
+        if error_at not in ("map", "picture"):
+            raise InvbenchError(f'dhr.error_at: expected "map" or "picture", found {error_at!r}')
         self.coarse_steps, self.coarse_lr = coarse_steps, coarse_lr
         self.segments, self.compactness, self.sigma = segments, compactness, sigma
+        self.error_at = error_at
         self.position = f"b{feature_resolution}.conv1"
         self.feature_resolution = feature_resolution
         self.feature_steps, self.feature_lr = feature_steps, feature_lr
@@ -146,6 +174,7 @@ class DHR:
             images,
             latent_stats=self.networks["latent_stats"],
             perceptual=self.networks["perceptual_vgg"],
+            view=clamped,
             space="w",
             steps=self.coarse_steps,
             lr=self.coarse_lr,
@@ -153,9 +182,9 @@ class DHR:
         )
         with torch.no_grad():
             errors = self.networks["perceptual_vgg"].maps(coarse.last_images, images)
-            size = images.shape[-2:]
-            # Nearest: a superpixel's mean is taken over the cells of each map that it covers.
-            errors = [F.interpolate(e, size=size, mode="nearest")[:, 0].double().cpu().numpy() for e in errors]
+            if self.error_at == "picture":
+                errors = [F.interpolate(e, size=images.shape[-2:], mode="nearest") for e in errors]
+            errors = [e[:, 0].double().cpu().numpy() for e in errors]
             scores = self.networks["parser"](images).softmax(1)
         pictures = ((images.movedim(1, 3) + 1) * 127.5).round().clamp(0, 255).byte().cpu().numpy()
         scores_np = scores.double().cpu().numpy()
@@ -167,7 +196,10 @@ class DHR:
         return by_error * by_parsing
 
     def _in_domain(self, picture: np.ndarray, errors: list[np.ndarray], scores: np.ndarray) -> np.ndarray:
-        """Superpixels [H, W] whose error, summed over the perceptual layers, stays under the threshold of their class."""
+        """Superpixels [H, W] whose error, summed over the perceptual layers, stays under the threshold of their class.
+
+        ``picture`` [H, W, 3]; ``errors`` [h, w] of each layer; ``scores`` [C, H, W]. No cell in some layer: out-of-domain.
+        """
         labels = slic(
             picture[..., ::-1],  # the released code hands SLIC a BGR picture
             n_segments=self.segments,
@@ -175,11 +207,10 @@ class DHR:
             sigma=self.sigma,
             start_label=0,
             channel_axis=2,
-        ).ravel()
-        area = np.maximum(np.bincount(labels), 1)
-        error = sum(np.bincount(labels, weights=e.ravel()) / area for e in errors)
-        votes = np.stack([np.bincount(labels, weights=s.ravel()) for s in scores])
-        return (error < self.thresholds[votes.argmax(0)])[labels].reshape(picture.shape[:2])
+        )
+        error = sum(superpixel_means(labels, e) for e in errors)
+        votes = np.stack([np.bincount(labels.ravel(), weights=s.ravel()) for s in scores])
+        return (error < self.thresholds[votes.argmax(0)])[labels]
 
     # ---- hybrid modulation refinement (section 3.3 of the paper)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from invbench.api import Clock, Edit, Inversion
 from invbench.methods.common.batching import PerImageAdam, image_generators, randn
 from invbench.methods.common.losses import PerceptualTarget, mse
-from invbench.methods.common.projection import project
+from invbench.methods.common.projection import project, reduced, sampled_spread
 
 SPEC = {
     "id": "pti",
@@ -23,6 +23,11 @@ SPEC = {
         "pivot": {"default": "w", "unit": "", "help": '"w": projection into W; "encoder": the e4e latents in W+'},
         "pivot_steps": {"default": 450, "unit": "steps", "help": "projection steps, for pivot w"},
         "pivot_lr": {"default": 0.01, "unit": "per step", "help": "peak learning rate of the projection"},
+        "pivot_samples": {
+            "default": 600,
+            "unit": "latents",
+            "help": "their mean starts the projection, their spread is the unit of its jitter; 0: the suite's latent statistics",
+        },
         "steps": {"default": 350, "unit": "steps", "help": "tuning steps at most"},
         "lr": {"default": 3e-4, "unit": "per step", "help": "learning rate of the tuning"},
         "lpips_stop": {"default": 0.06, "unit": "LPIPS", "help": "an image is finished when its LPIPS falls to this"},
@@ -33,9 +38,9 @@ SPEC = {
         "locality_lambda": {"default": 0.1, "unit": "", "help": "weight of the locality regulariser"},
         "seed": {"default": 0, "unit": "", "help": "seeds the projection and the regulariser's samples"},
     },
-    "presets": {"released": {}, "paper": {"pivot_lr": 5e-3, "locality": True}},
-    "summary": "Preset released: danielroich/PTI, whose projector peaks at 0.01 whatever is configured, and whose locality "
-    "regulariser is off for single images.",
+    "presets": {"released": {}, "paper": {"pivot_lr": 5e-3, "pivot_samples": 0, "locality": True}},
+    "summary": "Preset released: danielroich/PTI, whose projector peaks at 0.01 whatever is configured and starts from the mean of "
+    "600 latents, and whose locality regulariser is off for single images.",
 }
 
 TRUNCATION = 0.5  # of the latents sampled by the locality regulariser
@@ -49,6 +54,7 @@ class PTI:
         pivot: str,
         pivot_steps: int,
         pivot_lr: float,
+        pivot_samples: int,
         steps: int,
         lr: float,
         lpips_stop: float,
@@ -67,6 +73,7 @@ class PTI:
         self.generator = networks["generator"]
         self.perceptual = networks["perceptual_alex"]
         self.pivot, self.pivot_steps, self.pivot_lr = pivot, pivot_steps, pivot_lr
+        self.pivot_samples = pivot_samples
         self.steps, self.lr, self.lpips_stop = steps, lr, lpips_stop
         self.lambda_mse, self.lambda_lpips = lambda_mse, lambda_lpips
         self.locality, self.locality_alpha, self.locality_lambda = locality, locality_alpha, locality_lambda
@@ -94,11 +101,13 @@ class PTI:
             with clock.stage("encode"), torch.no_grad():
                 return self.networks["encoder_e4e"](images)
         with clock.stage("optimise"):
+            stats = self.networks["latent_stats"]
             return project(
                 self.generator,
                 images,
-                latent_stats=self.networks["latent_stats"],
+                latent_stats=sampled_spread(self.generator, self.pivot_samples) if self.pivot_samples else stats,
                 perceptual=self.networks["perceptual_vgg"],
+                view=reduced,
                 space="w",
                 steps=self.pivot_steps,
                 lr=self.pivot_lr,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from invbench.api import Clock, Edit, Inversion
-from invbench.methods.common.projection import project
+from invbench.methods.common.projection import project, reduced
 
 SPEC = {
     "id": "sg2_w",
@@ -44,6 +44,7 @@ class SG2W:
                 images,
                 latent_stats=self.latent_stats,
                 perceptual=self.perceptual,
+                view=reduced,
                 space=self.space,
                 steps=self.steps,
                 lr=self.lr,

@@ -5,8 +5,10 @@ Used by ``sg2_w`` and ``sg2_wplus`` as methods, by PTI for its pivot and by DHR 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -25,6 +27,29 @@ LOSS_SIZE = 256  # pixels; larger pictures are area-resized for the perceptual l
 
 
 @dataclass(frozen=True)
+class Spread:
+    """mean [D] of W and std, the square root of the mean squared distance from it (a scalar)."""
+
+    mean: Tensor
+    std: Tensor
+
+
+def sampled_spread(generator, samples: int) -> Spread:
+    """The spread of ``samples`` latents of ``generator``, drawn as NVlabs' projector draws them: the same at every call."""
+    z = torch.from_numpy(np.random.RandomState(123).randn(samples, generator.z_dim)).to(generator.mean_latent)
+    with torch.no_grad():
+        w = generator.mapping(z).double()
+    mean = w.mean(0)
+    std = (w - mean).square().sum(1).mean().sqrt()
+    return Spread(mean.to(generator.mean_latent), std.to(generator.mean_latent))
+
+
+def reduced(images: Tensor) -> Tensor:
+    """What NVlabs' projector looks at: images [N, 3, H, W] as they are, area-resized to 256 pixels if they are larger."""
+    return at_most(images, LOSS_SIZE)
+
+
+@dataclass(frozen=True)
 class Projection:
     """latents [N, L, D]; noise_maps name -> [N, 1, r, r]; last_images [N, 3, H, W], as synthesised in the last step,
     before its update."""
@@ -40,6 +65,7 @@ def project(
     *,
     latent_stats,
     perceptual: PerceptualNetwork,
+    view: Callable[[Tensor], Tensor],
     space: str,
     steps: int,
     lr: float,
@@ -49,9 +75,9 @@ def project(
 ) -> Projection:
     """Projects ``images`` [N, 3, H, W] in [-1, 1] into ``space`` "w" (one latent, repeated) or "w+" (one a layer).
 
-    The loss is perceptual only, at 256 pixels at most. The learning rate rises over the first 5 % and falls over the
+    The loss is perceptual only, between the ``view`` of the output and that of the image (:func:`reduced`). The learning rate rises over the first 5 % and falls over the
     last 25 % of the steps; latents are jittered by ``latent_noise`` times the spread of W, fading out at 75 %.
-    ``start`` [N, L, D] is the mean latent unless given. Source: NVlabs/stylegan2-ada-pytorch, projector.
+    ``start`` [N, L, D] is the mean of ``latent_stats`` (mean [D], std) unless given. Source: NVlabs/stylegan2-ada-pytorch, projector.
     """
     if space not in ("w", "w+"):
         raise ValueError(f'space: expected "w" or "w+", found {space!r}')
@@ -63,7 +89,7 @@ def project(
     adam = PerImageAdam({"latents": latents, **noise}, lr)
     code = adam.parameters["latents"]
     maps = {name: adam.parameters[name] for name in noise}
-    target = PerceptualTarget(perceptual, at_most(images, LOSS_SIZE))
+    target = PerceptualTarget(perceptual, view(images))
 
     for step in range(steps):
         progress = step / steps
@@ -71,7 +97,7 @@ def project(
         jitter = latent_noise * float(latent_stats.std) * max(0.0, 1 - progress / 0.75) ** 2
         jittered = code + jitter * randn(draws, *code.shape[1:], like=code)
         output = generator.synthesis(jittered.expand(-1, layers, -1), noise_maps=maps)
-        loss = target.distance(at_most(output, LOSS_SIZE)) + NOISE_WEIGHT * noise_regulariser(list(maps.values()))
+        loss = target.distance(view(output)) + NOISE_WEIGHT * noise_regulariser(list(maps.values()))
         adam.zero_grad()
         loss.sum().backward()
         adam.step()

@@ -6,11 +6,15 @@ import ast
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from skimage.segmentation import slic
 
 from invbench.api import Edit, InvbenchError
-from invbench.methods.dhr import DHR
+from invbench.methods.common.projection import sampled_spread
+from invbench.methods.dhr import DHR, clamped, superpixel_means
 from invbench.methods.pti import PTI
 from invbench.methods.sam import SAM
 from invbench.methods.sg2_w import SG2W
@@ -154,3 +158,50 @@ def test_dhr_refuses_classes_and_features_that_do_not_exist(networks):
         build(DHR, networks, parts=["moustache"])
     with pytest.raises(InvbenchError, match="feature_resolution"):
         build(DHR, networks, feature_resolution=32)
+
+
+def test_pti_starts_from_the_mean_of_its_own_sample(networks, images, clock):
+    # The rate of the first step is 0: one step leaves the start.
+    z = np.random.RandomState(123).randn(600, networks["generator"].z_dim)
+    sampled = networks["generator"].mapping(torch.from_numpy(z).float()).mean(0)
+    for samples, start in ((600, sampled), (0, networks["latent_stats"].mean)):
+        latents = build(PTI, networks, pivot_steps=1, pivot_samples=samples, steps=0).invert(images, clock).latents
+        torch.testing.assert_close(latents, start.expand_as(latents), atol=1e-6, rtol=0)
+    spread = sampled_spread(networks["generator"], 600)
+    w = networks["generator"].mapping(torch.from_numpy(z).float()).double()
+    assert spread.std.item() == pytest.approx(((w - w.mean(0)) ** 2).sum().div(600).sqrt().item(), rel=1e-5)
+
+
+def test_dhr_takes_a_superpixel_over_the_nearest_cells_of_each_map():
+    # The released way, one mask at a time: reduced by nearest, then the masked mean; 0 / 0 where nothing is left.
+    labels = slic(np.random.RandomState(0).rand(32, 32, 3), n_segments=40, compactness=1.0, start_label=0, channel_axis=2)
+    for shape in ((16, 16), (4, 4), (5, 7), (32, 32)):
+        error = np.random.RandomState(1).rand(*shape)
+        means = []
+        for label in range(labels.max() + 1):
+            mask = F.interpolate(torch.from_numpy(labels == label).double()[None, None], shape)[0, 0].numpy()
+            with np.errstate(invalid="ignore"):
+                means.append((error * mask).sum() / mask.sum())
+        found = superpixel_means(labels, error)
+        np.testing.assert_allclose(found, np.where(np.isnan(means), np.inf, means), rtol=1e-12)
+    assert np.isinf(superpixel_means(labels, np.zeros((4, 4)))).sum() >= labels.max() + 1 - 16
+
+
+def test_dhr_puts_a_superpixel_that_no_cell_is_left_of_out_of_domain(networks, images, clock):
+    lenient = {"threshold_face": 1e9, "threshold_rest": 1e9, "threshold_parts": 1e9, "segments": 400}
+    at_map, at_picture = (build(DHR, networks, error_at=place, **lenient)._segment(images) for place in ("map", "picture"))
+    assert (at_picture[..., 4:] == 1).all() and 0 < at_map[..., 4:].mean() < 1
+    with pytest.raises(InvbenchError, match="error_at"):
+        build(DHR, networks, error_at="cell")
+
+
+def test_dhr_looks_at_clamped_pictures_of_256_pixels(networks, images, monkeypatch):
+    large = torch.linspace(-3, 3, 512).expand(1, 3, 512, 512)
+    seen = clamped(large)
+    assert seen.shape == (1, 3, 256, 256)
+    torch.testing.assert_close(seen[0, 0, 0], (large.clamp(-1, 1)[0, 0, 0, 0::2] + large.clamp(-1, 1)[0, 0, 0, 1::2]) / 2)
+    torch.testing.assert_close(clamped(2 * images), (2 * images).clamp(-1, 1))  # smaller ones keep their size
+    looked = []
+    monkeypatch.setattr("invbench.methods.dhr.clamped", lambda x: looked.append(x.shape) or clamped(x))
+    build(DHR, networks, coarse_steps=3)._segment(images)
+    assert looked == [images.shape] * 4  # the target once, the output at every step

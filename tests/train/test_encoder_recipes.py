@@ -99,9 +99,15 @@ def test_offsets_open_as_published():
     assert [e4e.open_offsets(p, 10) for p in (0.0, 0.0999, 0.1, 0.26, 0.99)] == [0, 0, 1, 9, 9]
 
 
+def built(module, **changes):
+    """The recipe of ``module`` with its own options but for ``changes``."""
+    (entry,) = module.RECIPES.values()
+    return module.Training(**entry.get("options", {}) | changes)
+
+
 @pytest.mark.parametrize(("module", "network"), [(psp, PSPEncoder), (e4e, E4EEncoder)])
 def test_a_short_training_improves_and_its_export_loads(module, network, tmp_path, small_networks, monkeypatch):
-    recipe = module.Training(seed=3, batch=4, lr=1e-2)
+    recipe = built(module, seed=3, batch=4, lr=1e-2)
     monkeypatch.setattr(encoding, "WARM_START", 0.0)  # what is left of so short a training would not show it
     monkeypatch.setattr(recipe, "validate", lambda net: recipe.reconstruction.validate(net, images=8))
     before = recipe.reconstruction.validate(recipe.network.eval(), images=8)
@@ -160,7 +166,22 @@ def test_frozen_networks_name_what_is_wrong(tmp_path: Path):
 
 @pytest.mark.parametrize("module", [psp, e4e])
 def test_the_warm_start_learns_the_latents_of_the_factors(module):
-    recipe = module.Training(seed=3, batch=8, lr=1e-2)
+    recipe = built(module, seed=3, batch=8, lr=1e-2)
     errors = [recipe.step(index, 0.1).losses["latents"] for index in range(25)]
     assert np.mean(errors[-5:]) < 0.99 * np.mean(errors[:5])
     assert "l2" in recipe.step(25, encoding.WARM_START).losses
+
+
+def test_the_norm_of_w_holds_psp_near_the_mean_latent(monkeypatch, small_networks):
+    monkeypatch.setattr(encoding, "WARM_START", 0.0)
+    mean = small_networks["generator"].mean_latent
+    offsets = []
+    for weight in (0.0, 1.0):
+        recipe = built(psp, seed=3, batch=4, lr=1e-2, w_norm=weight)
+        pictures, _ = recipe.reconstruction.pictures(99, 4)
+        with torch.no_grad():
+            expected = torch.stack([(code - mean).square().sum().sqrt() for code in recipe.network(recipe.reconstruction.pictures(0, 4)[0])])
+        losses = [recipe.step(index, 0.5).losses for index in range(10)]
+        assert losses[0].get("w_norm") == (pytest.approx(expected.mean().item(), rel=1e-4) if weight else None)
+        offsets.append((recipe.network(pictures) - mean).norm().item())
+    assert offsets[1] < 0.9 * offsets[0]
