@@ -1,0 +1,74 @@
+"""The settings of the embedded suite are what docs/settings.md says they are."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import pytest
+import torch
+
+from invbench.datasets.procfaces import render_split
+from invbench.methods.train.frozen import load_frozen
+from invbench.plugins.config import load
+from invbench.plugins.registry import discover
+from invbench.plugins.selection import resolve
+
+# Where the published thresholds stand, measured on real faces with LPIPS: the table in docs/settings.md.
+FADES = {
+    ("pti", "released", "lpips_stop"): 0.111,
+    ("dhr", "released", "threshold_face"): 1.039,
+    ("dhr", "released", "threshold_parts"): 1.187,
+    ("dhr", "released", "threshold_rest"): 0.904,
+}
+CURVES = Path(__file__).parents[2] / "docs" / "curves"
+
+
+@pytest.fixture(scope="module")
+def options():
+    suite, methods = load()["procfaces"], discover().methods
+    return {f"{name}:{preset}": resolve(suite, spec, preset) for name, spec in methods.items() for preset in spec.presets}
+
+
+def test_thresholds_stand_at_the_fades_of_the_published_ones(options):
+    network = load_frozen("perceptual")
+    pictures = torch.from_numpy(render_split("val", range(400, 464)).images).movedim(3, 1).float() / 127.5 - 1
+    others = pictures.roll(-1, 0)
+
+    def distance(fade: float) -> float:
+        share = min(fade, 1.0)  # beyond an unrelated picture the scale goes on in proportion
+        faded = ((pictures + share * (others - pictures) + 1) * 127.5).round() / 127.5 - 1
+        with torch.no_grad():
+            return network.distance(faded, pictures).median().item() * fade / share
+
+    for (method, preset, name), fade in FADES.items():
+        assert options[f"{method}:{preset}"][name] == pytest.approx(distance(fade), rel=0.03), name
+
+
+def test_presets_keep_the_ratios_of_their_sources(options):
+    for name in ("sg2_w", "sg2_wplus"):
+        assert options[f"{name}:released"]["lr"] == pytest.approx(options[f"{name}:paper"]["lr"] / 10)
+    released, paper = options["pti:released"], options["pti:paper"]
+    assert paper["pivot_lr"] == pytest.approx(released["pivot_lr"] / 2)
+    assert (paper["locality"], released["locality"]) == (True, False)
+    released, paper = options["dhr:released"], options["dhr:paper"]
+    assert paper["threshold_rest"] == paper["threshold_face"] == released["threshold_face"] > released["threshold_rest"]
+    assert released["feature_steps"] == 2 * released["weight_steps"]
+
+
+@pytest.mark.parametrize(
+    ("method", "preset", "name", "curve"),
+    [
+        ("sg2_w", "paper", "steps", "sg2_w"),
+        ("sg2_wplus", "paper", "steps", "sg2_wplus"),
+        ("pti", "released", "pivot_steps", "pti_pivot"),
+        ("pti", "released", "steps", "pti_tuning"),
+    ],
+)
+def test_twice_the_steps_gain_a_fifth_of_a_decibel_at_most(options, method, preset, name, curve):
+    with (CURVES / f"{curve}.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["preset"] == preset]
+    steps = options[f"{method}:{preset}"][name]
+    for dataset in ("procfaces-val", "procfaces-val-ood"):
+        psnr = {int(row["steps"]): float(row["psnr"]) for row in rows if row["dataset"] == dataset}
+        assert psnr[2 * steps] - psnr[steps] <= 0.2
