@@ -34,8 +34,8 @@ SPEC = {
         "error_at": {
             "default": "map",
             "unit": "",
-            "help": '"map": a superpixel is reduced to each error map by nearest, and is out-of-domain if no cell of a map is left of '
-            'it; "picture": the maps are enlarged by nearest, and every superpixel has an error',
+            "help": '"map": a superpixel is reduced to each error map by nearest, and is out-of-domain if no cell of one is left '
+            'of it; "picture": the maps are enlarged by nearest, and every superpixel has an error',
         },
         "outside": {
             "default": ["background", "cloth", "hat", "ear_r", "neck_l"],
@@ -61,21 +61,21 @@ SPEC = {
         "seed": {"default": 0, "unit": "", "help": "seeds the coarse inversion"},
     },
     "presets": {"released": {}, "paper": {"threshold_rest": 0.7}},
-    "summary": "Starts from e4e. Preset released: caopulan/GANInverter, whose third threshold, 0.6, the paper does not name. Not "
-    "taken over: without a face, its parser calls all of a picture background; a region without a pixel makes its loss undefined "
-    "(here 0); and its noise maps are scaled by n - 1.",
+    "summary": "Starts from e4e. Preset released: caopulan/GANInverter, whose third threshold, 0.6, the paper does not name. "
+    "Not taken over: without a face, its parser calls all of a picture background; a region without a pixel makes its loss "
+    "undefined (here 0); and the variance of its noise maps is divided by n - 1.",
 }
 
 
 def clamped(images: Tensor) -> Tensor:
-    """What the coarse inversion looks at: images [N, 3, H, W] clamped to [-1, 1], bilinearly reduced to 256 pixels at most."""
+    """What the coarse inversion looks at: images [N, 3, H, W] clamped to [-1, 1], bilinearly reduced to 256 pixels or less."""
     images, longer = images.clamp(-1, 1), max(images.shape[-2:])
     height, width = (round(side * LOSS_SIZE / longer) for side in images.shape[-2:])
     return F.interpolate(images, size=(height, width), mode="bilinear") if longer > LOSS_SIZE else images
 
 
 def superpixel_means(labels: np.ndarray, error: np.ndarray) -> np.ndarray:
-    """Mean of ``error`` [h, w] over each superpixel of ``labels`` [H, W], reduced to [h, w] by nearest; inf where none is left."""
+    """Mean of ``error`` [h, w] over each superpixel of ``labels`` [H, W], reduced to [h, w] by nearest; inf without a cell."""
     rows, columns = (np.arange(small) * large // small for small, large in zip(error.shape, labels.shape, strict=True))
     reduced, count = labels[np.ix_(rows, columns)].ravel(), labels.max() + 1
     area = np.bincount(reduced, minlength=count)

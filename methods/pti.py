@@ -26,7 +26,7 @@ SPEC = {
         "pivot_samples": {
             "default": 600,
             "unit": "latents",
-            "help": "their mean starts the projection, their spread is the unit of its jitter; 0: the suite's latent statistics",
+            "help": "their mean starts the projection, their spread scales its jitter; 0: the suite's latent statistics",
         },
         "steps": {"default": 350, "unit": "steps", "help": "tuning steps at most"},
         "lr": {"default": 3e-4, "unit": "per step", "help": "learning rate of the tuning"},
@@ -39,7 +39,7 @@ SPEC = {
         "seed": {"default": 0, "unit": "", "help": "seeds the projection and the regulariser's samples"},
     },
     "presets": {"released": {}, "paper": {"pivot_lr": 5e-3, "pivot_samples": 0, "locality": True}},
-    "summary": "Preset released: danielroich/PTI, whose projector peaks at 0.01 whatever is configured and starts from the mean of "
+    "summary": "Preset released: danielroich/PTI, whose projector peaks at 0.01 whatever is configured, starts from the mean of "
     "600 latents, and whose locality regulariser is off for single images.",
 }
 

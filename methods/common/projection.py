@@ -75,9 +75,10 @@ def project(
 ) -> Projection:
     """Projects ``images`` [N, 3, H, W] in [-1, 1] into ``space`` "w" (one latent, repeated) or "w+" (one a layer).
 
-    The loss is perceptual only, between the ``view`` of the output and that of the image (:func:`reduced`). The learning rate rises over the first 5 % and falls over the
-    last 25 % of the steps; latents are jittered by ``latent_noise`` times the spread of W, fading out at 75 %.
-    ``start`` [N, L, D] is the mean of ``latent_stats`` (mean [D], std) unless given. Source: NVlabs/stylegan2-ada-pytorch, projector.
+    The loss is perceptual only, between the ``view`` of the output and that of the image (:func:`reduced`). The learning rate
+    rises over the first 5 % and falls over the last 25 % of the steps; latents are jittered by ``latent_noise`` times the
+    spread of W, fading out at 75 %. ``start`` [N, L, D] is the mean of ``latent_stats`` (mean [D], std) unless given.
+    Source: NVlabs/stylegan2-ada-pytorch, projector.
     """
     if space not in ("w", "w+"):
         raise ValueError(f'space: expected "w" or "w+", found {space!r}')

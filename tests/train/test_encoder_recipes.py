@@ -180,7 +180,8 @@ def test_the_norm_of_w_holds_psp_near_the_mean_latent(monkeypatch, small_network
         recipe = built(psp, seed=3, batch=4, lr=1e-2, w_norm=weight)
         pictures, _ = recipe.reconstruction.pictures(99, 4)
         with torch.no_grad():
-            expected = torch.stack([(code - mean).square().sum().sqrt() for code in recipe.network(recipe.reconstruction.pictures(0, 4)[0])])
+            codes = recipe.network(recipe.reconstruction.pictures(0, 4)[0])
+            expected = torch.stack([(code - mean).square().sum().sqrt() for code in codes])
         losses = [recipe.step(index, 0.5).losses for index in range(10)]
         assert losses[0].get("w_norm") == (pytest.approx(expected.mean().item(), rel=1e-4) if weight else None)
         offsets.append((recipe.network(pictures) - mean).norm().item())
