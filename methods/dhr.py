@@ -34,8 +34,8 @@ SPEC = {
         "error_at": {
             "default": "map",
             "unit": "",
-            "help": '"map": a superpixel is reduced to each error map by nearest, and is out-of-domain if no cell of one is left '
-            'of it; "picture": the maps are enlarged by nearest, and every superpixel has an error',
+            "help": '"map": a superpixel is reduced to each error map by nearest, and is out-of-domain if no cell is left of '
+            'it; "picture": the maps are enlarged by nearest, and every superpixel has an error',
         },
         "outside": {
             "default": ["background", "cloth", "hat", "ear_r", "neck_l"],
@@ -188,9 +188,7 @@ class DHR:
             scores = self.networks["parser"](images).softmax(1)
         pictures = ((images.movedim(1, 3) + 1) * 127.5).round().clamp(0, 255).byte().cpu().numpy()
         scores_np = scores.double().cpu().numpy()
-        masks = [
-            self._in_domain(picture, [e[i] for e in errors], scores_np[i]) for i, picture in enumerate(pictures)
-        ]
+        masks = [self._in_domain(picture, [e[i] for e in errors], scores_np[i]) for i, picture in enumerate(pictures)]
         by_error = torch.from_numpy(np.stack(masks)).to(images)[:, None]
         by_parsing = (scores[:, self.outside].sum(1, keepdim=True) < 0.5).to(images)
         return by_error * by_parsing

@@ -39,8 +39,8 @@ SPEC = {
         "seed": {"default": 0, "unit": "", "help": "seeds the projection and the regulariser's samples"},
     },
     "presets": {"released": {}, "paper": {"pivot_lr": 5e-3, "pivot_samples": 0, "locality": True}},
-    "summary": "Preset released: danielroich/PTI, whose projector peaks at 0.01 whatever is configured, starts from the mean of "
-    "600 latents, and whose locality regulariser is off for single images.",
+    "summary": "Preset released: danielroich/PTI, whose projector peaks at 0.01 whatever is configured and starts from the "
+    "mean of 600 latents, and whose locality regulariser is off for single images.",
 }
 
 TRUNCATION = 0.5  # of the latents sampled by the locality regulariser
