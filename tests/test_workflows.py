@@ -6,12 +6,18 @@ lists by two spaces, `[a, b]`, plain and double-quoted scalars, and `|` blocks. 
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
+import tomllib
+import types
+from importlib.metadata import PackageNotFoundError, distribution
 from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from invbench.cli import main
 from tests.checkout import PROJECT
@@ -19,7 +25,8 @@ from tests.checkout import PROJECT
 FILES = sorted((PROJECT / ".github" / "workflows").glob("*.y*ml"))
 KEY = re.compile(r"([A-Za-z_][\w-]*):(?: (.*))?")
 PLAIN = re.compile(r"[\w./*-][^#:{}\[\]&*!|>'\"%@`]*(?:[:@][^\s#][^#:]*)*")
-SESSIONS = set(re.findall(r"^def (\w+)\(session", (PROJECT / "noxfile.py").read_text(), re.MULTILINE)) - {"python", "install"}
+SESSIONS = set(re.findall(r"^@nox\.session\(.*\)\ndef (\w+)\(", (PROJECT / "noxfile.py").read_text(), re.MULTILINE))
+LOCKS = ("requirements.lock", "requirements-dev.lock")
 
 
 class Reader:
@@ -94,9 +101,91 @@ def test_both_workflows_are_there():
     assert [path.name for path in FILES] == ["nightly.yml", "pull-request.yml"]
 
 
-@pytest.mark.parametrize("name", [*(f".github/workflows/{path.name}" for path in FILES), "requirements.lock", "noxfile.py"])
+@pytest.mark.parametrize("name", [*(f".github/workflows/{path.name}" for path in FILES), *LOCKS, "noxfile.py"])
 def test_no_address_says_where_packages_come_from(name):
-    assert "://" not in (PROJECT / name).read_text()
+    text = (PROJECT / name).read_text()
+    assert "://" not in text and "index-url" not in text
+
+
+def pins(name: str) -> dict[str, str]:
+    """Package -> version of a lock file, of which every line is one pin, a comment or empty."""
+    lines = [line for line in (PROJECT / name).read_text().splitlines() if line and not line.startswith("#")]
+    found = dict(re.fullmatch(r"([\w.-]+)==([\w.]+)", line).groups() for line in lines)
+    assert len(found) == len(lines)
+    return {canonicalize_name(package): version for package, version in found.items()}
+
+
+def needed(requirements: list[str]) -> set[str]:
+    """All that requirements lead to in this environment, as far as it is installed."""
+    found: set[str] = set()
+    waiting = [Requirement(text) for text in requirements]
+    while waiting:
+        one = waiting.pop()
+        name = canonicalize_name(one.name)
+        try:
+            below = [Requirement(text) for text in distribution(name).requires or []]
+        except PackageNotFoundError:
+            continue
+        chosen = [other for other in below if other.marker is None or any(map(other.marker.evaluate, extras(one)))]
+        waiting += [other for other in chosen if canonicalize_name(other.name) not in found]
+        found.add(name)
+    return found
+
+
+def extras(requirement: Requirement) -> list[dict[str, str]]:
+    return [{"extra": name} for name in ("", *requirement.extras)]
+
+
+def test_users_get_what_the_package_needs_and_developers_the_rest():
+    users, developers = map(pins, LOCKS)
+    assert not set(users) & set(developers)
+    project = tomllib.loads((PROJECT / "pyproject.toml").read_text())["project"]
+    direct = {canonicalize_name(Requirement(text).name) for text in project["dependencies"]}
+    tools = {canonicalize_name(Requirement(text).name) for text in project["optional-dependencies"]["dev"]}
+    assert direct <= set(users) and tools <= set(developers)
+    assert needed(project["dependencies"]) & set(developers) == set()
+    assert not {"pytest", "mypy", "ruff", "hypothesis", "import-linter", "nox", "virtualenv"} & set(users)
+
+
+def test_the_shared_environment_is_made_in_layers(monkeypatch, tmp_path):
+    """Users first, what developers need on top of it, and nothing twice."""
+    nox = pytest.importorskip("nox")
+    spec = importlib.util.spec_from_file_location("noxfile_of_the_project", PROJECT / "noxfile.py")
+    noxfile = importlib.util.module_from_spec(spec)
+    with monkeypatch.context() as patch:
+        patch.setattr(nox, "session", lambda **_: lambda function: function)
+        patch.setattr(nox, "options", types.SimpleNamespace())
+        spec.loader.exec_module(noxfile)
+    monkeypatch.setattr(noxfile, "ENVIRONMENT", tmp_path)
+    monkeypatch.setattr(noxfile.shutil, "which", lambda name: None)
+    done: list[str] = []
+    session = types.SimpleNamespace(run=lambda *words, **_: done.append(" ".join(words)), posargs=[], warn=done.append)
+
+    def commands_of(work) -> list[str]:
+        done.clear()
+        work(session)
+        return [re.sub(r"\S*/", "", line) for line in done]
+
+    first = commands_of(noxfile.bench)
+    assert ["virtualenv" in first[0], "requirements.lock" in first[1], "editable_mode=strict" in first[2]] == [True] * 3
+    assert len(first) == 4 and not any("requirements-dev.lock" in line for line in first)
+    tests = commands_of(noxfile.tests)
+    assert len(tests) == 2 and tests[0].endswith("-r requirements.lock -r requirements-dev.lock")
+    assert [len(commands_of(work)) for work in (noxfile.bench, noxfile.tests)] == [1, 1]
+    monkeypatch.setattr(noxfile, "sources", lambda: ["bench/new.py"])
+    again = commands_of(noxfile.tests)
+    assert len(again) == 2 and "editable_mode=strict" in again[0]
+
+    def refuse(*words: str, **_: object) -> None:
+        done.append(" ".join(words))
+        if words[0] == "uv":
+            raise noxfile.CommandFailed()
+
+    session.run = refuse
+    monkeypatch.setattr(noxfile.shutil, "which", lambda name: "uv")
+    monkeypatch.setattr(noxfile, "sources", lambda: [])
+    fallback = commands_of(noxfile.bench)
+    assert fallback[0].startswith("uv pip install") and fallback[2].startswith("python -m pip install")
 
 
 def test_every_job_is_whole_and_every_action_pinned(workflow):
@@ -108,8 +197,7 @@ def test_every_job_is_whole_and_every_action_pinned(workflow):
     for step in steps(workflow):
         assert ("uses" in step) != ("run" in step) and set(step) <= {"name", "uses", "run", "with", "if"}
         assert "uses" not in step or re.fullmatch(r"actions/[a-z-]+@v\d+", step["uses"])
-        wanted = step.get("with", {}).get("cache-dependency-path", "README.md")
-        assert (PROJECT / wanted).is_file()
+        assert list(PROJECT.glob(step.get("with", {}).get("cache-dependency-path", "README.md")))
 
 
 def test_commands_name_sessions_verbs_and_options_that_exist(workflow):
