@@ -157,7 +157,8 @@ class _Run:
                 # A continued run keeps its batches, though the machine may have more or less memory free now.
                 kept = old["batch"] if old.get("recipe") == recipe else auto
                 batch = self.settings.batch or kept
-                cells.append(Cell(method, dataset, images, self.settings.edits, recipe, batch, trips))
+                beyond = plan.beyond(old, images) if (old.get("recipe"), old.get("batch")) == (recipe, batch) else ()
+                cells.append(Cell(method, dataset, images, self.settings.edits, recipe, batch, trips, beyond))
         return cells
 
     def _entries(self, id: str, count: int | None) -> tuple[Entry, ...]:
@@ -193,7 +194,7 @@ class _Run:
             self.bar.say(f"{cell.id}: {replaced} rows made with other settings, code or pictures are set aside in superseded/")
         rescore(cell, tools)
         shards = list(cell.shards(done))
-        self.bar.done(len(cell.entries) - sum(len(one.entries) for one in shards))
+        self.bar.done(len(cell.entries) - sum(len({*one.entries} - {*cell.beyond}) for one in shards))
         if self.device.type != "cpu" or self.settings.workers:  # on the methods' own cores it would spoil their times
             readable = [entry.index for one in shards for entry in one.entries if entry.sha256 is not None]
             self.datasets[cell.dataset].expect(readable)
