@@ -95,7 +95,7 @@ class Training(Recipe):
         pictures: int = 160,
         held_out: int = 32,
         steps: int = 50,
-        threshold: float = 0.1,
+        threshold: float = 0.095,
         folder: Path = Path("runs") / "train" / "invertibility" / "targets",
         zoo: Path = ZOO,
     ) -> None:

@@ -14,6 +14,7 @@ from invbench.plugins.selection import resolve
 # Where the published thresholds stand, measured on real faces with LPIPS: the table in docs/settings.md.
 FADES = {
     ("pti", "released", "lpips_stop"): 0.111,
+    ("sam", "released", "threshold"): 0.311,
     ("dhr", "released", "threshold_face"): 1.039,
     ("dhr", "released", "threshold_parts"): 1.187,
     ("dhr", "released", "threshold_rest"): 0.904,

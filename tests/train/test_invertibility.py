@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 from pathlib import Path
 
@@ -85,6 +86,7 @@ def test_targets_are_inverted_as_the_suite_inverts():
     asked = selection.resolve(config.load()["procfaces"], registry.methods()["sam"], "released")
     for inverter in single_space_inverters({"generator": load_frozen("generator")}, 50).values():
         assert asked["lambda_prior"] == inverter.lambda_prior and asked["lr"] == inverter.lr
+    assert inspect.signature(Training).parameters["threshold"].default == asked["threshold"]
 
 
 def test_finished_parts_are_not_computed_again(tmp_path, monkeypatch):
