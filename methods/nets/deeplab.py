@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from invbench.metrics.nets.layers import Pointwise
+
 EXPANSION = 4  # of a bottleneck: outputs a plane
 
 
@@ -64,7 +66,7 @@ class _Bottleneck(nn.Module):
         self.conv3 = nn.Conv2d(planes, outputs, 1, bias=False)
         self.bn3 = nn.BatchNorm2d(outputs)
         self.downsample = (
-            nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs))
+            nn.Sequential(Pointwise(inputs, outputs, stride=stride), nn.BatchNorm2d(outputs))
             if stride > 1 or inputs != outputs
             else None
         )

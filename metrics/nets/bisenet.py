@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.models.resnet import BasicBlock
 
+from invbench.metrics.nets.layers import Pointwise
 from invbench.metrics.nets.published import fitted
 
 SIZE = 512
@@ -155,7 +156,7 @@ class _ResNet18(nn.Module):
 def _stage(inputs: int, outputs: int, *, stride: int) -> nn.Sequential:
     shortcut = None
     if stride > 1:
-        shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False), nn.BatchNorm2d(outputs))
+        shortcut = nn.Sequential(Pointwise(inputs, outputs, stride=stride), nn.BatchNorm2d(outputs))
     return nn.Sequential(BasicBlock(inputs, outputs, stride, shortcut), BasicBlock(outputs, outputs))
 
 

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from invbench.metrics.nets.layers import Pointwise
+
 IRSE50 = ((64, 3), (128, 4), (256, 14), (512, 3))
 """(width, number of units) of the four stages of the published backbone of 50 layers."""
 IR101 = ((64, 3), (128, 13), (256, 30), (512, 3))
@@ -45,7 +47,7 @@ class Unit(nn.Module):
         self.shortcut_layer: nn.Module = (
             nn.MaxPool2d(1, stride)
             if width_in == width
-            else nn.Sequential(nn.Conv2d(width_in, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+            else nn.Sequential(Pointwise(width_in, width, stride=stride), nn.BatchNorm2d(width))
         )
         self.res_layer = nn.Sequential(
             nn.BatchNorm2d(width_in),

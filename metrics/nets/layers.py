@@ -8,8 +8,24 @@ import torch
 from torch import Tensor, nn
 
 
+class Pointwise(nn.Conv2d):
+    """1x1 convolution of every ``stride``-th pixel: [N, inputs, h, w] -> [N, outputs, ceil(h / stride), ceil(w / stride)].
+
+    The sums are those of ``nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)``, and so are the tensors' names. The
+    pixels are taken first: in the backward pass of a strided 1x1 convolution of fewer than 8 channels in channels_last,
+    oneDNN 3.13 (``jit_avx2_1x1_convolution_bwd_weights``) writes out of bounds on processors with AVX2 and no AVX-512.
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:
+        super().__init__(inputs, outputs, 1, bias=False)
+        self.step = stride
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x[:, :, :: self.step, :: self.step])
+
+
 class Block(nn.Sequential):
-    """3x3 convolution, batch normalisation, ReLU; ``stride`` 2 halves the map."""
+    """Convolution of ``size`` 3 or 5, batch normalisation, ReLU; ``stride`` 2 halves the map."""
 
     def __init__(self, inputs: int, outputs: int, *, stride: int = 1, size: int = 3) -> None:
         super().__init__(
