@@ -104,8 +104,11 @@ def bench(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def tests(session: nox.Session) -> None:
-    """pytest; arguments pass through: `nox -s tests -- -m slow`, `nox -s tests -- tests/methods -k pti`."""
-    python(session, "-m", "pytest", *session.posargs, developer=True)
+    """pytest on some cores, one process of one thread each; arguments pass through: `-- -m slow`, `-- tests/methods -k pti`.
+
+    `-- -m perf` measures and so has the machine to itself; so has `-- -n 0`.
+    """
+    python(session, "-m", "pytest", "-n", "auto", *session.posargs, developer=True)
 
 
 @nox.session(venv_backend="none")

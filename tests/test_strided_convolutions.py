@@ -102,7 +102,7 @@ def test_the_sources_make_no_strided_convolution_of_one_pixel() -> None:
     paths = [path for folder in FOLDERS for path in sorted((PROJECT / folder).rglob("*.py"))]
     assert len(paths) > 50
     found = [f"{path.relative_to(PROJECT)}:{line}" for path in paths for line in strided(path.read_text())]
-    assert not found, f"expected invbench.metrics.nets.layers.Pointwise, found nn.Conv2d of size 1 with a stride: {', '.join(found)}"
+    assert not found, f"expected metrics.nets.layers.Pointwise, found nn.Conv2d of size 1 with a stride: {', '.join(found)}"
 
 
 @pytest.mark.parametrize(

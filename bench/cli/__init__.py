@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import click
@@ -19,6 +18,7 @@ from invbench.cli.score import score
 from invbench.cli.table import table
 from invbench.cli.weights import weights
 from invbench.util.memory import keep_freed_memory
+from invbench.util.startup import settle
 
 SETUP_ERROR = 2
 
@@ -56,9 +56,7 @@ def main() -> None:
     invbench weights get --suite faces      official files, for suites other than the embedded one
     invbench doctor                         what is installed and what is missing
     """
-    # Idle threads must sleep: while they spin, a neighbour on one core costs more than half of the speed.
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-    os.environ.setdefault("GOMP_SPINCOUNT", "0")
+    settle()
     keep_freed_memory()
 
 

@@ -10,6 +10,7 @@ import click
 
 from invbench.api import InvbenchError
 from invbench.methods.train.catalogue import find_recipe, recipes
+from invbench.util.startup import settle
 
 
 @click.command(epilog="Example: python -m invbench.methods.train parser --minutes 5 --threads 1")
@@ -34,6 +35,7 @@ def main(
     list_only: bool,
 ) -> None:
     """Train the network NAME of the zoo. An interrupted training goes on where its last checkpoint stands."""
+    settle()
     if list_only:
         for spec in recipes().values():
             click.echo(f"{spec.name:20s} {spec.minutes:5.1f} min  {spec.help}")
