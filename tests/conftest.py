@@ -36,7 +36,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Processes of `-n auto`: one a core, at most MOST; none beside pytest's own where there is one core or where it measures."""
+    """Processes of `-n auto`: one a core, at most MOST; 0 (pytest's own) where there is one core or speed is measured."""
     cores = min(len(os.sched_getaffinity(0)), MOST)
     return 0 if cores == 1 or ALONE.search(config.getoption("-m")) else cores
 

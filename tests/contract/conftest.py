@@ -70,7 +70,7 @@ def cases(plugins: list[Path]) -> list[Case]:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "built" in metafunc.fixturenames:
-        chosen = cases(metafunc.config.getoption("--plugin"))
+        chosen = cases([Path(name) for name in metafunc.config.getoption("--plugin")])
         metafunc.parametrize("built", chosen, ids=map(str, chosen), indirect=True, scope="module")
 
 
