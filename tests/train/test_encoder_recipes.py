@@ -157,7 +157,7 @@ def test_frozen_networks_name_what_is_wrong(tmp_path: Path):
     with pytest.raises(InvbenchError, match=r"psp\.safetensors: expected a network of the zoo"):
         load_frozen("psp", zoo=tmp_path)
     save_network(path, nn.Linear(1, 1), {"in_features": 1, "out_features": 1}, {})  # not one of ours
-    with pytest.raises(InvbenchError, match="expected one of methods or metrics, found 'torch"):
+    with pytest.raises(InvbenchError, match="expected one of invbench.methods or invbench.metrics, found 'torch"):
         load_frozen("psp", zoo=tmp_path)
     save_network(path, PSPEncoder(**SMALL), {**SMALL, "heads": 12}, {})
     with pytest.raises(InvbenchError, match="size mismatch"):
