@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from invbench.methods.nets.fused import LEAKY_SLOPE, Blur
+from invbench.methods.nets.fused import LEAKY_SLOPE, Blur, TapPower
 
 SQRT2 = math.sqrt(2.0)
 NO_OVERRIDES: Mapping[str, Tensor] = {}
@@ -126,6 +126,6 @@ def demodulation(weight: Tensor, style: Tensor) -> Tensor:
     """
     n_in, size = weight.shape[-3], weight.shape[-1]
     gain = 1.0 / math.sqrt(n_in * size * size)
-    power = weight.square().sum((-2, -1))
+    power = TapPower.apply(weight)
     total = (power @ style.square().unsqueeze(-1)).squeeze(-1) if power.ndim == 3 else style.square() @ power.T
     return gain * torch.rsqrt(gain * gain * total + 1e-8)

@@ -33,6 +33,21 @@ class Blur(torch.autograd.Function):
         return Blur.apply(gradients[0], weight, weight.shape[-1] - 1 - ctx.padding), None, None
 
 
+class TapPower(torch.autograd.Function):
+    """``weight.square().sum((-2, -1))``: weight [..., k, k] -> [...]; three passes over the weights in place of six."""
+
+    @staticmethod
+    def forward(ctx: Any, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(weight)
+        taps = weight.square().flatten(-2)
+        return taps @ taps.new_ones(taps.shape[-1])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        (weight,) = ctx.saved_tensors
+        return weight * (2 * gradients[0])[..., None, None]
+
+
 class StyledActivation(torch.autograd.Function):
     """``F.leaky_relu(y * factor + bias + noise, LEAKY_SLOPE)``: y [N,C,H,W], factor [N,C,1,1], bias [N or 1,C,1,1] and
     noise [N or 1,1,H,W] or None.

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from invbench.methods.nets.equalised import binomial_filter
-from invbench.methods.nets.fused import LEAKY_SLOPE, Blur, StyledActivation
+from invbench.methods.nets.fused import LEAKY_SLOPE, Blur, StyledActivation, TapPower
 from invbench.methods.nets.stylegan2_layers import ToRGB
 
 LAYOUTS = [torch.contiguous_format, torch.channels_last]
@@ -35,6 +35,12 @@ def test_blur(layout: torch.memory_format, padding: int) -> None:
 def test_blur_can_be_differentiated_twice() -> None:
     x, weight = normal(1, 2, 6, 6, seed=1), binomial_filter().double().expand(2, 1, 4, 4)
     assert torch.autograd.gradgradcheck(lambda x: Blur.apply(x, weight, 1).square(), (x,))
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_power_of_taps(size: int) -> None:
+    weight = normal(2, 5, size, size, seed=1)
+    same_with_gradients(TapPower.apply(weight), weight.square().sum((-2, -1)), [weight])
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
