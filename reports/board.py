@@ -10,11 +10,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from invbench.api import STAGES
 from invbench.compare.stats import LEVEL
-from invbench.reports import equal_change, page_tables, query, trips
+from invbench.reports import figures, page_tables, query
 from invbench.reports.gallery import AMPLIFIED, Pictures, panels, size
 from invbench.reports.gallery import write as write_file
 from invbench.reports.plots import plot_data, plotly_script, static_file
 from invbench.reports.run import Run
+from invbench.reports.text import shown, signed
 from invbench.store import Store
 
 PIXELATED = 128  # pictures up to this many pixels are enlarged without smoothing, so that single pixels can be judged
@@ -42,8 +43,7 @@ def write(run: Path | str | Store, *, inline: bool = False, images: int = 4) -> 
 def render(run: Run, page: Path, *, inline: bool, images: int) -> str:
     """The document as text. ``page`` is the folder that its relative links start from."""
     board, edits = query.leaderboard(run), query.edits(run)
-    kept, back, height = equal_change.summary(run), trips.summary(run), size(run)
-    manifest = run.manifest
+    height, manifest = size(run), run.manifest
     environment = Environment(
         loader=PackageLoader("invbench.reports"),
         autoescape=True,
@@ -51,12 +51,13 @@ def render(run: Run, page: Path, *, inline: bool, images: int) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters |= {"shown": shown, "signed": signed}
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "allow_nan": False}  # the order of metrics is meant
     return environment.get_template("board.html.j2").render(
         suite=manifest.get("suite", {}),
         manifest=manifest,
-        datasets=[page_tables.of_dataset(run, str(name), rows, edits, kept, back) for name, rows in board.groupby("dataset")],
-        latency=page_tables.latency(run),
+        datasets=[page_tables.of_dataset(run, one) for one in figures.datasets(run, board, edits)],
+        latency=page_tables.latency(run, figures.latency(run)),
         level=f"{LEVEL:.0%}",
         panels=panels(run, board, Pictures(run.store.path, page, inline=inline), count=images),
         failures=query.failures(run).to_dict("records"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ SEED = 0
 FLIPS = 1999  # sign patterns a test of edits, of which there are many: p after correction for 21 pairs can still be 0.0105
 
 Method = tuple[str, str]  # id and preset
-Place = TypeVar("Place", bound=tuple[object, ...])
+Place = TypeVar("Place", bound=tuple[Any, ...])
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Block:
     values    float64 [images, methods]; NaN where a method has no value: failed, not covered, or not run
     """
 
-    place: tuple[object, ...]
+    place: tuple[Any, ...]
     metric: str
     methods: tuple[Method, ...]
     images: tuple[str, ...]
@@ -203,6 +203,20 @@ def pairs_of(many: Sequence[Compared]) -> list[list[Pair]]:
     return found
 
 
+def nearest_decision(one: Compared) -> tuple[Method, Method, int] | None:
+    """The two methods that the fewest images would tell apart, and about how many; None where the values say nothing of it."""
+    if one.ranking is None:
+        return None
+    found = []
+    for pair in one.ranking.comparisons:
+        differences = _difference(one.block, pair.first, pair.second)
+        needed = stats.images_needed(differences, methods=len(one.ranking.order))
+        if needed is not None:
+            found.append((needed, one.block.methods[int(pair.first)], one.block.methods[int(pair.second)]))
+    needed, first, second = min(found, default=(0, ("", ""), ("", "")))
+    return (first, second, needed) if found else None
+
+
 def rank_text(ranks: Iterable[int]) -> str:
     """(1,) -> "1", (2, 3) -> "2-3", (1, 3) -> "1, 3"; empty for none."""
     runs: list[list[int]] = []
@@ -215,6 +229,4 @@ def rank_text(ranks: Iterable[int]) -> str:
 
 
 def _difference(block: Block, first: str, second: str) -> np.ndarray:
-    a, b = (block.values[block.common, int(name)] for name in (first, second))
-    with np.errstate(invalid="ignore"):
-        return np.where(np.isinf(a) & np.isinf(b), np.inf, a - b)
+    return stats.paired_difference(*(block.values[block.common, int(name)] for name in (first, second)))

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import pandas as pd
-
-from invbench.reports.compare import Compared, Method
-from invbench.reports.text import names
+from invbench.compare.stats import POWER, images_to_decide
+from invbench.reports.compare import Compared, Method, nearest_decision
+from invbench.reports.text import edit_text, names
 
 _Facts = tuple[tuple[Method, ...], int, int, tuple[str, ...]]  # compared methods, methods, images, images left out
 
@@ -45,17 +44,6 @@ def incomplete(found: Sequence[Compared]) -> list[str]:
     return list(dict.fromkeys(short))
 
 
-def own(frame: pd.DataFrame, metrics: Sequence[str]) -> dict[str, list[str]]:
-    """Column head -> texts: how many images each method of a leaderboard covers itself, of those planned."""
-    columns = {
-        "inverted": [f"{row.n_ok}/{row.n_total}" for row in frame.itertuples()],
-        "failed": [str(row.n_failed) for row in frame.itertuples()],
-    }
-    for id in metrics:
-        columns[id] = [f"{count}/{total}" for count, total in zip(frame[f"{id}.own"], frame["n_total"])]
-    return columns
-
-
 def label(method: Method) -> str:
     """A method in a sentence."""
     return ".".join(method)
@@ -77,23 +65,38 @@ def _sentence(methods: tuple[Method, ...], known: int, count: int, left_out: tup
 def warnings(found: Sequence[Compared]) -> list[str]:
     """Sentences on methods that cover too few images, and on images that are too few to tell methods apart."""
     few: dict[tuple[Method, int, int], list[str]] = {}
-    undecided: dict[tuple[int, int], list[str]] = {}
+    undecided: dict[tuple[int, int], list[Compared]] = {}
     for one in found:
         block, edit = one.block, _edit(one)
         what = block.metric + (f" ({edit})" if edit else "")
         for method, count, kept in zip(block.methods, block.own, block.compared):
             if count and not kept:
                 few.setdefault((method, int(count), len(block.images)), []).append(what)
-        if one.ranking is not None and not one.ranking.decidable:
-            undecided.setdefault((one.ranking.n, len(one.ranking.order)), []).append(what)
+        if one.ranking is not None and not one.decided:
+            undecided.setdefault((one.ranking.n, len(one.ranking.order)), []).append(one)
     lines = [
         f"{label(method)} covers only {count} of {planned} images in {names(what)}: its own mean is shown, it is not compared"
         for (method, count, planned), what in few.items()
     ]
-    lines += [f"{n} images cannot tell any two of {k} methods apart: all share rank 1" for n, k in undecided]
-    return lines
+    return lines + [_undecided(n, k, those) for (n, k), those in undecided.items()]
+
+
+def _undecided(n: int, methods: int, found: Sequence[Compared]) -> str:
+    """That ``n`` images tell no two methods apart in some metrics, how many at least could, and about how many would."""
+    least, first = images_to_decide(methods), found[0]
+    line = f"{n} images cannot tell any two of {methods} methods apart: all share rank 1; it takes {least} at least"
+    if n >= least:
+        what = list(dict.fromkeys(one.block.metric for one in found))
+        line = f"{n} images tell no two of {methods} methods apart in {names(what)}: all share rank 1"
+    nearest = nearest_decision(first)
+    if nearest is None or nearest[2] <= n:  # the second: seen by chance, or the test's p-value is just above its bound
+        return line
+    one, other, needed = nearest
+    edit = f" ({_edit(first)})" if _edit(first) else ""
+    about = f"about {needed:,} would tell {label(one)} from {label(other)} in {first.block.metric}{edit}"
+    return f"{line}; {about}, if they differ as much as here ({POWER:.0%} power)"
 
 
 def _edit(one: Compared) -> str:
-    place = one.block.place
-    return f"{place[1]}{place[2]:+g}" if len(place) == 3 else ""
+    _, *edit = one.block.place
+    return edit_text(*edit) if edit else ""

@@ -7,33 +7,27 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
-
-from tabulate import tabulate
 
 from invbench.compare.stats import LEVEL
 from invbench.reports import published
+from invbench.reports.grid import GITHUB, SIMPLE, Column, Style, grid
 from invbench.reports.latex import latex
 from invbench.reports.paper_tables import Cell, PaperTable
 from invbench.reports.table_notes import DIFFERS, Notes, caption, columns, format_of
-from invbench.reports.text import NOTHING, escape_markdown
+from invbench.reports.text import NOTHING, escape_markdown, interval_text
 
 
 def terminal(table: PaperTable) -> str:
     """Plain text; an asterisk marks the best of a column."""
     notes = Notes(table)
-    grid, align = _grid(table, notes, Style(lambda text: text, lambda text: f"* {text}", lambda text: text))
-    body = tabulate(grid[1:], headers=grid[0], tablefmt="simple", disable_numparse=True, colalign=align)
-    return "\n".join([caption(table), "", body, "", "* best of its column", *notes.lines()]) + "\n"
+    return "\n".join([caption(table), "", _grid(table, notes, SIMPLE), "", "* best of its column", *notes.lines()]) + "\n"
 
 
 def markdown(table: PaperTable) -> str:
     """GitHub's Markdown: best bold, second best underlined."""
     notes = Notes(table)
-    style = Style(escape_markdown, lambda text: f"**{text}**", lambda text: f"<u>{text}</u>")
-    grid, align = _grid(table, notes, style)
-    body = tabulate(grid[1:], headers=grid[0], tablefmt="github", disable_numparse=True, colalign=align)
+    body = _grid(table, notes, GITHUB)
     lines = [f"- {escape_markdown(line)}" for line in notes.lines()]
     return "\n".join([f"### {escape_markdown(caption(table))}", "", body, "", *lines]) + "\n"
 
@@ -74,34 +68,21 @@ FORMATS: Mapping[str, Callable[[PaperTable], str]] = {
 }
 
 
-@dataclass(frozen=True)
-class Style:
-    """How a text format escapes text and marks the best and the second best."""
-
-    escape: Callable[[str], str]
-    best: Callable[[str], str]
-    second: Callable[[str], str]
-
-    def mark(self, text: str, place: int) -> str:
-        return {1: self.best, 2: self.second}.get(place, str)(text)
-
-
-def _grid(table: PaperTable, notes: Notes, style: Style) -> tuple[list[list[str]], list[str]]:
-    """Heads and rows of texts, and the alignment of the columns."""
-    parts = columns(table)
-    texts = []
-    for key, measured, _ in parts:
+def _grid(table: PaperTable, notes: Notes, style: Style) -> str:
+    """The table alone: row labels, then printed and measured columns."""
+    labels = [[*label[:-1], _marked(label[-1], marker)] for (label, _), marker in zip(table.rows, notes.labels)]
+    found: list[Column] = [
+        (style.escape(head), [style.escape(label[i]) for label in labels]) for i, head in enumerate(table.printed.row_fields)
+    ]
+    for key, measured, head in columns(table):
         cells = [row.get(key) for _, row in table.rows]
         if measured:
             write = format_of(cells)
-            texts.append([_measured_text(cell, write, notes, style) for cell in cells])
+            texts = [_measured_text(cell, write, notes, style) for cell in cells]
         else:
-            texts.append([_printed_text(cell, notes, style) for cell in cells])
-    named = [_marked(head, "" if measured else notes.heads[key]) for key, measured, head in parts]
-    heads = [style.escape(head) for head in (*table.printed.row_fields, *named)]
-    labels = [[*label[:-1], _marked(label[-1], marker)] for (label, _), marker in zip(table.rows, notes.labels)]
-    rows = [[*map(style.escape, label), *(column[i] for column in texts)] for i, label in enumerate(labels)]
-    return [heads, *rows], ["left"] * len(table.printed.row_fields) + ["right"] * len(parts)
+            texts = [_printed_text(cell, notes, style) for cell in cells]
+        found.append((style.escape(_marked(head, "" if measured else notes.heads[key])), texts))
+    return grid(found, style, left=len(table.printed.row_fields))
 
 
 def _marked(text: str, markers: str) -> str:
@@ -118,9 +99,9 @@ def _printed_text(cell: Cell | None, notes: Notes, style: Style) -> str:
 def _measured_text(cell: Cell | None, write: Callable[[float], str], notes: Notes, style: Style) -> str:
     if cell is None or cell.measured is None:
         return ""
-    one, text = cell.measured, write(cell.measured.value)
-    if math.isfinite(one.low):
-        text += f" [{write(one.low)}, {write(one.high)}]"
+    one = cell.measured
+    ends = interval_text(write(one.low), write(one.high)) if math.isfinite(one.low) else ""
+    text = f"{write(one.value)} {ends}".rstrip()
     text = style.mark(style.escape(text), cell.measured_place)
     return f"{text} {DIFFERS}" if notes.differs(cell) else text
 
@@ -152,4 +133,6 @@ def _finite(content: Any) -> Any:
         return {name: _finite(value) for name, value in content.items()}
     if isinstance(content, list):
         return [_finite(value) for value in content]
-    return None if isinstance(content, float) and not math.isfinite(content) else content
+    if isinstance(content, float):
+        return content + 0.0 if math.isfinite(content) else None  # a zero has no sign
+    return content

@@ -111,9 +111,7 @@ def _of_set(run: Run, metric: str, dataset: str, methods: Mapping[str, compare.M
     return Found(metric, dataset, methods, means, _by_value(alike, direction), few=few) if means else None
 
 
-def _of_images(
-    one: compare.Compared, methods: Mapping[str, compare.Method], *, direction: str, single: bool
-) -> Found | None:
+def _of_images(one: compare.Compared, methods: Mapping[str, compare.Method], *, direction: str, single: bool) -> Found | None:
     block = one.block
     index = {method: position for position, method in enumerate(block.methods)}
     known = {name: one.means[method] for name, method in methods.items() if one.means[method].own}

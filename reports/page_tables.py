@@ -1,119 +1,87 @@
-"""The tables of the page as plain values for its templates: cells with text, exact value, interval, rank and hover text."""
+"""The tables of the page for its templates: the figures of a dataset with labels, whiskers, bars and hover texts."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
-
-import pandas as pd
 
 from invbench.api import STAGES, MetricSpec
 from invbench.compare.stats import LEVEL
-from invbench.reports import coverage, query, text
-from invbench.reports.equal_change import EqualChange
+from invbench.reports import text
+from invbench.reports.figures import DatasetFigures, Figure, LatencyFigures, Table
 from invbench.reports.plots import label
 from invbench.reports.run import Run
-from invbench.reports.trips import Trips
+
+_COSTS = {"invert": "seconds.invert", "edit": "seconds.edit", "rss": "memory.rss_peak", "gpu": "memory.device_peak"}
+_DIRECTIONS = {"lower": "lower is better", "higher": "higher is better", "none": ""}
 
 
-def of_dataset(
-    run: Run, name: str, rows: pd.DataFrame, edits: pd.DataFrame, kept: EqualChange, back: Trips
-) -> dict[str, Any]:
-    """What the page shows of a dataset: its rows of the leaderboard, of the edits, of equal change, and of there and back."""
-    rows = rows.reset_index(drop=True)
-    edited = edits[edits["dataset"] == name].sort_values(["edit", "strength"], kind="stable").reset_index(drop=True)
-    specs = [spec for spec in run.specs_of("inversion", "set") if spec.id in rows and rows[spec.id].notna().any()]
-    edit_specs = [spec for spec in run.specs_of("edit") if spec.id in edited and edited[spec.id].notna().any()]
-    covered = coverage.own(rows, [spec.id for spec in specs if spec.kind == "inversion"])
+def of_dataset(run: Run, found: DatasetFigures) -> dict[str, Any]:
+    """What the page shows of a dataset: leaderboard, edits, what was kept at equal change, and round trips."""
+    board, edits = _table(run, found.board, whiskers=True), _table(run, found.edits)
+    equal, back = _table(run, found.equal_change), _table(run, found.trips)
+    covered = found.board.covered(found.board.of_inversions)
+    for row, costs in zip(board["rows"], _costs(found.board)):
+        row |= costs
+    for row in edits["rows"]:
+        row |= {"target": "" if math.isnan(row["target"]) else text.written(row["target"], "+zg", unit=row["unit"])}
+    for row in equal["rows"]:
+        row |= {"strength": _number(row["strength"], text.written(row["strength"], "+z.2f"))}
+    for name in ("trimmed", "seconds"):
+        write = text.number_format(found.trips.values(name))
+        for row in back["rows"]:
+            row |= {name: _number(row[name], write(row[name]))}
     return {
-        "name": name,
-        "columns": [_column(run, spec) for spec in specs],
-        "rows": [
-            {**_method(run, row), "cells": cells, **costs}
-            for row, cells, costs in zip(rows.to_dict("records"), _cells(rows, specs), _costs(rows))
-        ],
-        "device": "memory.device_peak" in rows and (rows["memory.device_peak"] > 0).any(),
-        "images": coverage.statements([one for one in run.inversions if one.block.place[0] == name]),
+        "name": found.name,
+        "board": board,
+        "device": any(value > 0 for value in found.board.values("memory.device_peak")),
         "covered": {
             "heads": list(covered),
-            "rows": [(label(run, row), row_texts) for row, row_texts in zip(rows.to_dict("records"), zip(*covered.values()))],
+            "rows": [(row["label"], texts) for row, texts in zip(board["rows"], zip(*covered.values()))],
         },
-        "edit_columns": [_column(run, spec) for spec in edit_specs],
-        "edit_images": coverage.statements([one for one in run.edits if one.block.place[0] == name]),
-        "edit_rows": [
-            {**_method(run, row), "edit": row["edit"], "strength": row["strength"], "cells": cells}
-            | {"target": "" if math.isnan(row["target"]) else f"{row['target']:+g} {row['unit']}"}
-            for row, cells in zip(edited.to_dict("records"), _cells(edited, edit_specs, by=["edit", "strength"]))
-        ],
-        "kept": _kept(run, name, kept),
-        "back": _back(run, name, back),
+        "edits": edits,
+        "equal_change": equal,
+        "trips": back,
     }
 
 
-def _kept(run: Run, name: str, kept: EqualChange) -> dict[str, Any]:
-    """The table of what edits keep at equal change of their attribute."""
-    frame = kept.frame[kept.frame["dataset"] == name].reset_index(drop=True)
-    specs = [spec for spec in run.specs_of("edit") if spec.id in frame and frame[spec.id].notna().any()]
-    return {
-        "columns": [_column(run, spec) for spec in specs],
-        "images": coverage.statements([one for one in kept.compared if one.block.place[0] == name]),
-        "rows": [
-            {name: row[name] for name in ("edit", "change", "unit", "n", "n_total")}
-            | {"id": row["method"], "label": label(run, row), "strength": _exact(row["strength"]), "cells": cells}
-            | {"strength_text": text.NOTHING if math.isnan(row["strength"]) else f"{row['strength']:+.2f}"}
-            for row, cells in zip(frame.to_dict("records"), _cells(frame, specs, by=["edit", "change"]))
-        ],
-    }
-
-
-def _back(run: Run, name: str, back: Trips) -> dict[str, Any]:
-    """The table of edits there and back."""
-    frame = back.frame[back.frame["dataset"] == name].reset_index(drop=True)
-    specs = [spec for spec in run.specs_of("consistency") if spec.id in frame and frame[spec.id].notna().any()]
-    writes = {key: text.number_format(frame[key]) for key in ("trimmed", "seconds")}
-    return {
-        "columns": [_column(run, spec) for spec in specs],
-        "images": coverage.statements([one for one in back.compared if one.block.place[0] == name]),
-        "rows": [
-            {**_method(run, row), "edit": f"{row['edit']}{row['strength']:+g}", "cells": cells}
-            | {key: {"text": write(row[key]), "value": _exact(row[key])} for key, write in writes.items()}
-            for row, cells in zip(frame.to_dict("records"), _cells(frame, specs, by=["edit", "strength"]))
-        ],
-    }
-
-
-def latency(run: Run) -> dict[str, Any] | None:
+def latency(run: Run, found: LatencyFigures | None) -> dict[str, Any] | None:
     """The table of the latency pass; None where there was none."""
-    frame = query.latency(run)
-    if frame.empty:
+    if found is None:
         return None
-    names = [column.removesuffix(".low") for column in frame if column.endswith(".low")]
-    writes = {name: text.number_format(frame[name]) for name in names}
+    cells = zip(*found.times.values())
     return {
-        "heads": names,
-        "warmup": frame["warmup"].max(),
+        "heads": list(found.times),
+        "warmup": max(row["warmup"] for row in found.rows),
         "rows": [
-            {"id": row["method"], "label": label(run, row), "machine": row["machine"], "n": f"{row['n_ok']} of {row['n']}"}
-            | {
-                "cells": [
-                    {"text": writes[name](row[name]), "value": _exact(row[name])}
-                    | {"low": writes[name](row[f"{name}.low"]), "high": writes[name](row[f"{name}.high"])}
-                    for name in names
-                ]
-            }
-            for row in frame.to_dict("records")
+            {**row, "label": label(run, row), "n": f"{row['n_ok']} of {row['n']}"}
+            | {"cells": [{**_number(one.value, one.text), "interval": one.interval} for one in those]}
+            for row, those in zip(found.rows, cells)
         ],
+    }
+
+
+def _table(run: Run, table: Table, *, whiskers: bool = False) -> dict[str, Any]:
+    """Columns, rows with a cell for each of them, and sentences on the images; whiskers have one scale a column."""
+    columns = []
+    for spec, figures in table.metrics:
+        scale = _scale(figures) if whiskers else None
+        columns.append([_cell(row, spec, one, scale) for row, one in zip(table.rows, figures)])
+    cells = zip(*columns) if columns else [()] * len(table.rows)
+    return {
+        "columns": [_column(run, spec) for spec, _ in table.metrics],
+        "rows": [{**row, **_method(run, row), "cells": list(those)} for row, those in zip(table.rows, cells)],
+        "images": table.statements,
     }
 
 
 def _column(run: Run, spec: MetricSpec) -> dict[str, str]:
-    better = {"lower": "lower is better", "higher": "higher is better", "none": ""}[spec.better]
     recipe = run.manifest.get("protocols", {}).get(spec.protocol, {}).get("recipe")
     facts = [spec.title, spec.summary, recipe and f"recipe: {recipe}", spec.unit and f"unit: {spec.unit}"]
-    facts += [spec.range and f"range: {spec.range}", better]
+    facts += [spec.range and f"range: {spec.range}", _DIRECTIONS[spec.better]]
     tip = "\n".join(fact for fact in facts if fact)
-    return {"id": spec.id, "arrow": text.ARROWS[spec.better], "tip": tip, "better": better}
+    return {"id": spec.id, "arrow": text.ARROWS[spec.better], "tip": tip, "better": _DIRECTIONS[spec.better]}
 
 
 def _method(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
@@ -121,72 +89,53 @@ def _method(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
     options = ", ".join(f"{name} = {value}" for name, value in known.get("options", {}).items())
     source = ", ".join(str(known[key]) for key in ("paper", "venue") if known.get(key))
     facts = [source, known.get("family") and f"family: {known['family']}", f"preset: {row['preset']}", options]
-    missing = row["n_total"] - row["n_ok"] - row["n_failed"]
-    notes = [f"{row['n_failed']} failed"] if row["n_failed"] else []
+    failed = row.get("n_failed", 0)
+    missing = row["n_total"] - row["n_ok"] - failed if "n_ok" in row else 0
+    notes = [f"{failed} failed"] if failed else []
     return {
-        "id": row["method"],
         "label": label(run, row),
         "tip": "\n".join(fact for fact in facts if fact),
-        "n_ok": row["n_ok"],
-        "n_total": row["n_total"],
         "n_note": ", ".join(notes + ([f"{missing} not run"] if missing > 0 else [])),
     }
 
 
-def _cells(frame: pd.DataFrame, specs: Iterable[MetricSpec], *, by: list[str] | None = None) -> list[list[dict[str, Any]]]:
-    """For each row the metrics' means as :func:`_cell` has them; whiskers have one scale within each group of ``by``."""
-    columns = []
-    for spec in specs:
-        texts = text.metric_texts(frame, spec.id)
-        write = text.number_format(frame[f"{spec.id}.finite"] if f"{spec.id}.finite" in frame else frame[spec.id])
-        groups = [group for _, group in frame.groupby(by)] if by else [frame]
-        scales = {index: scale for group in groups for scale in [_scale(group, spec.id)] for index in group.index}
-        columns.append(
-            [
-                _cell(row, spec, shown, write, scales[index])
-                for index, row, shown in zip(frame.index, frame.to_dict("records"), texts)
-            ]
-        )
-    return [list(row) for row in zip(*columns)] if columns else [[] for _ in range(len(frame))]
-
-
-def _cell(
-    row: Mapping[str, Any], spec: MetricSpec, shown: str, write: Callable[[float], str], scale: tuple[float, float]
-) -> dict[str, Any]:
+def _cell(row: Mapping[str, Any], spec: MetricSpec, one: Figure, scale: tuple[float, float] | None) -> dict[str, Any]:
     """Text, exact value, place, rank, interval, where its whisker lies (in % of ``scale``), and what hovering tells."""
-    id = spec.id
-    value, low, high = row[id], row.get(f"{id}.low", math.nan), row.get(f"{id}.high", math.nan)
-    n, own, compared = row[f"{id}.n"], row[f"{id}.own"], row[f"{id}.compared"]
-    rank, bias = row.get(f"{id}.rank", ""), row.get(f"{id}.bias", math.nan)
-    few = not compared and not math.isnan(value)
     what = "value" if spec.kind == "set" else "mean"
-    facts = [f"{what} over {n} images; the method covers {own} of {row['n_total']}"]
-    facts += [f"{LEVEL:.0%} interval {write(low)} to {write(high)}"] if math.isfinite(low) else []
-    facts += [f"bias about {write(bias)}"] if math.isfinite(bias) else []
-    facts += [f"rank {rank}"] if rank else []
-    facts += ["covers too few images to be compared"] if few else []
-    cell = {"text": shown, "value": _exact(value), "place": row[f"{id}.place"], "rank": rank, "few": few}
-    cell |= {"note": f"{n} images, not compared" if few else "", "tip": "" if math.isnan(value) else "\n".join(facts)}
-    if not math.isfinite(low):
-        return cell | {"interval": f"bias {write(bias)}" if math.isfinite(bias) else "", "whisker": None}
+    facts = [f"{what} over {one.n} images; the method covers {one.own} of {row['n_total']}"]
+    facts += [f"{LEVEL:.0%} interval {one.low_text} to {one.high_text}"] if one.interval else []
+    facts += [f"bias about {one.bias}"] if one.bias else []
+    facts += [f"rank {one.rank}"] if one.rank else []
+    facts += ["covers too few images to be compared"] if one.few else []
+    return {
+        **_number(one.value, one.text),
+        "place": one.place,
+        "rank": one.rank,
+        "few": one.few,
+        "note": f"{one.n} images, not compared" if one.few else "",
+        "tip": "" if math.isnan(one.value) else "\n".join(facts),
+        "interval": one.interval or (f"bias {one.bias}" if one.bias else ""),
+        "whisker": _whisker(one, scale) if scale and one.interval else None,
+    }
+
+
+def _whisker(one: Figure, scale: tuple[float, float]) -> dict[str, str]:
     width = scale[1] - scale[0] or 1.0
-    left, at, right = (100 * (one - scale[0]) / width for one in (low, value, high))
-    whisker = {"left": f"{left:.1f}", "width": f"{right - left:.1f}", "at": f"{at:.1f}"}
-    return cell | {"interval": f"[{write(low)}, {write(high)}]", "whisker": whisker}
+    left, at, right = (100 * (end - scale[0]) / width for end in (one.low, one.value, one.high))
+    return {"left": f"{left:z.1f}", "width": f"{right - left:z.1f}", "at": f"{at:z.1f}"}
 
 
-def _scale(frame: pd.DataFrame, id: str) -> tuple[float, float]:
+def _scale(figures: Sequence[Figure]) -> tuple[float, float]:
     """The smallest and the largest end of the intervals of a metric; (0, 1) where it has none."""
-    if f"{id}.low" not in frame or not frame[f"{id}.low"].notna().any():
-        return 0.0, 1.0
-    return float(frame[f"{id}.low"].min()), float(frame[f"{id}.high"].max())
+    ends = [(one.low, one.high) for one in figures if one.interval]
+    return (min(low for low, _ in ends), max(high for _, high in ends)) if ends else (0.0, 1.0)
 
 
-def _costs(frame: pd.DataFrame) -> list[dict[str, Any]]:
+def _costs(table: Table) -> list[dict[str, Any]]:
     """Seconds and bytes of each row; the bars of the stages are shares of the slowest method's seconds."""
-    longest = frame["seconds.invert"].max() if "seconds.invert" in frame else math.nan
+    longest = max((value for value in table.values("seconds.invert") if not math.isnan(value)), default=math.nan)
     found = []
-    for row in frame.to_dict("records"):
+    for row in table.rows:
         parts = [(stage, row.get(f"seconds.{stage}", math.nan)) for stage in STAGES if stage != "edit"]
         bars = [
             {"stage": stage, "width": f"{100 * seconds / longest:.3f}", "text": f"{stage} {seconds:.3g} s"}
@@ -194,19 +143,14 @@ def _costs(frame: pd.DataFrame) -> list[dict[str, Any]]:
             if seconds > 0
         ]
         costs = {name: row.get(column, math.nan) for name, column in _COSTS.items()}
-        found.append({"bars": bars, **{name: _cost(name, value) for name, value in costs.items()}})
+        found.append({"bars": bars, **{name: _number(value, _cost(name, value)) for name, value in costs.items()}})
     return found
 
 
-_COSTS = {"invert": "seconds.invert", "edit": "seconds.edit", "rss": "memory.rss_peak", "gpu": "memory.device_peak"}
+def _cost(name: str, value: float) -> str:
+    return text.written(value, "z.3g") if _COSTS[name].startswith("seconds.") else text.mebibytes(value)
 
 
-def _cost(name: str, value: float) -> dict[str, str]:
-    if math.isnan(value):
-        return {"text": text.NOTHING, "value": ""}
-    shown = f"{value:.3g}" if name in {"invert", "edit"} else f"{value / 2**20:.0f}"
-    return {"text": shown, "value": _exact(value)}
-
-
-def _exact(value: float) -> str:
-    return "" if math.isnan(value) else repr(float(value))
+def _number(value: float, shown: str) -> dict[str, str]:
+    """A number as the page has it: what is shown, and the exact value that it is sorted by."""
+    return {"text": shown, "value": "" if math.isnan(value) else repr(float(value) + 0.0)}

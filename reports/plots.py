@@ -13,6 +13,7 @@ from invbench.api import MetricSpec
 from invbench.reports import compare
 from invbench.reports.compare import Compared
 from invbench.reports.run import Run
+from invbench.reports.text import signed
 
 
 def plot_data(run: Run, board: pd.DataFrame, edits: pd.DataFrame) -> dict[str, Any]:
@@ -126,7 +127,7 @@ def _comparison(one: Compared, found: Sequence[compare.Pair], order: Mapping[com
     methods = [block.methods[int(name)] for name in ranking.order]
     return {
         "dataset": block.place[0],
-        "edit": f"{block.place[1]} {block.place[2]:+g}" if len(block.place) == 3 else "",
+        "edit": f"{block.place[1]} {signed(block.place[2])}" if len(block.place) == 3 else "",
         "metric": block.metric,
         "n": ranking.n,
         "of": len(block.images),
@@ -146,8 +147,8 @@ def _short(value: float) -> float | None:
 
 
 def _number(value: Any) -> float | None:
-    """JSON has neither NaN nor infinity: both become null and are not drawn."""
-    return float(value) if value is not None and math.isfinite(value) else None
+    """JSON has neither NaN nor infinity: both become null and are not drawn. A zero has no sign."""
+    return float(value) + 0.0 if value is not None and math.isfinite(value) else None
 
 
 def static_file(name: str) -> str:

@@ -46,9 +46,7 @@ def leaderboard(source: Store | Run) -> pd.DataFrame:
     run = Run.of(source)
     rows = run.rows
     inverted, edited = rows[rows["edit"].isna()], rows[rows["edit"].notna()]
-    planned = [
-        {**{key: cell[key] for key in KEYS}, "n_total": len(cell["images"])} for cell in run.plan["cells"].values()
-    ]
+    planned = [{**{key: cell[key] for key in KEYS}, "n_total": len(cell["images"])} for cell in run.plan["cells"].values()]
     frame = pd.DataFrame(planned, columns=[*KEYS, "n_total"]).set_index(KEYS)
     frame = frame.join(counts(inverted, KEYS))
     frame = frame.join(figures(run.inversions, KEYS)).join(_set_values(run))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from invbench.compare.stats import LEVEL
 from invbench.reports import published
 from invbench.reports.paper_tables import Cell, PaperTable
-from invbench.reports.text import ARROWS, number_format
+from invbench.reports.text import ARROWS, interval_text, number_format
 
 DIFFERS = "≠"
 
@@ -53,9 +53,9 @@ class Notes:
             lines.append(f"intervals: {LEVEL:.0%} BCa bootstrap of the mean; best and second measured: ranks of tie groups")
         for one in table.agreements:
             head = f"order of {one.metric}" + (f", {one.domain}" if "domain" not in table.printed.common else "")
-            interval = f"[{one.tau.low:.2f}, {one.tau.high:.2f}]"
+            interval = interval_text(f"{one.tau.low:z.2f}", f"{one.tau.high:z.2f}")
             lines.append(
-                f"{head}: Kendall's τ {one.tau.value:.2f} {interval} between printed and measured ({one.measured_as}) "
+                f"{head}: Kendall's τ {one.tau.value:z.2f} {interval} between printed and measured ({one.measured_as}) "
                 f"over {len(one.methods)} methods ({', '.join(one.methods)}), {one.tau.n} images"
             )
         return lines

@@ -1,218 +1,179 @@
-"""Plain tables of a run, for the terminal and for Markdown, by tabulate."""
+"""Plain tables of a run, for the terminal and for Markdown."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 import pandas as pd
 from tabulate import tabulate
 
-from invbench.api import MetricSpec
 from invbench.compare.stats import LEVEL
-from invbench.reports import coverage, equal_change, query, trips
+from invbench.reports import figures, query
+from invbench.reports.figures import Figure, LatencyFigures, Table, counts
+from invbench.reports.grid import GITHUB, SIMPLE, Column, Style, fold, width_of
 from invbench.reports.run import Run
-from invbench.reports.text import ARROWS, NOTHING, escape_markdown, metric_texts, number_format
+from invbench.reports.text import ARROWS, NOTHING, edit_text, escape_markdown, mebibytes, number_format, shown, signed, written
 from invbench.store import Store
 
-Column = tuple[str, Sequence[str]]  # head and texts
-_MARKS: dict[str, dict[int, Callable[[str], str]]] = {
-    "simple": {1: lambda text: f"* {text}"},
-    "github": {1: lambda text: f"**{text}**", 2: lambda text: f"<u>{text}</u>"},
-}
-_LEFT = frozenset({"edit", "method", "preset", "rank", "on"})
+LATENCY = "latency: seconds of an image that comes alone, median [quartiles]; s/image above is throughput, in batches"
+EQUAL_CHANGE = "kept by edits that change their attribute equally; n = images where the method gets that far"
+TRIPS = "round trips (edit, invert the result, edit back); see docs/edits.md"
+NAMED = 3  # images of a failure that are named
 
 
-def terminal(
-    source: Store | Run, *, intervals: bool | None = None, covered: bool = False, width: int | None = None
-) -> str:
-    """All tables of a run as text: leaderboard, strongest edits, times, failures and what could not be measured.
+@dataclass(frozen=True)
+class Layout:
+    """How a table is laid out.
 
-    intervals  whether means stand with their intervals; None: where the tables fit into ``width`` with them
-    covered    also how many images every method covers in every metric; else only where it is not all of them
+    style      of the terminal or of Markdown
+    intervals  whether means stand with their intervals; None: where the table fits into ``width`` with them
     width      columns of the terminal, to which tables are folded; None: they are never folded
     """
-    run = Run.of(source)
-    board, edited = query.leaderboard(run), query.edits(run, strongest=True)
-    blocks = []
-    for dataset, frame in board.groupby("dataset"):
-        found = [one for one in run.inversions if one.block.place == (dataset,)]
-        lines = [str(dataset), leaderboard(run, frame, intervals=intervals, width=width), *coverage.statements(found)]
-        metrics = [spec.id for spec in run.specs_of("inversion") if spec.id in frame] if covered else coverage.incomplete(found)
-        blocks.append("\n".join(lines))
+
+    style: Style = SIMPLE
+    intervals: bool | None = None
+    width: int | None = None
+
+
+def terminal(source: Store | Run, *, intervals: bool | None = None, covered: bool = False, width: int | None = None) -> str:
+    """All tables of a run as text: leaderboard, strongest edits, times, failures and what could not be measured.
+
+    ``covered`` adds how many images every method covers in every metric; else that stands only where it is not all of them.
+    ``intervals`` and ``width`` are those of :class:`Layout`.
+    """
+    run, layout = Run.of(source), Layout(intervals=intervals, width=width)
+    found = figures.datasets(run, query.leaderboard(run), query.edits(run, strongest=True), strongest=True)
+    blocks: list[list[str]] = []
+    for one in found:
+        blocks.append([one.name, leaderboard(one.board, layout), *one.board.statements])
+        known = [spec.id for spec in run.specs_of("inversion") if spec.id in one.board.rows[0]]
+        metrics = known if covered else one.board.incomplete
         if metrics:
-            table = fold(_heads(frame, "simple"), [[column] for column in coverage.own(frame, metrics).items()], width)
-            blocks.append(f"{dataset}: images covered of images planned\n{table}")
-        strongest = edited[edited["dataset"] == dataset]
-        if len(strongest):
-            found = [one for one in run.strongest_edits if one.block.place[0] == dataset]
-            head = f"{dataset}: edits at the largest strength (the page has all)"
-            table = edits(run, strongest, intervals=intervals, width=width)
-            blocks.append("\n".join([head, table, *coverage.statements(found)]))
-    kept = equal_change.summary(run)
-    for dataset, frame in kept.frame.groupby("dataset"):
-        largest = frame[frame["change"] == frame.groupby("edit")["change"].transform("max")].reset_index(drop=True)
-        places = set(zip(largest["edit"], largest["change"]))
-        found = [one for one in kept.compared if one.block.place[0] == dataset and one.block.place[1:] in places]
-        head = f"{dataset}: kept by edits that change their attribute equally; n = images where the method gets that far"
-        blocks.append("\n".join([head, at_change(run, largest, intervals=intervals, width=width), *coverage.statements(found)]))
-    back = trips.summary(run)
-    for dataset, frame in back.frame.groupby("dataset"):
-        found = [one for one in back.compared if one.block.place[0] == dataset]
-        head = f"{dataset}: edits there and back (edit, invert the result, edit back); see docs/edits.md"
-        table = there_and_back(run, frame, intervals=intervals, width=width)
-        blocks.append("\n".join([head, table, *coverage.statements(found)]))
-    times = query.latency(run)
-    if len(times):
-        blocks.append(f"{LATENCY}\n{latency(times, width=width)}")
-    blocks.append("\n".join(_notes(run)))
+            own = [[column] for column in one.board.covered(metrics).items()]
+            blocks.append([f"{one.name}: images covered of images planned", fold(_heads(one.board.rows, SIMPLE), own, width)])
+        if one.edits.rows:
+            head = f"{one.name}: edits at the largest strength (the page has all)"
+            blocks.append([head, edits(one.edits, layout), *one.edits.statements])
+    for one in found:
+        if one.equal_change.rows:
+            table = equal_change(one.equal_change, layout)
+            blocks.append([f"{one.name}: {EQUAL_CHANGE}", table, *one.equal_change.statements])
+    for one in found:
+        if one.trips.rows:
+            blocks.append([f"{one.name}: {TRIPS}", round_trips(one.trips, layout), *one.trips.statements])
+    times = figures.latency(run)
+    if times:
+        blocks.append([LATENCY, latency(times, layout)])
+    blocks.append(_notes(run))
     failed = query.failures(run)
     if len(failed):
-        blocks.append("failed\n" + failure_table(failed))
-    return "\n\n".join(blocks)
-
-
-LATENCY = "latency: seconds of an image that comes alone, median [quartiles]; s/image above is throughput, in batches"
+        blocks.append(["failed", failure_table(failed)])
+    return "\n\n".join("\n".join(lines) for lines in blocks)
 
 
 def markdown(source: Store | Run) -> str:
     """The leaderboards of a run in GitHub's Markdown, a heading for each dataset: best bold, second underlined."""
-    run = Run.of(source)
-    parts = []
-    for dataset, frame in query.leaderboard(run).groupby("dataset"):
-        found = [one for one in run.inversions if one.block.place == (dataset,)]
-        lines = "".join(f"\n- {escape_markdown(line)}" for line in coverage.statements(found))
-        table = leaderboard(run, frame, style="github", intervals=True)
-        parts.append(f"### {escape_markdown(str(dataset))}\n\n{table}\n{lines}")
+    run, parts = Run.of(source), []
+    for name, table in figures.boards(run, query.leaderboard(run)).items():
+        lines = "".join(f"\n- {escape_markdown(line)}" for line in table.statements)
+        parts.append(f"### {escape_markdown(name)}\n\n{leaderboard(table, Layout(GITHUB, intervals=True))}\n{lines}")
     return "\n\n".join(parts) + "\n"
 
 
-def leaderboard(
-    run: Run, frame: pd.DataFrame, *, style: str = "simple", intervals: bool | None = None, width: int | None = None
-) -> str:
-    """The rows of one dataset of :func:`invbench.reports.query.leaderboard` as a table; ``style`` is "simple" or "github"."""
-    fixed = [*_heads(frame, style), ("n", [f"{row.n_ok}/{row.n_total}" for row in frame.itertuples()])]
-    rest = [[column] for column in _numbers(frame, {"seconds.invert": "s/image", "seconds.edit": "s/edit"})]
-    for name, head in {"memory.device_peak": "device MiB", "memory.rss_peak": "RSS MiB"}.items():
-        if name in frame and (frame[name] > 0).any():
-            rest.append([(head, [NOTHING if math.isnan(value) else f"{value / 2**20:.0f}" for value in frame[name]])])
-    specs = run.specs_of("inversion", "set")
-    return _with_metrics(fixed, rest, frame, specs, style=style, intervals=intervals, width=width)
+def leaderboard(table: Table, layout: Layout) -> str:
+    """The leaderboard of a dataset: metrics, then seconds and memory."""
+    fixed = [*_heads(table.rows, layout.style), ("n", [counts(row) for row in table.rows])]
+    memory = {"memory.device_peak": "device MiB", "memory.rss_peak": "RSS MiB"}
+    costs = _numbers(table, {"seconds.invert": "s/image", "seconds.edit": "s/edit"})
+    costs += [(head, list(map(mebibytes, table.values(name)))) for name, head in memory.items() if _used(table, name)]
+    return _lay_out(fixed, table, costs, layout)
 
 
-def edits(
-    run: Run, frame: pd.DataFrame, *, style: str = "simple", intervals: bool | None = None, width: int | None = None
-) -> str:
-    """Rows of one dataset of :func:`invbench.reports.query.edits` as a table, sorted by edit and strength."""
-    frame = frame.sort_values(["edit", "strength"], kind="stable").reset_index(drop=True)
-    rows = list(frame.itertuples())
+def edits(table: Table, layout: Layout) -> str:
+    """The edits of a dataset, by edit and strength."""
     fixed = [
-        ("edit", [_escape(f"{row.edit}{row.strength:+g}", style) for row in rows]),
-        *_heads(frame, style),
-        ("n", [f"{row.n_ok}/{row.n_total}" for row in rows]),
-        ("asked", [NOTHING if math.isnan(row.target) else f"{row.target:+g} {row.unit}" for row in rows]),
+        _edit_column(table, layout.style),
+        *_heads(table.rows, layout.style),
+        ("n", [counts(row) for row in table.rows]),
+        ("asked", [written(row["target"], "+zg", unit=row["unit"]) for row in table.rows]),
     ]
-    return _with_metrics(fixed, [], frame, run.specs_of("edit"), style=style, intervals=intervals, width=width)
+    return _lay_out(fixed, table, [], layout)
 
 
-def at_change(run: Run, frame: pd.DataFrame, *, intervals: bool | None = None, width: int | None = None) -> str:
-    """Rows of one dataset of :func:`invbench.reports.equal_change.summary` as a table."""
-    rows = list(frame.itertuples())
+def equal_change(table: Table, layout: Layout) -> str:
+    """What the edits of a dataset kept at equal change."""
     fixed = [
-        ("edit", [f"{row.edit} {row.change:+g} {row.unit}" for row in rows]),
-        *_heads(frame, "simple"),
-        ("n", [f"{row.n}/{row.n_total}" for row in rows]),
-        ("strength", [NOTHING if math.isnan(row.strength) else f"{row.strength:+.2f}" for row in rows]),
+        ("edit", [layout.style.escape(f"{row['edit']} {signed(row['change'])} {row['unit']}") for row in table.rows]),
+        *_heads(table.rows, layout.style),
+        ("n", [counts(row, "n") for row in table.rows]),
+        ("strength", [written(row["strength"], "+z.2f") for row in table.rows]),
     ]
-    return _with_metrics(fixed, [], frame, run.specs_of("edit"), style="simple", intervals=intervals, width=width)
+    return _lay_out(fixed, table, [], layout)
 
 
-def there_and_back(run: Run, frame: pd.DataFrame, *, intervals: bool | None = None, width: int | None = None) -> str:
-    """Rows of one dataset of :func:`invbench.reports.trips.summary` as a table."""
+def round_trips(table: Table, layout: Layout) -> str:
+    """The round trips of a dataset."""
     fixed = [
-        ("edit", [f"{row.edit}{row.strength:+g}" for row in frame.itertuples()]),
-        *_heads(frame, "simple"),
-        ("n", [f"{row.n_ok}/{row.n_total}" for row in frame.itertuples()]),
+        _edit_column(table, layout.style),
+        *_heads(table.rows, layout.style),
+        ("n", [counts(row) for row in table.rows]),
     ]
-    rest = [[column] for column in _numbers(frame, {"trimmed": "LEC, trimmed", "seconds": "s/image"})]
-    specs = run.specs_of("consistency")
-    return _with_metrics(fixed, rest, frame, specs, style="simple", intervals=intervals, width=width)
+    return _lay_out(fixed, table, _numbers(table, {"trimmed": "LEC, trimmed", "seconds": "s/image"}), layout)
 
 
-def latency(frame: pd.DataFrame, *, width: int | None = None) -> str:
-    """The frame of :func:`invbench.reports.query.latency` as a table."""
-    fixed = [*_heads(frame, "simple"), ("n", [f"{row.n_ok}/{row.n}" for row in frame.itertuples()])]
-    rest: list[list[Column]] = []
-    for name in [column.removesuffix(".low") for column in frame if column.endswith(".low")]:
-        write = number_format(frame[name])
-        texts = [
-            NOTHING if math.isnan(value) else f"{write(value)} [{write(low)}, {write(high)}]"
-            for value, low, high in zip(frame[name], frame[f"{name}.low"], frame[f"{name}.high"])
-        ]
-        rest.append([(name, texts)])
-    return fold(fixed, [*rest, [("on", [str(row.machine) for row in frame.itertuples()])]], width)
+def latency(found: LatencyFigures, layout: Layout) -> str:
+    """The table of the latency pass."""
+    fixed = [*_heads(found.rows, layout.style), ("n", [counts(row, of="n") for row in found.rows])]
+    times: list[list[Column]] = [
+        [(name, [f"{one.text} {one.interval}".rstrip() for one in column])] for name, column in found.times.items()
+    ]
+    machines = [layout.style.escape(str(row["machine"])) for row in found.rows]
+    return fold(fixed, [*times, [("on", machines)]], layout.width, layout.style)
 
 
-def failure_table(failed: pd.DataFrame, *, style: str = "simple") -> str:
-    """The frame of :func:`invbench.reports.query.failures` as a table."""
+def failure_table(failed: pd.DataFrame, *, style: Style = SIMPLE) -> str:
+    """The frame of :func:`invbench.reports.query.failures` as a table; reasons are cut."""
     rows = [
-        [row.dataset, row.method, row.preset, row.rows, ", ".join([*row.images[:3], *["…"][: len(row.images) > 3]]), row.reason]
+        [row.dataset, row.method, row.preset, row.rows, ", ".join([*row.images[:NAMED], *["…"][: len(row.images) > NAMED]])]
+        + [shown(str(row.reason))]
         for row in failed.itertuples()
     ]
-    cells = [[_escape(str(cell), style) for cell in row] for row in rows]
+    cells = [[style.escape(str(cell)) for cell in row] for row in rows]
     heads = ["dataset", "method", "preset", "rows", "images", "reason"]
-    return tabulate(cells, headers=heads, tablefmt=style, disable_numparse=True, maxcolwidths=[None] * 5 + [70])
+    return tabulate(cells, headers=heads, tablefmt=style.format, disable_numparse=True, maxcolwidths=[None] * 5 + [70])
 
 
-def fold(
-    fixed: Sequence[Column], groups: Sequence[Sequence[Column]], width: int | None = None, *, style: str = "simple"
-) -> str:
-    """A table, or several one under the other where it is wider than ``width``; each begins with the ``fixed`` columns.
+def _lay_out(fixed: Sequence[Column], table: Table, costs: Sequence[Column], layout: Layout) -> str:
+    """``fixed`` columns, metrics, ``costs``; without intervals where they do not fit and nobody asked for them."""
 
-    A group of columns is never divided.
-    """
-    tables: list[list[Column]] = [[*fixed]]
-    for group in groups:
-        if width is not None and len(tables[-1]) > len(fixed) and _width([*tables[-1], *group]) > width:
-            tables.append([*fixed])
-        tables[-1] += group
-    return "\n\n".join(_table(columns, style) for columns in tables)
+    def groups(intervals: bool) -> list[list[Column]]:
+        return [*_metrics(table, layout.style, intervals=intervals), *([column] for column in costs)]
+
+    found = groups(layout.intervals is not False)
+    if layout.intervals is None and layout.width is not None and width_of([*fixed, *chain(*found)]) > layout.width:
+        found = groups(False)
+    return fold(fixed, found, layout.width, layout.style)
 
 
-def _with_metrics(
-    fixed: Sequence[Column],
-    rest: Sequence[Sequence[Column]],
-    frame: pd.DataFrame,
-    specs: Iterable[MetricSpec],
-    *,
-    style: str,
-    intervals: bool | None,
-    width: int | None,
-) -> str:
-    specs = list(specs)
-    groups = [*_metric_columns(frame, specs, style, intervals=intervals is not False), *rest]
-    if intervals is None and width is not None and _width([*fixed, *chain(*groups)]) > width:
-        groups = [*_metric_columns(frame, specs, style, intervals=False), *rest]
-    return fold(fixed, groups, width, style=style)
-
-
-def _metric_columns(frame: pd.DataFrame, specs: Iterable[MetricSpec], style: str, *, intervals: bool) -> list[list[Column]]:
-    """For each metric with a value: means with the best marked, and ranks where there are any."""
+def _metrics(table: Table, style: Style, *, intervals: bool) -> list[list[Column]]:
+    """For each metric: means with the best marked, and ranks where there are any."""
     found: list[list[Column]] = []
-    for spec in specs:
-        if spec.id not in frame or frame[spec.id].isna().all():
-            continue
-        marks, plain = _MARKS[style], (lambda text: text)
-        texts = [_escape(text, style) for text in metric_texts(frame, spec.id, intervals=intervals)]
-        texts = [marks.get(number, plain)(text) for text, number in zip(texts, frame[f"{spec.id}.place"])]
-        few = ~frame[f"{spec.id}.compared"] & frame[spec.id].notna()
-        texts = [f"({text}, {n} img)" if one else text for text, n, one in zip(texts, frame[f"{spec.id}.n"], few)]
-        group: list[Column] = [(f"{_escape(spec.id, style)} {ARROWS[spec.better]}".strip(), texts)]
-        if f"{spec.id}.rank" in frame and (frame[f"{spec.id}.rank"] != "").any():
-            group.append(("rank", [rank or NOTHING for rank in frame[f"{spec.id}.rank"]]))
+    for spec, column in table.metrics:
+        head = f"{style.escape(spec.id)} {ARROWS[spec.better]}".strip()
+        group: list[Column] = [(head, [_text(one, style, intervals=intervals) for one in column])]
+        if any(one.rank for one in column):
+            group.append(("rank", [one.rank or NOTHING for one in column]))
         found.append(group)
     return found
+
+
+def _text(one: Figure, style: Style, *, intervals: bool) -> str:
+    parts = [one.text, one.interval, f"(bias {one.bias})" if one.bias else ""]
+    text = style.mark(style.escape(" ".join(filter(None, parts)) if intervals else one.text), one.place)
+    return f"({text}, {one.n} img)" if one.few else text
 
 
 def _notes(run: Run) -> list[str]:
@@ -225,28 +186,26 @@ def _notes(run: Run) -> list[str]:
         notes.append("bias: of a set metric, due to the number of images; [low - bias, high - bias] is for all such images")
     if not run.manifest.get("finished"):
         notes.append("this run is not finished; `invbench run` with the same arguments continues it")
-    return notes + [f"{id}: {reason}" for id, reason in query.unavailable(run).items()]
+    return notes + [f"{id}: {shown(reason)}" for id, reason in query.unavailable(run).items()]
 
 
-def _escape(text: str, style: str) -> str:
-    return escape_markdown(text) if style == "github" else text
+def _heads(rows: Sequence[Mapping[str, object]], style: Style) -> list[Column]:
+    return [(name, [style.escape(str(row[name])) for row in rows]) for name in ("method", "preset")]
 
 
-def _heads(frame: pd.DataFrame, style: str) -> list[Column]:
-    return [(name, [_escape(str(value), style) for value in frame[name]]) for name in ("method", "preset")]
+def _edit_column(table: Table, style: Style) -> Column:
+    return "edit", [style.escape(edit_text(row["edit"], row["strength"])) for row in table.rows]
 
 
-def _numbers(frame: pd.DataFrame, heads: Mapping[str, str]) -> list[Column]:
-    found = {name: head for name, head in heads.items() if name in frame and frame[name].notna().any()}
-    return [(head, [number_format(frame[name])(float(value)) for value in frame[name]]) for name, head in found.items()]
+def _numbers(table: Table, heads: Mapping[str, str]) -> list[Column]:
+    """Head -> numbers, for the columns that have any."""
+    found: list[Column] = []
+    for name, head in heads.items():
+        values = table.values(name)
+        if not all(map(math.isnan, values)):
+            found.append((head, list(map(number_format(values), values))))
+    return found
 
 
-def _width(columns: Sequence[Column]) -> int:
-    """What tabulate makes of them: a head is padded by two, and two blanks stand between columns."""
-    return sum(max([len(head) + 2, *map(len, texts)]) + 2 for head, texts in columns) - 2
-
-
-def _table(columns: Sequence[Column], style: str) -> str:
-    align = ["left" if head in _LEFT else "right" for head, _ in columns]
-    rows = list(zip(*(texts for _, texts in columns)))
-    return tabulate(rows, headers=[head for head, _ in columns], tablefmt=style, disable_numparse=True, colalign=align)
+def _used(table: Table, name: str) -> bool:
+    return any(value > 0 for value in table.values(name))

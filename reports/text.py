@@ -5,48 +5,60 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-import pandas as pd
-
 ARROWS = {"lower": "↓", "higher": "↑", "none": ""}
 NOTHING = "–"
-MARGIN = "±"
+LONGEST = 300  # characters of a reason that are shown; the rows have all of it
 
 
 def number_format(values: Iterable[float]) -> Callable[[float], str]:
-    """One format for a column: as many decimals as give its largest finite value four digits, at most six."""
+    """One format for a column: as many decimals as give its largest finite value four digits, at most six.
+
+    What rounds to zero is written without a sign; NaN is :data:`NOTHING`.
+    """
     sizes = [abs(value) for value in values if math.isfinite(value) and value != 0]
     decimals = min(max(3 - math.floor(math.log10(max(sizes))), 0), 6) if sizes else 0
 
     def write(value: float) -> str:
-        if math.isnan(value):
-            return NOTHING
         if math.isinf(value):
             return "∞" if value > 0 else "-∞"
-        return f"{value:.{decimals}f}"
+        return written(value, f"z.{decimals}f")
 
     return write
 
 
-def metric_texts(frame: pd.DataFrame, id: str, *, intervals: bool = False) -> list[str]:
-    """A metric's means as text, with ``[low, high]`` and the bias of a set metric, where they are known, if asked for.
+def written(value: float, form: str, *, unit: str = "") -> str:
+    """A number in a format of Python, with its unit; :data:`NOTHING` where there is none (NaN).
 
-    Where some values are infinite, how many are, and the mean of the others.
+    ``form`` has a "z", so that no zero is negative: "z.3g", "+z.2f".
     """
-    finite = frame[f"{id}.finite"] if f"{id}.finite" in frame else frame[id]
-    write = number_format(finite)
-    texts = []
-    for position in range(len(frame)):
-        value = float(frame[id].iloc[position])
-        text = write(value)
-        if math.isinf(value) and f"{id}.inf" in frame:
-            count, covered = frame[f"{id}.inf"].iloc[position], frame[f"{id}.n"].iloc[position]
-            text += f" ({count} of {covered}" + (f"; others {write(float(finite.iloc[position]))})" if count < covered else ")")
-        elif intervals and f"{id}.low" in frame and math.isfinite(low := float(frame[f"{id}.low"].iloc[position])):
-            text += f" [{write(low)}, {write(float(frame[f'{id}.high'].iloc[position]))}]"
-        if intervals and f"{id}.bias" in frame and math.isfinite(bias := float(frame[f"{id}.bias"].iloc[position])):
-            text += f" (bias {write(bias)})"
-        texts.append(text)
-    return texts
+    return NOTHING if math.isnan(value) else f"{value:{form}}" + (f" {unit}" if unit else "")
+
+
+def mebibytes(value: float) -> str:
+    """Bytes as MiB."""
+    return written(value / 2**20, "z.0f")
+
+
+def signed(value: float) -> str:
+    """A strength or a change with its sign: 3.0 -> "+3"."""
+    return written(value, "+zg")
+
+
+def edit_text(name: str, strength: float) -> str:
+    """("age", 3.0) -> "age+3"."""
+    return name + signed(strength)
+
+
+def interval_text(low: str, high: str) -> str:
+    """The ends of an interval, as text; empty where there is none."""
+    return f"[{low}, {high}]" if low else ""
+
+
+def shown(reason: str) -> str:
+    """A reason as far as a table shows it: its first :data:`LONGEST` characters, and how many there are."""
+    if len(reason) <= LONGEST:
+        return reason
+    return f"{reason[:LONGEST].rstrip()} … ({len(reason):,} characters; all of them are in the rows of the run)"
 
 
 def escape_markdown(text: str) -> str:

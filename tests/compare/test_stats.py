@@ -214,3 +214,28 @@ def test_many_families_are_ranked_as_each_alone() -> None:
     assert found == [stats.rank(one, rng, better=way) for one, way in zip(families, better)]
     assert found[1].order == ("c", "b", "a") and found[3].n == 4
     assert stats.rankings([], rng, better=[]) == []
+
+
+def test_the_fewest_images_that_decide_are_those_of_the_ranking_itself() -> None:
+    assert [stats.images_to_decide(methods) for methods in (1, 2, 7, 15)] == [0, 6, 10, 13]
+    for methods in (2, 3, 7):
+        for n, told in ((stats.images_to_decide(methods) - 1, False), (stats.images_to_decide(methods), True)):
+            values = {str(i): np.full(n, float(i)) for i in range(methods)}
+            found = stats.rank(values, np.random.default_rng(0), better="lower")
+            assert found.decidable == told and any(one.distinct for one in found.comparisons) == told
+
+
+@pytest.mark.parametrize("effect", [0.5, 1.0])
+def test_so_many_images_as_are_needed_have_the_power_that_was_planned(effect: float) -> None:
+    base = np.random.default_rng(0).normal(size=1000)
+    differences = (base - base.mean()) / base.std(ddof=1) + effect
+    needed = stats.images_needed(differences, methods=7)
+    rng = np.random.default_rng(1)
+    p = stats.sign_flip_test(rng.normal(effect, 1.0, size=(needed, 400)), rng)
+    assert np.mean(p <= 0.05 / 21) == pytest.approx(stats.POWER, abs=0.08)  # simulated power of Holm's first step
+
+
+def test_images_needed_says_nothing_where_nothing_is_known() -> None:
+    for differences in ([], [1.0], [math.nan, 1.0], [1.0, -1.0], [1.0, math.inf]):
+        assert stats.images_needed(differences, methods=3) is None
+    assert stats.images_needed([2.0, 2.0, math.nan], methods=7) == 10  # certain: the test's own limit

@@ -119,4 +119,19 @@ def test_edits_are_named_where_they_differ() -> None:
 def test_too_few_images_to_decide_are_said_once() -> None:
     values = {name: [float(i), i + 1.0, i + 2.0] for i, name in enumerate("abcd")}
     found = compare.compare([block(values, metric=name) for name in "xy"], dict.fromkeys("xy", "lower"))
-    assert coverage.warnings(found) == ["3 images cannot tell any two of 4 methods apart: all share rank 1"]
+    assert coverage.warnings(found) == [
+        "3 images cannot tell any two of 4 methods apart: all share rank 1; it takes 8 at least; about 8 would tell a.paper "
+        "from b.paper in x, if they differ as much as here (80% power)"
+    ]
+
+
+def test_where_enough_images_tell_nothing_apart_it_is_said_how_many_would() -> None:
+    common = np.random.default_rng(0).normal(size=40)
+    values = {"a": list(common), "b": list(common + 0.2 + np.tile([1.0, -1.0], 20)), "c": list(common)}
+    (said,) = coverage.warnings(compare.compare([block(values)], {"m": "lower"}))
+    differences = np.subtract(values["a"], values["b"])
+    needed = stats.images_needed(differences, methods=3)
+    assert needed > 40 and f"about {needed} would tell a.paper from b.paper in m, if they differ as much as here" in said
+    assert said.startswith("40 images tell no two of 3 methods apart in m: all share rank 1; about")
+    equal = compare.compare([block({"a": [1.0] * 9, "b": [1.0] * 9})], {"m": "lower"})
+    assert coverage.warnings(equal) == ["9 images tell no two of 2 methods apart in m: all share rank 1"]

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from invbench.api import InvbenchError, MetricSpec
-from invbench.reports import query, tables, text
+from invbench.reports import figures, query, tables, text
 from invbench.store import Part, Store
 
 PSNR = {"id": "psnr", "title": "PSNR", "entry": "m:C", "kind": "inversion", "better": "higher", "unit": "dB", "range": ""}
@@ -111,7 +111,8 @@ def test_an_infinite_psnr_is_said_and_not_hidden(tmp_path: Path) -> None:
     frame = query.leaderboard(store)
     a = only(frame, method="a")
     assert a["psnr"] == math.inf and a["psnr.inf"] == 1 and a["psnr.finite"] == 25.0
-    assert text.metric_texts(frame, "psnr")[0] == "∞ (1 of 3; others 25.00)"
+    (shown,) = (found for spec, found in figures.boards(query.Run.of(store), frame)["d"].metrics if spec.id == "psnr")
+    assert next(one.text for one in shown if one.value == math.inf) == "∞ (1 of 3; others 25.00)"
     assert "∞ (1 of 3; others 25.00)" in tables.terminal(store)
 
 

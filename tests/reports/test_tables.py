@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from invbench.reports import query, tables
-from invbench.store import Store
+from invbench.reports import board, figures, query, tables, text
+from invbench.reports.grid import GITHUB, SIMPLE, fold
+from invbench.reports.tables import Layout
+from invbench.store import Part, Store
 
 from .fake import make_run
 
@@ -43,25 +46,24 @@ def times(store: Store, method: str, recipe: str, seconds: list[float], *, machi
 def test_a_table_is_folded_between_groups_of_columns() -> None:
     fixed = [("method", ["a", "b"])]
     groups = [[(f"metric{i}", ["1.00", "2.00"]), ("rank", ["1", "2"])] for i in range(3)]
-    whole = tables.fold(fixed, groups)
+    whole = fold(fixed, groups, None)
     assert whole.count("method") == 1 and "metric2" in whole.splitlines()[0]
     width = max(map(len, whole.splitlines()))
-    folded = tables.fold(fixed, groups, width - 1)
+    folded = fold(fixed, groups, width - 1)
     assert folded.count("method") == 2 and folded.count("rank") == 3
     assert max(map(len, folded.splitlines())) < width
-    assert tables.fold(fixed, groups, 5).count("method") == 3  # a group is never divided, however narrow the terminal
+    assert fold(fixed, groups, 5).count("method") == 3  # a group is never divided, however narrow the terminal
 
 
 def test_intervals_where_the_width_allows(run: query.Run) -> None:
-    frame = query.leaderboard(run)
-    frame = frame[frame["dataset"] == "procfaces-test"]
+    table = figures.boards(run, query.leaderboard(run))["procfaces-test"]
     for wide in (None, 1000):
-        assert "[" in tables.leaderboard(run, frame, width=wide)
-    narrow = tables.leaderboard(run, frame, width=120)
+        assert "[" in tables.leaderboard(table, Layout(width=wide))
+    narrow = tables.leaderboard(table, Layout(width=120))
     assert "[" not in narrow and max(map(len, narrow.splitlines())) <= 120
-    forced = tables.leaderboard(run, frame, width=120, intervals=True)
+    forced = tables.leaderboard(table, Layout(width=120, intervals=True))
     assert "[" in forced and len(forced.splitlines()) > len(narrow.splitlines())
-    assert "[" not in tables.leaderboard(run, frame, intervals=False)
+    assert "[" not in tables.leaderboard(table, Layout(intervals=False))
 
 
 def test_each_methods_own_coverage_is_there_where_it_is_not_complete(run: query.Run) -> None:
@@ -102,4 +104,39 @@ def test_set_metrics_have_their_interval_and_bias(tmp_path: Path) -> None:
     text = tables.terminal(changed)
     assert "bias: of a set metric, due to the number of images" in text
     assert "0.05000 [0.04000, 0.07000] (bias 0.01000)" in text and "7.500 (bias 0.250)" in text
-    assert "bias" not in tables.leaderboard(changed, frame, intervals=False)
+    table = figures.boards(changed, frame)["procfaces-test"]
+    assert "bias" not in tables.leaderboard(table, Layout(intervals=False))
+
+
+def test_no_zero_is_negative(tmp_path: Path) -> None:
+    write = text.number_format([-0.1, 0.0])
+    assert [write(value) for value in (-0.0, -1e-9, -0.1, math.nan, -math.inf)] == ["0.0000", "0.0000", "-0.1000", "–", "-∞"]
+    assert text.signed(-0.0) == "+0" and text.mebibytes(-0.0) == "0" and text.edit_text("age", -2.0) == "age-2"
+    store = make_run(tmp_path, count=4, methods=("psp", "dhr"), failing=None, strengths=(1.0,), datasets=("procfaces-test",))
+    run = query.Run.of(store)
+    run.rows["id_kept@native"] = [-0.0, -1e-12, -2e-12, -3e-12] * (len(run.rows) // 4)
+    for shown in (tables.terminal(run), board.render(run, tmp_path, inline=False, images=0)):
+        assert "0.000000" in shown
+        assert not re.search(r"(?<![\d.e])-0(\.0+)?(?![\d.])", shown.partition("const ")[0])
+
+
+def test_a_long_reason_is_cut_where_it_is_shown_and_whole_in_the_rows(tmp_path: Path) -> None:
+    store = make_run(tmp_path, count=2, methods=("psp",), failing=None, strengths=(), datasets=("procfaces-test",))
+    rows = [dict(row) for row in store.parts("psp.paper.procfaces-test")[0].rows]
+    long = "line | <b>\n" * 20_000
+    rows[0] |= {"status": "failed", "reason": long}
+    part = store.parts("psp.paper.procfaces-test")[0]
+    store.write_part("psp.paper.procfaces-test", Part(part.name, rows, part.metrics))
+    store.write_json("manifest.json", store.manifest | {"unavailable": {"lpips_alex@native": long}})
+    run = query.Run.of(store)
+    assert query.failures(run)["reason"].tolist() == [long]
+    for shown in (tables.terminal(run), board.render(run, tmp_path, inline=False, images=2)):
+        assert len(shown) < 100_000 and f"{len(long):,} characters" in re.sub(r"\s+", " ", shown)
+    assert text.shown("x" * text.LONGEST) == "x" * text.LONGEST
+
+
+def test_every_format_escapes_what_others_have_named(tmp_path: Path) -> None:
+    store = make_run(tmp_path, count=2, methods=("psp",), failing=None, strengths=(), datasets=("procfaces-test",))
+    table = figures.boards(query.Run.of(store), query.leaderboard(store))["procfaces-test"]
+    assert tables.leaderboard(table, Layout(GITHUB)).splitlines()[0].count("\\_") == 3  # of three metrics' names
+    assert "\\_" not in tables.leaderboard(table, Layout(SIMPLE))

@@ -71,7 +71,7 @@ def test_a_run_without_trips_has_none(run):
     run.write_json("plan.json", plan)
     found = summary(run)
     assert found.frame.empty and found.compared == []
-    assert "there and back" not in tables.terminal(run)
+    assert "round trips" not in tables.terminal(run)
 
 
 def test_trimming_is_that_of_the_script():
@@ -84,12 +84,12 @@ def test_trimming_is_that_of_the_script():
 
 def test_tables_and_page_show_them_apart_from_edits(run):
     text = tables.terminal(run)
-    section = next(block for block in text.split("\n\n") if "there and back" in block)
+    section = next(block for block in text.split("\n\n") if "round trips" in block)
     assert "age+3" in section and "7/8" in section and "consistency_lec@native" in section and "id_kept" not in section
     assert "consistency" not in next(block for block in text.split("\n\n") if "largest strength" in block)
     assert "RuntimeError: lost" in text
     page = board.write(run, images=0).read_text()
-    assert "d: there and back" in page and "LEC, trimmed" in page
+    assert "d: round trips" in page and "LEC, trimmed" in page
     board_rows = query.leaderboard(run)
     assert board_rows["seconds.edit"].tolist() == [0.5, 0.5]
 
