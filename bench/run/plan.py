@@ -70,7 +70,7 @@ class Cell:
         """Image -> digest of those that are computed with it; empty for a method that takes no steps."""
         if all(option.unit != "steps" for option in self.method.spec.options.values()):
             return {}
-        company = {}
+        company: dict[Entry, str] = {}
         for batch in self.batches:
             readable = [entry for entry in batch if entry.sha256 is not None]
             company |= dict.fromkeys(readable, digest([entry.sha256 for entry in readable]))
