@@ -1,7 +1,7 @@
 """What an edit leaves alone: distance to the original outside the region that it may change.
 
 Two ways to know the region, each with ids of its own. ``background_*``: from the true edited picture, exact, for any edit.
-``parsed_background_*``: from a parser's classes that the suite names for the edit (``region`` in bench.toml), for pictures
+``parsed_background_*``: from a parser's classes that the suite names for the edit (``region`` of an edit), for pictures
 whose truth nobody knows. The original is the judge in both, so errors of the inversion count.
 """
 

@@ -6,17 +6,17 @@ at a stated change, the same for all methods.
 
 For one image, one edit and a change c > 0 (c < 0 is its mirror image) with strengths 0 = s0 < s1 < ... < sK:
 
-    x_k    change of the attribute that the judge measured at strength s_k; x_0 = 0
+    x_k    change of the attribute that the metric of the attribute measured at strength s_k; x_0 = 0
     y_k    what was kept at strength s_k; y_0 is the value of a picture compared with itself
     k      the first strength that gets there: x_k >= c, while all before stayed below c
     value  y_{k-1} + (y_k - y_{k-1}) (c - x_{k-1}) / (x_k - x_{k-1})
 
-The value lies between y_{k-1} and y_k. Where strengths above 0 lower what the judge reads, in the mean over all methods and
+The value lies between y_{k-1} and y_k. Where strengths above 0 lower the metric's reading, in the mean over all methods and
 images, those below 0 are taken for c > 0: that is a matter of signs. An image has none (NaN, and it is counted) where no
 strength of the side of c gets there, since nothing is extrapolated, or where a point beside the crossing failed or was not
 covered.
 
-What it cannot do: the change is the judge's, noise included, and the first point that seems to get there may do so by that
+What it cannot do: the change is the metric's, noise included, and the first point that seems to get there may do so by that
 noise; between two strengths the curve is taken for straight; and a method's mean is over the images where it gets there, which
 may be the easy ones. So means are given a second time over the images where all methods get there.
 """
@@ -77,7 +77,7 @@ def at_change(strengths: ArrayLike, changes: ArrayLike, values: ArrayLike, *, ch
 def per_image(source: Store | Run) -> pd.DataFrame:
     """One row per (dataset, method, preset, edit, change, image) that was edited: what it kept at that change.
 
-    change      in ``unit``, that of the metric ``judge`` that measured it: what the suite's ``compare_at`` holds for the
+    change      in ``unit``, that of the metric ``measure`` that read it: what the suite's ``compare_at`` holds for the
                 edit, else STEPS
     strength    the interpolated strength that reaches it; NaN where none does
     <metric>    each edit metric of AT_REST at that change; NaN where not covered
@@ -90,16 +90,16 @@ def per_image(source: Store | Run) -> pd.DataFrame:
     metrics = _kept(run)
     blocks = []
     for name, known in run.manifest.get("edits", {}).items():
-        judge, asked = _judge(run, name, known)
+        measure, asked = _measure_of(run, name, known)
         rows = run.rows[(run.rows["edit"] == name) & (run.rows["strength"] != 0)]
-        if judge is None or rows.empty:
+        if measure is None or rows.empty:
             continue
-        sign = np.sign((rows["strength"] * rows[judge.id]).mean()) or 1.0
+        sign = np.sign((rows["strength"] * rows[measure.id]).mean()) or 1.0
         for key, group in rows.groupby(KEYS):
-            images, strengths, wide = _wide(group, [judge.id, *metrics])
-            changes = wide[judge.id]
+            images, strengths, wide = _wide(group, [measure.id, *metrics])
+            changes = wide[measure.id]
             for change in asked:
-                block = {**dict(zip(KEYS, key)), "edit": name, "change": change, "unit": judge.unit, "judge": judge.id}
+                block = {**dict(zip(KEYS, key)), "edit": name, "change": change, "unit": measure.unit, "measure": measure.id}
                 block |= {"image": images}
                 block["strength"] = at_change(
                     sign * strengths, changes, np.tile(strengths, (len(changes), 1)), change=change, at_rest=0.0
@@ -107,7 +107,7 @@ def per_image(source: Store | Run) -> pd.DataFrame:
                 for id, rest in metrics.items():
                     block[id] = at_change(sign * strengths, changes, wide[id], change=change, at_rest=rest)
                 blocks.append(pd.DataFrame(block))
-    columns = [*GROUP, "unit", "judge", "image", "strength", *metrics]
+    columns = [*GROUP, "unit", "measure", "image", "strength", *metrics]
     return pd.concat(blocks, ignore_index=True)[columns] if blocks else pd.DataFrame(columns=columns)
 
 
@@ -117,7 +117,7 @@ class EqualChange:
 
     ``frame`` has one row per (dataset, method, preset, edit, change), the best first within each change:
 
-    unit, judge                       as in :func:`per_image`
+    unit, measure                     as in :func:`per_image`
     n_total                           images that were edited (or whose edit failed)
     n                                 images on which the method reaches the change
     strength                          mean of the strength that reaches it
@@ -137,7 +137,7 @@ def summary(source: Store | Run) -> EqualChange:
     groups = rows.groupby(GROUP, sort=False)
     frame = groups.agg(
         unit=("unit", "first"),
-        judge=("judge", "first"),
+        measure=("measure", "first"),
         n_total=("image", "size"),
         n=("strength", "count"),
         strength=("strength", "mean"),
@@ -157,7 +157,7 @@ def _kept(run: Run) -> dict[str, float]:
     return {id: AT_REST[name] for id, name in named.items() if name in AT_REST}
 
 
-def _judge(run: Run, edit: str, known: Mapping[str, Any]) -> tuple[MetricSpec | None, list[float]]:
+def _measure_of(run: Run, edit: str, known: Mapping[str, Any]) -> tuple[MetricSpec | None, list[float]]:
     """The metric that measures the change of an edit, ``<edit>_change`` or the first of its family, and where to compare.
 
     ``known`` is what the manifest has of the edit. STEPS are of its unit, so the metric must have that unit for them.

@@ -1,7 +1,7 @@
 """A printed table with what a run measured beside it, and how far the two orders agree.
 
 Published and measured numbers stand side by side whatever they are, but a measured one says why it cannot be compared in
-value with its neighbour: another data set, another recipe, a copied or misprinted number. The order of methods can be
+value with its neighbour: another dataset, another recipe, a copied or misprinted number. The order of methods can be
 compared nevertheless, and Kendall's tau says how far it agrees.
 """
 
@@ -76,7 +76,7 @@ def build(
 ) -> PaperTable:
     """The table with the measured values of a run, if there is one.
 
-    ``dataset`` and ``preset`` say which of the run's to take; by default the published data set, else the run's first of that
+    ``dataset`` and ``preset`` say which of the run's to take; by default the published dataset, else the run's first of that
     domain, and preset "paper", else the first that the run has. Means are over the images that all measured methods of a
     column cover. Raises InvbenchError where the folder holds no run, or not that dataset or preset.
     """

@@ -1,4 +1,4 @@
-"""Edits there and back, where a run measured them (``run --consistency``): the methods beside each other.
+"""Round trips of edits, where a run measured them (``run --consistency``): the methods beside each other.
 
 What was measured of each image is in docs/edits.md. e4e's script leaves out what lies beyond the 1st and 99th percentile before
 it takes the mean; that figure stands beside the plain means, for comparison with numbers by that script.
@@ -30,7 +30,7 @@ class Trips:
 
     edit                           without the prefix that its rows have
     n_total, n_ok, n_failed        images planned, back again, failed
-    seconds                        mean seconds an image, there and back without the first inversion
+    seconds                        mean seconds a round trip, without the first inversion
     trimmed                        mean of SCRIPT between its percentiles 1 and 99, over the images of the method itself
     <metric>, <metric>.low, ...    figures of the consistency metrics, as in :func:`invbench.reports.query.leaderboard`
     """
@@ -40,7 +40,7 @@ class Trips:
 
 
 def summary(source: Store | Run) -> Trips:
-    """What a run found of edits there and back; an empty frame where it was not asked for.
+    """What a run found of round trips; an empty frame where it was not asked for.
 
     Raises InvbenchError when the folder holds no run.
     """

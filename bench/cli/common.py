@@ -30,7 +30,7 @@ class Names(click.ParamType):
 config_option = click.option(
     "--config",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A TOML file laid over bench.toml: it holds only what differs.",
+    help="A TOML file laid over the suites: it holds only what differs.",
 )
 plugin_option = click.option(
     "--plugin",

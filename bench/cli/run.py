@@ -23,7 +23,7 @@ Examples
   invbench run --methods pti --set pti.steps=100      another value for one option
   invbench run --methods e4e,psp --consistency age:3  edit, invert the result, edit back: what is left of it
   invbench run --methods e4e,pti --latency 20         and the time of an image that comes alone
-  invbench run --methods mean --plugin docs/plugin_example.py
+  invbench run --methods nearest --plugin docs/plugin_example.py
 
 \b
 Exit code: 0 all images done; 1 some failed; 2 nothing was started; 3 a file could not be written.
@@ -36,7 +36,7 @@ Exit code: 0 all images done; 1 some failed; 2 nothing was started; 3 a file cou
 @click.option("--datasets", type=Names(), default=(), help="ID, ID:COUNT, a collection, or ./FOLDER. [default: of the suite]")
 @click.option("--metrics", type=Names(), default=(), help="ID, or NAME@PROTOCOL, or 'none'. [default: of the suite]")
 @click.option("--edits", type=Names(), default=(), help="NAME, NAME:STRENGTH, or 'none'. [default: of the suite]")
-@click.option("--consistency", type=Names(), default=(), help="Edits there and back, as age:3: a second inversion each.")
+@click.option("--consistency", type=Names(), default=(), help="Round trips of edits, as age:3: a second inversion each.")
 @click.option("--images", type=click.IntRange(min=1), help="At most this many images of each dataset.")
 @click.option("--batch", default="auto", show_default=True, callback=batch_size, help="Images at a time: 'auto' or a number.")
 @click.option("--latency", type=click.IntRange(min=0), default=0, metavar="N", help="Then time N images, one at a time.")

@@ -31,7 +31,7 @@ Files that are dropped into INVBENCH_HOME/weights under any name are found, too;
 """
 
 ids_argument = click.argument("ids", nargs=-1, metavar="[ID]...")
-suite_option = click.option("--suite", help="The files that a suite of bench.toml needs.")
+suite_option = click.option("--suite", help="The files that a suite needs.")
 
 
 @click.group(epilog=EPILOG, short_help="Official weights: list, get, add, where, verify.")

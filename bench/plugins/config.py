@@ -1,6 +1,6 @@
-"""``bench.toml`` and the settings of one run, as frozen models.
+"""The suites (``suites/*.toml``) and the settings of one run, as frozen models.
 
-A file holds ``[suites.<id>]`` tables. A second file given by ``--config`` is laid over the first key by key, so that it
+A suite is a file of its own. A file given by ``--config`` holds ``[suites.<id>]`` tables, laid over them key by key, so that it
 needs to hold only what differs. Paths of weights are relative to the folder of the file that names them.
 """
 

@@ -1,4 +1,4 @@
-"""bench.toml, the models, and the resolution of names into settings."""
+"""The suites, the models, and the resolution of names into settings."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ def test_methods_are_compared_at_the_changes_of_the_suite(tmp_path):
     assert five.index[0] == "careful"
     np.testing.assert_allclose(five.loc["far", "strength"], np.mean([0.5 / (1 + i / 10) for i in range(6)]))
     assert (five["n"] == 6).all() and (five["n_total"] == 6).all()
-    assert set(frame["judge"]) == {"age_change@native"} and set(frame["unit"]) == {"years"}
+    assert set(frame["measure"]) == {"age_change@native"} and set(frame["unit"]) == {"years"}
     assert not any(name.startswith("truth_mse") for name in frame)  # its value at rest is not known
 
 

@@ -1,4 +1,4 @@
-"""The suites of bench.toml: they agree with the registry, the assets and the table in docs/suites.md."""
+"""The suites: they agree with the registry, the assets and the table in docs/suites.md."""
 
 from __future__ import annotations
 
