@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -19,6 +22,7 @@ FADES = {
     ("dhr", "released", "threshold_parts"): 1.187,
     ("dhr", "released", "threshold_rest"): 0.904,
 }
+CURVES = Path(__file__).parents[2] / "docs" / "curves"
 
 
 @pytest.fixture(scope="module")
@@ -52,3 +56,20 @@ def test_presets_keep_what_tells_them_apart(options):
     released, paper = options["dhr:released"], options["dhr:paper"]
     assert paper["threshold_rest"] == paper["threshold_face"] == released["threshold_face"] > released["threshold_rest"]
     assert released["feature_steps"] == 2 * released["weight_steps"]
+
+
+@pytest.mark.parametrize(
+    ("method", "preset", "name", "curve"),
+    [
+        ("sg2_w", "paper", "steps", "sg2_w"),
+        ("pti", "released", "pivot_steps", "pti_pivot"),
+        ("pti", "released", "steps", "pti_tuning"),
+    ],
+)
+def test_twice_the_steps_gain_a_fifth_of_a_decibel_at_most(options, method, preset, name, curve):
+    with (CURVES / f"{curve}.csv").open() as file:
+        rows = [row for row in csv.DictReader(file) if row["preset"] == preset]
+    steps = options[f"{method}:{preset}"][name]
+    for dataset in ("procfaces-val", "procfaces-val-ood"):
+        psnr = {int(row["steps"]): float(row["psnr"]) for row in rows if row["dataset"] == dataset}
+        assert psnr[2 * steps] - psnr[steps] <= 0.2
