@@ -10,12 +10,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from invbench.api import STAGES
 from invbench.compare.stats import LEVEL
+from invbench.compare.text import shown
 from invbench.reports import figures, page_tables, query
 from invbench.reports.gallery import AMPLIFIED, Pictures, panels, size
 from invbench.reports.gallery import write as write_file
 from invbench.reports.plots import plot_data, plotly_script, static_file
 from invbench.reports.run import Run
-from invbench.reports.text import shown, signed
+from invbench.reports.text import signed
 from invbench.store import Store
 
 PIXELATED = 128  # pictures up to this many pixels are enlarged without smoothing, so that single pixels can be judged
@@ -94,5 +95,5 @@ def _provenance(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     }
     if seconds.get("wall"):
         share = seconds["overhead"] / seconds["wall"]
-        pairs["harness overhead"] = f"{share:.1%} of {seconds['wall']:.0f} s (last call; outside methods and metrics)"
+        pairs["harness overhead"] = f"{share:z.1%} of {seconds['wall']:.0f} s (last call; outside methods and metrics)"
     return [(word, str(text)) for word, text in pairs.items() if text]

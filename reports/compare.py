@@ -23,6 +23,7 @@ SEED = 0
 FLIPS = 1999  # sign patterns a test of edits, of which there are many: p after correction for 21 pairs can still be 0.0105
 
 Method = tuple[str, str]  # id and preset
+Key = TypeVar("Key")
 Place = TypeVar("Place", bound=tuple[Any, ...])
 
 
@@ -215,6 +216,13 @@ def nearest_decision(one: Compared) -> tuple[Method, Method, int] | None:
             found.append((needed, one.block.methods[int(pair.first)], one.block.methods[int(pair.second)]))
     needed, first, second = min(found, default=(0, ("", ""), ("", "")))
     return (first, second, needed) if found else None
+
+
+def best_two(values: Mapping[Key, float], better: str) -> dict[Key, int]:
+    """1 for those with the best value, 2 for those with the second best, where nothing is tested; NaN has no place."""
+    known = {key: value for key, value in values.items() if not np.isnan(value)}
+    best = sorted(set(known.values()), reverse=better == "higher")[:2] if better in ("lower", "higher") else []
+    return {key: best.index(value) + 1 for key, value in known.items() if value in best}
 
 
 def rank_text(ranks: Iterable[int]) -> str:

@@ -10,12 +10,13 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from invbench.compare.stats import LEVEL
+from invbench.compare.text import NOTHING, escape_markdown
 from invbench.reports import published
 from invbench.reports.grid import GITHUB, SIMPLE, Column, Style, grid
 from invbench.reports.latex import latex
 from invbench.reports.paper_tables import Cell, PaperTable
 from invbench.reports.table_notes import DIFFERS, Notes, caption, columns, format_of
-from invbench.reports.text import NOTHING, escape_markdown, interval_text
+from invbench.reports.text import interval_text
 
 
 def terminal(table: PaperTable) -> str:

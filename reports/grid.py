@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from tabulate import tabulate
 
-from invbench.reports.text import escape_markdown
+from invbench.compare.text import escape_markdown
 
 Column = tuple[str, Sequence[str]]  # head and texts
 _LEFT = frozenset({"edit", "method", "preset", "rank", "on"})  # heads of columns of words

@@ -133,12 +133,8 @@ def _of_images(one: compare.Compared, methods: Mapping[str, compare.Method], *, 
 
 
 def _by_value(means: Mapping[str, Interval], direction: str) -> dict[str, int]:
-    """Places by the values alone, where there are no images to test on."""
-    if direction not in ("lower", "higher") or len(means) < 2:
-        return {}
-    sign = 1 if direction == "lower" else -1
-    order = sorted({sign * one.value for one in means.values()})
-    return {name: order.index(sign * one.value) + 1 for name, one in means.items()}
+    """Places by the values alone, where there are no images to test on; who is alone has none."""
+    return compare.best_two({name: one.value for name, one in means.items()}, direction) if len(means) > 1 else {}
 
 
 def _metric(run: Run, number: Number) -> str | None:

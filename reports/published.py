@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from invbench.api import InvbenchError
+from invbench.reports.compare import best_two
 
 FOLDER = Path(str(files("invbench.reports"))) / "reported"
 FIELDS = ("domain", "method", "embedder", "variant", "versus", "metric", "edit", "edit_strength")  # what tells cells apart
@@ -109,10 +110,9 @@ def places(numbers: Sequence[Number]) -> dict[int, int]:
     """
     places: dict[int, int] = {}
     for competing in _competing(numbers):
-        trusted = [one for one in competing if not math.isnan(one.value) and "suspected_misprint" not in one.flags]
-        values = sorted({one.value for one in trusted}, reverse=competing[0]["direction"] == "higher")
-        if len(values) > 1:
-            places |= {id(one): values.index(one.value) + 1 for one in trusted if one.value in values[:2]}
+        trusted = {id(one): one.value for one in competing if "suspected_misprint" not in one.flags}
+        best = best_two(trusted, competing[0]["direction"])
+        places |= best if 2 in best.values() else {}
     return places
 
 

@@ -164,9 +164,8 @@ def places(frame: pd.DataFrame, spec: MetricSpec) -> pd.Series:
     if spec.better == "none" or spec.id not in frame or frame[spec.id].notna().sum() < 2:
         return place
     covered = frame[f"{spec.id}.n"].fillna(0)
-    values = frame.loc[(covered == covered.max()) & frame[spec.id].notna(), spec.id]
-    for number, value in enumerate(sorted(set(values), reverse=spec.better == "higher")[:2], start=1):
-        place[values.index[values == value]] = number
+    found = compare.best_two(frame.loc[covered == covered.max(), spec.id].to_dict(), spec.better)
+    place[list(found)] = list(found.values())
     return place
 
 

@@ -11,11 +11,12 @@ import pandas as pd
 from tabulate import tabulate
 
 from invbench.compare.stats import LEVEL
+from invbench.compare.text import NOTHING, escape_markdown, shown
 from invbench.reports import figures, query
 from invbench.reports.figures import Figure, LatencyFigures, Table, counts
 from invbench.reports.grid import GITHUB, SIMPLE, Column, Style, fold, width_of
 from invbench.reports.run import Run
-from invbench.reports.text import ARROWS, NOTHING, edit_text, escape_markdown, mebibytes, number_format, shown, signed, written
+from invbench.reports.text import ARROWS, edit_text, mebibytes, number_format, signed, written
 from invbench.store import Store
 
 LATENCY = "latency: seconds of an image that comes alone, median [quartiles]; s/image above is throughput, in batches"

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
+from invbench.compare.text import NOTHING
+
 ARROWS = {"lower": "↓", "higher": "↑", "none": ""}
-NOTHING = "–"
-LONGEST = 300  # characters of a reason that are shown; the rows have all of it
 
 
 def number_format(values: Iterable[float]) -> Callable[[float], str]:
@@ -52,19 +52,6 @@ def edit_text(name: str, strength: float) -> str:
 def interval_text(low: str, high: str) -> str:
     """The ends of an interval, as text; empty where there is none."""
     return f"[{low}, {high}]" if low else ""
-
-
-def shown(reason: str) -> str:
-    """A reason as far as a table shows it: its first :data:`LONGEST` characters, and how many there are."""
-    if len(reason) <= LONGEST:
-        return reason
-    return f"{reason[:LONGEST].rstrip()} … ({len(reason):,} characters; all of them are in the rows of the run)"
-
-
-def escape_markdown(text: str) -> str:
-    """Text that Markdown and its HTML show as it is."""
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("\n", " ")
-    return "".join(f"\\{letter}" if letter in "\\`*_[]|#" else letter for letter in text)
 
 
 def names(found: Iterable[str], *, most: int = 3) -> str:

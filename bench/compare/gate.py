@@ -256,7 +256,7 @@ def _sets(run: Measured, baseline: Measured, specs: Mapping[str, Any], tolerance
         worse = (row.value - row.value_before) * (1 if spec["better"] == "lower" else -1)
         if worse > tolerance.amount * (abs(row.value_before) if tolerance.relative else 1.0):
             cell = f"{row.method}.{row.preset}.{row.dataset}"
-            notes.append(f"{row.metric} of {cell}: {row.value_before:.4g} -> {row.value:.4g}, n = {row.n}; not tested")
+            notes.append(f"{row.metric} of {cell}: {row.value_before:z.4g} -> {row.value:z.4g}, n = {row.n}; not tested")
     return notes
 
 

@@ -10,9 +10,9 @@ from tabulate import tabulate
 
 from invbench.compare.baseline import Measured
 from invbench.compare.gate import FINE, INCOMPARABLE, Finding, Outcome, Tolerance
+from invbench.compare.text import NOTHING, escape_markdown, shown
 
 HEADS = ("", "method", "dataset", "measure", "n", "baseline", "run", "worse by", "95 % interval", "p (Holm)", "tolerance")
-NOTHING = "–"
 
 
 def terminal(outcome: Outcome, run: Measured, baseline: Measured, *, everything: bool = False) -> str:
@@ -28,12 +28,12 @@ def terminal(outcome: Outcome, run: Measured, baseline: Measured, *, everything:
 def markdown(outcome: Outcome, run: Measured, baseline: Measured, *, everything: bool = False) -> str:
     """The same in GitHub's Markdown; the verdict comes first."""
     mark = {FINE: "✅", INCOMPARABLE: "⚠️"}.get(outcome.code, "❌")
-    blocks = [f"### {mark} {_escape(headline(outcome))}"]
-    rows = [[_escape(cell) for cell in row] for row in _rows(outcome, everything)]
+    blocks = [f"### {mark} {escape_markdown(headline(outcome))}"]
+    rows = [[escape_markdown(cell) for cell in row] for row in _rows(outcome, everything)]
     if rows:
         blocks.append(tabulate(rows, headers=HEADS, tablefmt="github", disable_numparse=True, colalign=_ALIGN))
     lines = [_where("run", run), _where("baseline", baseline), *_failures(outcome), *_notes(outcome)]
-    blocks.append("\n".join(f"- {_escape(line)}" for line in lines))
+    blocks.append("\n".join(f"- {escape_markdown(line)}" for line in lines))
     return "\n\n".join(blocks) + "\n"
 
 
@@ -82,18 +82,18 @@ def _row(one: Finding) -> list[str]:
 
 
 def _amount(value: float, tolerance: Tolerance) -> str:
-    return f"{value:+.2%}" if tolerance.relative else f"{value:+.3g}"
+    return f"{value:+z.2%}" if tolerance.relative else f"{value:+z.3g}"
 
 
 def _number(value: float, kind: str) -> str:
-    return f"{value / 2**20:.0f} MiB" if kind == "memory" else f"{value:.4g}" + (" s" if kind == "time" else "")
+    return f"{value / 2**20:.0f} MiB" if kind == "memory" else f"{value:z.4g}" + (" s" if kind == "time" else "")
 
 
 def _failures(outcome: Outcome) -> Iterable[str]:
     for one in outcome.failures:
         worse = "regression: " if one.run > one.baseline else ""
         yield f"{worse}{one.cell}: {one.run} of {one.n} images failed, {one.baseline} in the baseline"
-        yield from (f"  {line}" for line in one.new[:5])
+        yield from (f"  {shown(line)}" for line in one.new[:5])
 
 
 def _notes(outcome: Outcome) -> Iterable[str]:
@@ -106,12 +106,6 @@ def _notes(outcome: Outcome) -> Iterable[str]:
         yield outcome.refused
     doubtful: dict[str, list[str]] = defaultdict(list)
     for one in filter(_doubtful, outcome.findings):
-        doubtful[f"{one.method}:{one.preset}"].append(f"{one.measure} {one.worse:+.0%} (n = {one.n})")
+        doubtful[f"{one.method}:{one.preset}"].append(f"{one.measure} {one.worse:+z.0%} (n = {one.n})")
     yield from (f"too few batches to decide: {method}: {', '.join(told)}" for method, told in doubtful.items())
     yield from outcome.notes
-
-
-def _escape(text: str) -> str:
-    """Text that Markdown and its HTML show as it is."""
-    text = text.replace("&", "&amp;").replace("<", "&lt;").replace("\n", " ")
-    return "".join(f"\\{letter}" if letter in "\\`*_[]|#" else letter for letter in text)

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from invbench.api import InvbenchError, MetricSpec
+from invbench.compare.text import NOTHING
 from invbench.reports import figures, query, tables, text
 from invbench.store import Part, Store
 
@@ -170,7 +171,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path: Path) -> None:
     [
         ([34.816, 7.1], ["34.82", "7.10"]),
         ([0.00392, 0.0526], ["0.00392", "0.05260"]),
-        ([1234.5, math.nan], ["1234", text.NOTHING]),
+        ([1234.5, math.nan], ["1234", NOTHING]),
         ([0.0, -math.inf], ["0", "-∞"]),
     ],
 )

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from invbench.compare.text import LONGEST, shown
 from invbench.reports import board, figures, query, tables, text
 from invbench.reports.grid import GITHUB, SIMPLE, fold
 from invbench.reports.tables import Layout
@@ -115,9 +116,9 @@ def test_no_zero_is_negative(tmp_path: Path) -> None:
     store = make_run(tmp_path, count=4, methods=("psp", "dhr"), failing=None, strengths=(1.0,), datasets=("procfaces-test",))
     run = query.Run.of(store)
     run.rows["id_kept@native"] = [-0.0, -1e-12, -2e-12, -3e-12] * (len(run.rows) // 4)
-    for shown in (tables.terminal(run), board.render(run, tmp_path, inline=False, images=0)):
-        assert "0.000000" in shown
-        assert not re.search(r"(?<![\d.e])-0(\.0+)?(?![\d.])", shown.partition("const ")[0])
+    for found in (tables.terminal(run), board.render(run, tmp_path, inline=False, images=0)):
+        assert "0.000000" in found
+        assert not re.search(r"(?<![\d.e])-0(\.0+)?(?![\d.])", found.partition("const ")[0])
 
 
 def test_a_long_reason_is_cut_where_it_is_shown_and_whole_in_the_rows(tmp_path: Path) -> None:
@@ -130,9 +131,9 @@ def test_a_long_reason_is_cut_where_it_is_shown_and_whole_in_the_rows(tmp_path: 
     store.write_json("manifest.json", store.manifest | {"unavailable": {"lpips_alex@native": long}})
     run = query.Run.of(store)
     assert query.failures(run)["reason"].tolist() == [long]
-    for shown in (tables.terminal(run), board.render(run, tmp_path, inline=False, images=2)):
-        assert len(shown) < 100_000 and f"{len(long):,} characters" in re.sub(r"\s+", " ", shown)
-    assert text.shown("x" * text.LONGEST) == "x" * text.LONGEST
+    for found in (tables.terminal(run), board.render(run, tmp_path, inline=False, images=2)):
+        assert len(found) < 100_000 and f"{len(long):,} characters" in re.sub(r"\s+", " ", found)
+    assert shown("x" * LONGEST) == "x" * LONGEST
 
 
 def test_every_format_escapes_what_others_have_named(tmp_path: Path) -> None:
