@@ -45,7 +45,7 @@ RECIPES = {
     "invertibility": {
         "minutes": 4.0,
         "seed": 9,
-        "help": "SAM's invertibility predictor; before its minutes begin it inverts its pictures, about 6 minutes",
+        "help": "SAM's invertibility predictor; before its minutes begin it inverts its pictures, 6 to 12 minutes",
     }
 }
 
