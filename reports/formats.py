@@ -113,14 +113,14 @@ def _flat(cell: Cell, table: PaperTable) -> dict[str, Any]:
     place = {"row": one.row, "label": one["method_as_printed"], **labels, "direction": one["direction"]}
     value = one.value if one.text else None
     printed = {"published": value, "published_as": one.text, "flags": sorted(one.flags), "note": one.note}
-    return {
+    return {  # adding 0.0 takes the sign off a zero
         "table": table.printed.id,
         **place,
         **printed,
         "recipe": published.rule(one)["recipe"],
-        "measured": measured.value if measured else None,
-        "low": measured.low if measured else None,
-        "high": measured.high if measured else None,
+        "measured": measured.value + 0.0 if measured else None,
+        "low": measured.low + 0.0 if measured else None,
+        "high": measured.high + 0.0 if measured else None,
         "n": measured.n if measured else None,
         "measured_as": cell.metric,
         "measured_on": cell.images,
