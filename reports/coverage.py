@@ -86,14 +86,17 @@ def _undecided(n: int, methods: int, found: Sequence[Compared]) -> str:
     least, first = images_to_decide(methods), found[0]
     line = f"{n} images cannot tell any two of {methods} methods apart: all share rank 1; it takes {least} at least"
     if n >= least:
-        what = list(dict.fromkeys(one.block.metric for one in found))
+        where: dict[str, list[str]] = {}  # metric -> edits
+        for one in found:
+            where.setdefault(one.block.metric, []).append(_edit(one))
+        what = [metric + (f" ({names(edits, most=4)})" if edits[0] else "") for metric, edits in where.items()]
         line = f"{n} images tell no two of {methods} methods apart in {names(what)}: all share rank 1"
     nearest = nearest_decision(first)
     if nearest is None or nearest[2] <= n:  # the second: seen by chance, or the test's p-value is just above its bound
         return line
-    one, other, needed = nearest
+    best, other, needed = nearest
     edit = f" ({_edit(first)})" if _edit(first) else ""
-    about = f"about {needed:,} would tell {label(one)} from {label(other)} in {first.block.metric}{edit}"
+    about = f"about {needed:,} would tell {label(best)} from {label(other)} in {first.block.metric}{edit}"
     return f"{line}; {about}, if they differ as much as here ({POWER:.0%} power)"
 
 

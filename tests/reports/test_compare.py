@@ -133,5 +133,8 @@ def test_where_enough_images_tell_nothing_apart_it_is_said_how_many_would() -> N
     needed = stats.images_needed(differences, methods=3)
     assert needed > 40 and f"about {needed} would tell a.paper from b.paper in m, if they differ as much as here" in said
     assert said.startswith("40 images tell no two of 3 methods apart in m: all share rank 1; about")
+    edits = [block(values, place=("d", name, 3.0)) for name in ("age", "yaw")]
+    (said,) = coverage.warnings(compare.compare(edits, {"m": "lower"}))
+    assert "apart in m (age+3, yaw+3): all share" in said and "in m (age+3), if they" in said
     equal = compare.compare([block({"a": [1.0] * 9, "b": [1.0] * 9})], {"m": "lower"})
     assert coverage.warnings(equal) == ["9 images tell no two of 2 methods apart in m: all share rank 1"]
