@@ -120,7 +120,7 @@ def align(ctx: click.Context, source: Path, target: Path, size: str, device: str
     the crop, align.csv what was found, no_face.txt the pictures without a face.
     """
     from invbench.data import align as work
-    from invbench.run.runner import choose_device
+    from invbench.run.session import choose_device
 
     rows = work.align(source, target, size=int(size), device=str(choose_device(device)), progress=not quiet)
     counts = {status: sum(row.status == status for row in rows) for status in ("ok", "no face", "failed")}

@@ -117,10 +117,12 @@ def _networks(suite: Suite) -> Networks | None:
     if all(network.cls for network in suite.networks.values()):
         return None
     try:
-        from invbench.weights.networks import Networks
+        import torch
+
+        from invbench.run.session import open_networks
     except ImportError:
         return None
-    return Networks(suite)
+    return open_networks(suite, torch.device("cpu"))
 
 
 def _official(networks: Networks | None, role: str) -> tuple[str, str | None]:

@@ -7,7 +7,7 @@ stop images early take less than that.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,20 +36,25 @@ def step_options(spec: MethodSpec, options: Mapping[str, Any]) -> dict[str, int]
 
 
 def probe(
-    cls: type, networks: Mapping[str, Any], *, spec: MethodSpec, options: Mapping[str, Any], edit: Edit | None,
-    size: tuple[int, int], batch: int, device: torch.device,
-) -> Estimate:  # fmt: skip
+    build: Callable[[Mapping[str, int]], Method],
+    counts: Mapping[str, int],
+    *,
+    edit: Edit | None,
+    size: tuple[int, int],
+    batch: int,
+    device: torch.device,
+) -> Estimate:
     """Run a method for a few steps on ``batch`` pictures of noise of ``size`` (height, width) and extrapolate.
 
-    Raises what the method raises.
+    ``build`` makes the method with the step counts that it is given; ``counts`` are those asked for, by option. Raises what
+    the method raises.
     """
     draws = torch.Generator().manual_seed(SEED)
     images = (torch.rand(batch, 3, *size, generator=draws) * 2 - 1).to(device)
-    counts = step_options(spec, options)
     few = {name: min(FEW, count) for name, count in counts.items()}
 
     def timed(steps: Mapping[str, int]) -> tuple[float, Inversion, StageClock]:
-        method: Method = cls(networks, **{**options, **steps})
+        method = build(steps)
         clock = StageClock(device)
         with clock:
             inversion = method.invert(images.clone(), clock)
@@ -63,7 +68,7 @@ def probe(
         if more > few[name]:
             longer, _, clock = timed({**few, name: more})
             seconds += max(longer - base, 0.0) / (more - few[name]) * (count - few[name])
-    method: Method = cls(networks, **{**options, **few})
+    method = build(few)
     return Estimate(
         invert=seconds / batch,
         edit=0.0 if edit is None else _edit_seconds(method, inversion, edit, device) / batch,

@@ -1,9 +1,8 @@
 """Score pictures that some other code made, as a row of their own beside measured methods.
 
 The folder (:mod:`invbench.run.external_folder`) becomes a cell of a run folder whose method is the folder's name, with the
-preset
-"scored" and no times. Pictures are decoded, compared in size with the original, stored as PNG, and scored from there by the
-same code as a run's. Nothing is resized; what does not fit is a failed row with its reason.
+preset "scored" and no times. Pictures are decoded, compared in size with the original, stored as PNG, and scored from there by
+the same code as a run's. Nothing is resized; what does not fit is a failed row with its reason.
 """
 
 from __future__ import annotations
@@ -19,28 +18,38 @@ from typing import Any
 
 import numpy as np
 
-from invbench.api import DatasetSpec, Edit, InvbenchError, MethodSpec
-from invbench.data import sources
-from invbench.plugins.config import MethodChoice, RunSettings, Suite
+from invbench.api import DatasetSpec, Edit, InvbenchError, MetricSpec, ProtocolSpec
+from invbench.plugins.config import DatasetChoice, Suite
 from invbench.plugins.registry import Registry, load_callable
 from invbench.plugins.selection import choose_datasets, choose_metrics
 from invbench.run import aggregate, external_folder, manifest, plan, truths
 from invbench.run.plan import Cell, Entry
 from invbench.run.rescoring import rescore_part
-from invbench.run.runner import FAILED_ROWS, INTERRUPTED, OK, WRITE_ERROR, choose_device, open_store
-from invbench.run.shard import Row, Tools
-from invbench.scoring.scorer import Scorer
+from invbench.run.runner import FAILED_ROWS, INTERRUPTED, OK, WRITE_ERROR
+from invbench.run.session import Session, Tools, open_store
+from invbench.run.shard import Row
 from invbench.store import Part
-from invbench.util.clock import Ledger
 from invbench.util.files import WriteFailed, locked, write_all
 from invbench.util.images import encode_png
 from invbench.util.progress import Progress
 from invbench.util.provenance import digest
-from invbench.weights.networks import Networks
 
 PRESET = "scored"
-FAMILY = "scored"
 JPEG = "source.jpeg"  # column: 1 where the picture came as JPEG, whose compression is then part of the scores
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the pictures of a folder are measured with, and under which ``name`` their rows stand."""
+
+    suite: Suite
+    name: str
+    dataset: DatasetChoice
+    metrics: Sequence[MetricSpec]
+    protocols: Mapping[str, ProtocolSpec]
+    metrics_required: bool  # asked for by name, so one that lacks its weights is an error
+    device: str
+    out: Path
 
 
 def settings(
@@ -52,19 +61,19 @@ def settings(
     metrics: Sequence[str],
     device: str,
     out: Path,
-) -> RunSettings:
-    """What a run of the pseudo-method ``name`` would be set to. ``against`` is a dataset of the suite, ID or ID:COUNT, or a
-    folder of originals, which are taken at their own size. Raises InvbenchError for names that do not exist."""
+) -> Settings:
+    """Look up what the names stand for. ``against`` is a dataset of the suite, ID or ID:COUNT, or a folder of originals,
+    which are taken at their own size. Raises InvbenchError for names that do not exist."""
     chosen = choose_datasets(suite, [against], registry, images=None)
     if len(chosen) != 1:
         raise InvbenchError(f"--against {against}: expected one dataset, found {', '.join(one.id for one in chosen)}")
     spec = chosen[0].spec
     if "resolution" in spec.options:
         spec = replace(spec, options={**spec.options, "resolution": None})
-    return RunSettings(
+    return Settings(
         suite=suite,
-        methods=(method(name),),
-        datasets=(chosen[0].model_copy(update={"spec": spec}),),
+        name=name,
+        dataset=chosen[0].model_copy(update={"spec": spec}),
         metrics=choose_metrics(metrics or suite.metrics or registry.metrics, registry.metrics),
         protocols=dict(registry.protocols),
         metrics_required=bool(metrics),
@@ -73,34 +82,15 @@ def settings(
     )
 
 
-def method(name: str, options: Mapping[str, Any] | None = None) -> MethodChoice:
-    """The pseudo-method under which a folder's rows stand."""
-    spec = MethodSpec(name, name, "", FAMILY, "", "", roles=(), options={}, presets={}, summary="pictures made elsewhere")
-    return MethodChoice(spec=spec, preset=PRESET, options=dict(options or {}))
-
-
-def score(settings: RunSettings, folder: Path, *, progress: bool = True, say: Callable[[str], None] = print) -> int:
+def score(settings: Settings, folder: Path, *, progress: bool = True, say: Callable[[str], None] = print) -> int:
     """Measure the pictures of ``folder``. Returns the exit code: 0; 1 some rows failed; 3 a file could not be written; 130.
 
     ``say`` gets one line for every mismatch. Earlier rows of the same name and dataset are replaced; the same call continues an
     interrupted one. Raises InvbenchError before anything is written for what cannot work.
     """
-    ledger, device = Ledger(), choose_device(settings.device)
-    choice = settings.datasets[0]
-    with ledger.spent("loading"):
-        networks = Networks(settings.suite, device)
-        scorer = Scorer(settings.metrics, networks, protocols=settings.protocols, required=settings.metrics_required)
-        dataset = sources.open_dataset(choice.spec)
-    names = list(dataset.names)
-    repeated = [name for name, times in Counter(names).items() if times > 1]
-    if repeated or not names:
-        raise InvbenchError(f"dataset {choice.id}: expected every name once, found {repeated[:1] or 'no image'}")
-    found = external_folder.scan(folder, names, settings.suite.edits, count=choice.count)
-    store = open_store(settings.out)
-    tools = Tools(settings.suite.id, store, {}, {choice.id: dataset}, scorer, device, ledger, lambda stage: None)
     try:
-        with locked(store.path), Progress(enabled=progress) as bar:
-            return _Scoring(settings, choice.spec, names[: choice.count], found, tools, networks, bar, say).execute()
+        with Session(settings.suite, device=settings.device, workers=0) as session:
+            return _open(settings, folder, session, progress=progress, say=say)
     except WriteFailed as error:
         print(f"{error}\nfinished work is kept; the same command continues it", file=sys.stderr)
         return WRITE_ERROR
@@ -109,16 +99,33 @@ def score(settings: RunSettings, folder: Path, *, progress: bool = True, say: Ca
         return INTERRUPTED
 
 
-@dataclass(frozen=True)
-class _Scoring:
-    """One call of :func:`score`, after everything was built."""
+def _open(
+    settings: Settings, folder: Path, session: Session, *, progress: bool, say: Callable[[str], None]
+) -> int:
+    choice = settings.dataset
+    scorer = session.scorer(settings.metrics, protocols=settings.protocols, required=settings.metrics_required)
+    dataset = session.dataset(choice.spec)
+    names = list(dataset.names)
+    repeated = [name for name, times in Counter(names).items() if times > 1]
+    if repeated or not names:
+        raise InvbenchError(f"dataset {choice.id}: expected every name once, found {repeated[:1] or 'no image'}")
+    found = external_folder.scan(folder, names, settings.suite.edits, count=choice.count)
+    store = open_store(settings.out)
+    tools = session.tools(store, scorer, datasets={choice.id: dataset}, choices={}, on_stage=lambda stage: None)
+    with locked(store.path), Progress(enabled=progress) as bar:
+        return _Work(settings, choice.spec, names[: choice.count], found, session, tools, bar, say).execute()
 
-    settings: RunSettings
+
+@dataclass(frozen=True)
+class _Work:
+    """One call of :func:`score`, after everything was opened."""
+
+    settings: Settings
     spec: DatasetSpec
     names: Sequence[str]
     folder: external_folder.Folder
+    session: Session
     tools: Tools
-    networks: Networks
     bar: Progress
     say: Callable[[str], None]
 
@@ -171,18 +178,27 @@ class _Scoring:
                     copies[store.input(id, entry.name)] = encode_png(picture)
             write_all(copies)
         _same_pictures(earlier, id, entries)
-        recipe = digest({"protocol": plan.PROTOCOL, "scored": self.settings.methods[0].id, "files": self.folder.digest()})
+        recipe = digest({"protocol": plan.PROTOCOL, "scored": self.settings.name, "files": self.folder.digest()})
         known = frozenset(image["sha256"] for one in earlier.get("cells", {}).values() for image in one["images"])
         truths.write(store, id, dataset, entries=entries, edits=self.folder.edits, known=known)
-        batch = self.settings.suite.max_batch
-        return Cell(self._method(), id, tuple(entries), self.folder.edits, recipe, batch)
+        return Cell(
+            method=self.settings.name,
+            preset=PRESET,
+            options=self._options(),
+            stepwise=False,
+            dataset=id,
+            entries=tuple(entries),
+            edits=self.folder.edits,
+            recipe=recipe,
+            batch=self.settings.suite.max_batch,
+        )
 
-    def _method(self) -> MethodChoice:
+    def _options(self) -> dict[str, str]:
         kinds: dict[str, int] = defaultdict(int)
         for path in (path for paths in self.folder.files.values() for path in paths):
             kinds["JPEG" if external_folder.is_jpeg(path) else path.suffix[1:].upper()] += 1
         told = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-        return method(self.settings.methods[0].id, {"folder": self.folder.path.name, "pictures": told})
+        return {"folder": self.folder.path.name, "pictures": told}
 
     def _parts(self, cell: Cell, entries: Sequence[Entry], known: Mapping[str, Part]) -> tuple[list[Part], Part]:
         """The rows of some images: those to be scored, unless they stand already, and those that failed."""
@@ -227,10 +243,13 @@ class _Scoring:
 
     def _write_manifest(self, before: Mapping[str, Any], cell: Cell, started: str, *, finished: str | None) -> None:
         own = manifest.build(
-            self.settings.model_copy(update={"methods": (cell.method,)}),
-            self.networks,
-            scorer=self.tools.scorer,
-            seconds=self.tools.ledger.summary(),
+            self.session,
+            self.tools.scorer,
+            methods={f"{cell.method}.{cell.preset}": {"title": cell.method, "family": PRESET, "options": cell.options}},
+            roles=(),
+            datasets=[self.spec],
+            seed=None,
+            trips=False,
             started=started,
             finished=finished,
             earlier=before,
@@ -279,8 +298,8 @@ def _row(suite: str, cell: Cell, entry: Entry, edit: Edit | None, *, reason: str
         "key": cell.key(entry, edit),
         "recipe": cell.recipe,
         "suite": suite,
-        "method": cell.method.id,
-        "preset": cell.method.preset,
+        "method": cell.method,
+        "preset": cell.preset,
         "dataset": cell.dataset,
         "image": entry.name,
         "index": entry.index,

@@ -18,10 +18,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invbench.api import Dataset, Edit, Inversion, Method
-from invbench.plugins.config import MethodChoice
-from invbench.run.plan import Entry
-from invbench.store import Store
+from invbench.api import Edit, Inversion, Method
+from invbench.run.plan import Cell, Entry
+from invbench.run.session import Tools
 from invbench.util import provenance
 from invbench.util.clock import Ledger, StageClock
 from invbench.util.images import dequantise
@@ -48,43 +47,34 @@ class Pictures:
         return provenance.digest({"recipe": recipe, "machine": on, "images": images, "edit": edit, "warmup": WARMUP})
 
 
-@dataclass(frozen=True)
-class Bench:
-    """What the pass works with. ``done`` is told of each finished picture, ``on_stage`` of each stage that begins."""
+def run(cell: Cell, pictures: Pictures, tools: Tools, *, done: Callable[[int], None]) -> str:
+    """Time the method of a cell and store its rows, unless they are there; ``done`` is told of each finished picture.
 
-    suite: str
-    store: Store
-    dataset: Dataset
-    device: torch.device
-    ledger: Ledger
-    on_stage: Callable[[str], None]
-    done: Callable[[int], None]
-
-
-def run(choice: MethodChoice, method: Method, recipe: str, pictures: Pictures, bench: Bench) -> str:
-    """Time one method and store its rows, unless they are there. Returns one line on what was found."""
-    machine = provenance.machine(str(bench.device))
-    key = pictures.key(recipe, machine)
-    name = f"{choice.id}.{choice.preset}"
-    known = bench.store.latency()
+    Returns one line on what was found.
+    """
+    method, dataset = tools.methods[cell.id], tools.datasets[pictures.dataset]
+    machine = provenance.machine(str(tools.device))
+    key = pictures.key(cell.recipe, machine)
+    name = f"{cell.method}.{cell.preset}"
+    known = tools.store.latency()
     known = known[known["key"] == key]
     if len(known) and (known["status"] == "ok").all():
-        bench.done(pictures.count)
+        done(pictures.count)
         return f"latency {name}: already measured on this machine"
-    head: Row = {"key": key, "recipe": recipe, "suite": bench.suite, "method": choice.id, "preset": choice.preset}
+    head: Row = {"key": key, "recipe": cell.recipe, "suite": tools.suite, "method": cell.method, "preset": cell.preset}
     head |= {"dataset": pictures.dataset, "machine": describe(machine), "warmup": WARMUP}
     rows: list[Row] = []
     gc.collect()  # what the cells left must not be collected while the clock runs
     images = islice(cycle(pictures.entries), WARMUP), islice(cycle(pictures.entries), pictures.count)
     for place, entry in enumerate(chain(*images), start=-WARMUP):  # below 0 while warming up
-        with bench.ledger.spent("data"):
-            target = dequantise(bench.dataset.read(entry.index).picture[None], bench.device)
-        found = time_one(method, target, pictures.edit, device=bench.device, ledger=bench.ledger, on_stage=bench.on_stage)
+        with tools.ledger.spent("data"):
+            target = dequantise(dataset.read(entry.index).picture[None], tools.device)
+        found = time_one(method, target, pictures.edit, device=tools.device, ledger=tools.ledger, on_stage=tools.on_stage)
         if place >= 0:
             rows += [head | {"image": entry.name, "index": place} | row for row in found]
-            bench.done(1)
-    with bench.ledger.spent("writing"):
-        bench.store.write_latency(name, key, rows)
+            done(1)
+    with tools.ledger.spent("writing"):
+        tools.store.write_latency(name, key, rows)
     totals = [row["latency.total"] for row in rows if row["status"] == "ok" and row["edit"] is None]
     failed = pictures.count - len(totals)
     median = f"median {np.median(totals):.4g} s" if totals else "no time"

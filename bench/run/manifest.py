@@ -3,69 +3,77 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from invbench.api import DatasetSpec
 from invbench.data import sources
-from invbench.plugins.config import RunSettings
+from invbench.plugins.config import MethodChoice
 from invbench.run import plan, round_trips
+from invbench.run.session import Session
 from invbench.scoring.scorer import Scorer
 from invbench.util import provenance
-from invbench.weights.networks import Networks
+
+
+def of_methods(choices: Sequence[MethodChoice]) -> dict[str, dict[str, Any]]:
+    """What a manifest says of methods, by id and preset."""
+    names = ("title", "family", "paper", "venue", "roles")
+    return {
+        f"{one.id}.{one.preset}": {**{name: getattr(one.spec, name) for name in names}, "options": one.options}
+        for one in choices
+    }
 
 
 def build(
-    settings: RunSettings,
-    networks: Networks,
-    *,
+    session: Session,
     scorer: Scorer,
-    seconds: Mapping[str, float],
+    *,
+    methods: Mapping[str, Mapping[str, Any]],
+    roles: Iterable[str],
+    datasets: Sequence[DatasetSpec],
+    seed: int | None,
+    trips: bool,
     started: str,
     finished: str | None,
     earlier: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The manifest of a run; methods and weights of ``earlier`` runs in the same folder stay in it.
 
-    seconds    of this run by purpose: methods, metrics, data, loading, writing, ``wall`` and ``overhead`` (the harness
-               itself: wall minus methods minus metrics)
+    methods    as :func:`of_methods` has them; ``roles`` are the networks that they use
+    seed       None where nothing is drawn
+    trips      whether edits there and back are measured
+    seconds    in it: of this run by purpose: methods, metrics, data, loading, writing, ``wall`` and ``overhead`` (the
+               harness itself: wall minus methods minus metrics)
     finished   None while the run goes on; a run that was killed leaves it so
     machine    where methods ran last; ``machines`` all on which rows of the folder were made. A call that only scored
                measured no time and adds none
     """
-    roles = {role for method in settings.methods for role in networks.roles(method.spec)}
-    roles |= scorer.roles
-    methods = {
-        f"{choice.id}.{choice.preset}": {
-            **{name: getattr(choice.spec, name) for name in ("title", "family", "paper", "venue", "roles")},
-            "options": choice.options,
-        }
-        for choice in settings.methods
-    }
-    machine = provenance.machine(str(networks.device))
-    machines = list(earlier.get("machines", [earlier["machine"]] if "machine" in earlier else []))
+    suite, networks, seconds = session.suite, session.networks, session.ledger.summary()
+    used = sorted({*roles, *scorer.roles})
+    machine = provenance.machine(str(session.device))
+    machines = list(earlier.get("machines", []))
     if seconds.get("methods", 0.0) > 0 and machine not in machines:
         machines.append(machine)
-    datasets = {choice.id: sources.provenance(choice.spec) for choice in settings.datasets}
     known = earlier.get("metrics", {})
-    trips = {id: one for id, one in round_trips.describe().items() if settings.consistency or id in known}
+    measured = {id: one for id, one in round_trips.describe().items() if trips or id in known}
     return {
         "format": 1,
         "protocol": plan.PROTOCOL,
         "precision": plan.PRECISION,
         "command": " ".join(["invbench", *sys.argv[1:]]),
-        "suite": {"id": settings.suite.id, "title": settings.suite.title},
-        "seed": settings.seed,
+        "suite": {"id": suite.id, "title": suite.title},
+        "seed": seed,
         "started": earlier.get("started", started),
         "finished": finished,
         "methods": {**earlier.get("methods", {}), **methods},
-        "weights": {**earlier.get("weights", {}), **{role: networks.provenance(role) for role in sorted(roles)}},
-        "datasets": {**earlier.get("datasets", {}), **datasets},
-        "metrics": {id: asdict(spec) | {"recipe": scorer.recipes[id]} for id, spec in scorer.specs.items()} | trips,
+        "weights": {**earlier.get("weights", {}), **{role: networks.provenance(role) for role in used}},
+        "datasets": {**earlier.get("datasets", {}), **{spec.id: sources.provenance(spec) for spec in datasets}},
+        "metrics": {id: asdict(spec) | {"recipe": scorer.recipes[id]} for id, spec in scorer.specs.items()} | measured,
         "protocols": {id: asdict(spec) for id, spec in scorer.protocols.items()},
         "unavailable": scorer.unavailable,
         "metric_failures": scorer.failures,
-        "edits": {name: edit.model_dump() for name, edit in settings.suite.edits.items()},
+        "edits": {name: edit.model_dump() for name, edit in suite.edits.items()},
         "seconds": seconds,
         "machine": machine if seconds.get("methods", 0.0) > 0 else earlier.get("machine", machine),
         "machines": machines,

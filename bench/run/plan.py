@@ -37,11 +37,18 @@ class Entry:
     reason: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Cell:
-    """One (method, preset, dataset) with its images in order, cut into batches of ``batch`` consecutive ones."""
+    """One (method, preset, dataset) with its images in order, cut into batches of ``batch`` consecutive ones.
 
-    method: MethodChoice
+    options   those that the method is built with, or what is told of pictures that other code made
+    stepwise  whether the method takes steps: then the images of a batch belong to each other's keys
+    """
+
+    method: str
+    preset: str
+    options: Mapping[str, Any]
+    stepwise: bool
     dataset: str
     entries: tuple[Entry, ...]
     edits: tuple[Edit, ...]
@@ -57,7 +64,7 @@ class Cell:
 
     @property
     def id(self) -> str:
-        return cell_id(self.method, self.dataset)
+        return cell_id(self.method, self.preset, self.dataset)
 
     @cached_property
     def batches(self) -> tuple[tuple[Entry, ...], ...]:
@@ -68,7 +75,7 @@ class Cell:
     @cached_property
     def _company(self) -> dict[Entry, str]:
         """Image -> digest of those that are computed with it; empty for a method that takes no steps."""
-        if all(option.unit != "steps" for option in self.method.spec.options.values()):
+        if not self.stepwise:
             return {}
         company: dict[Entry, str] = {}
         for batch in self.batches:
@@ -105,16 +112,24 @@ class Cell:
     def describe(self) -> dict[str, Any]:
         """The cell in ``plan.json``."""
         return {
-            "method": self.method.id,
-            "preset": self.method.preset,
+            "method": self.method,
+            "preset": self.preset,
             "dataset": self.dataset,
-            "options": self.method.options,
+            "options": dict(self.options),
+            "stepwise": self.stepwise,
             "recipe": self.recipe,
             "batch": self.batch,
             "edits": [asdict(edit) for edit in self.edits],
             "consistency": [asdict(edit) for edit in self.consistency],
             "images": [{**asdict(entry), "key": self.key(entry)} for entry in self.entries],
         }
+
+    @classmethod
+    def read(cls, described: Mapping[str, Any]) -> Cell:
+        """The reverse of :meth:`describe`."""
+        edits, trips = (tuple(Edit(**one) for one in described[kind]) for kind in ("edits", "consistency"))
+        plain = {name: described[name] for name in ("method", "preset", "options", "stepwise", "dataset", "recipe", "batch")}
+        return cls(**plain, entries=tuple(_entries(described)), edits=edits, consistency=trips)
 
 
 @dataclass(frozen=True)
@@ -131,14 +146,18 @@ class Shard:
         return f"{self.entries[0].index:06d}-{digest(sorted(self.keys))[:12]}"
 
 
-def cell_id(method: MethodChoice, dataset: str) -> str:
-    return f"{method.id}.{method.preset}.{dataset}"
+def cell_id(method: str, preset: str, dataset: str) -> str:
+    """The name of a cell in rows, files and ``plan.json``."""
+    return f"{method}.{preset}.{dataset}"
 
 
 def beyond(described: Mapping[str, Any], entries: Sequence[Entry]) -> tuple[Entry, ...]:
     """The images that follow ``entries`` in a cell of ``plan.json``."""
-    images = [Entry(one["index"], one["name"], one["sha256"], one["reason"]) for one in described["images"]]
-    return tuple(one for one in images if one.index > entries[-1].index)
+    return tuple(one for one in _entries(described) if one.index > entries[-1].index)
+
+
+def _entries(described: Mapping[str, Any]) -> list[Entry]:
+    return [Entry(one["index"], one["name"], one["sha256"], one["reason"]) for one in described["images"]]
 
 
 def read_entry(
@@ -189,7 +208,7 @@ def merge(earlier: Mapping[str, Any], suite: str, cells: Sequence[Cell]) -> dict
         new = cell.describe()
         if old is not None and old["recipe"] == cell.recipe:
             for kind in ("edits", "consistency"):
-                new[kind] += [edit for edit in old.get(kind, []) if edit not in new[kind]]
+                new[kind] += [edit for edit in old[kind] if edit not in new[kind]]
             names = {image["name"] for image in new["images"]}
             new["images"] = sorted(
                 [*new["images"], *(image for image in old["images"] if image["name"] not in names)],

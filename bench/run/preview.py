@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from tabulate import tabulate
 
 from invbench.api import InvbenchError
-from invbench.data import sources
 from invbench.plugins.config import DatasetChoice, MethodChoice, RunSettings
-from invbench.plugins.registry import load
 from invbench.run.estimate import Estimate, probe, step_options
-from invbench.run.runner import choose_batch, choose_device
+from invbench.run.session import Session
 from invbench.util.progress import Progress
-from invbench.weights.networks import Networks
 
 HEAD = ("method", "dataset", "images", "edits each", "steps an image", "batch", "s/image", "time", "memory GiB")
 
@@ -24,20 +20,18 @@ def table(settings: RunSettings, *, probe: bool) -> tuple[str, list[str]]:
 
     Without ``probe`` no time and no memory are given, and no network is loaded. Raises InvbenchError for an unknown device.
     """
-    device = choose_device(settings.device)
-    networks = Networks(settings.suite, device)
-    counts, missing = _counts(settings)
     rows, hours = [], 0.0
-    with Progress(enabled=probe) as bar:
+    with Session(settings.suite, device=settings.device, workers=0) as session, Progress(enabled=probe) as bar:
+        counts, missing = _counts(settings, session)
         bar.begin(len(settings.methods))
         for method in settings.methods:
             bar.cell(f"probing {method.id}:{method.preset}")
             estimate, batch = None, settings.batch
             if probe:
                 try:
-                    batch, estimate = _estimate(settings, method, networks, device)
+                    batch, estimate = _estimate(settings, method, session)
                 except (InvbenchError, RuntimeError) as error:  # a device without memory raises torch's own
-                    missing.append(f"{method.id}: {error}")
+                    missing.append(f"{method.id}: {str(error).removeprefix(f'method {method.id}: ')}")
             bar.done(1)
             for dataset in settings.datasets:
                 row, spent = _row(method, dataset, counts[dataset.id], len(settings.edits), batch, estimate)
@@ -46,17 +40,17 @@ def table(settings: RunSettings, *, probe: bool) -> tuple[str, list[str]]:
     edited = sum(count or 0 for count in counts.values()) * len(settings.methods) * (1 + len(settings.edits))
     lines = [tabulate(rows, HEAD, floatfmt=".3g", missingval="-"), "", f"{edited} pictures in all"]
     if probe:
-        lines[-1] += f", about {_duration(hours)} on {device} without metrics"
+        lines[-1] += f", about {_duration(hours)} on {session.device} without metrics"
     return "\n".join([*lines, *(f"missing: {item}" for item in missing)]), missing
 
 
-def _counts(settings: RunSettings) -> tuple[dict[str, int | None], list[str]]:
+def _counts(settings: RunSettings, session: Session) -> tuple[dict[str, int | None], list[str]]:
     """Images by dataset, None where the dataset is not there."""
     counts: dict[str, int | None] = {}
     missing = []
     for choice in settings.datasets:
         try:
-            size = len(sources.open_dataset(choice.spec).names)
+            size = len(session.dataset(choice.spec).names)
             counts[choice.id] = size if choice.count is None else min(size, choice.count)
         except InvbenchError as error:
             counts[choice.id] = choice.spec.size if choice.count is None else choice.count
@@ -64,16 +58,17 @@ def _counts(settings: RunSettings) -> tuple[dict[str, int | None], list[str]]:
     return counts, missing
 
 
-def _estimate(
-    settings: RunSettings, method: MethodChoice, networks: Networks, device: torch.device
-) -> tuple[int, Estimate]:
-    cls = load(method.spec)
-    own = networks.chosen(method.spec)
-    suite = settings.suite
-    batch = settings.batch or choose_batch(cls(own, **method.options), device, bound=suite.max_batch)
+def _estimate(settings: RunSettings, method: MethodChoice, session: Session) -> tuple[int, Estimate]:
+    batch = settings.batch or session.batch(session.method(method))
     edit = settings.edits[0] if settings.edits else None
+    size = settings.suite.picture_size
     return batch, probe(
-        cls, own, spec=method.spec, options=method.options, edit=edit, size=suite.picture_size, batch=batch, device=device
+        lambda steps: session.build(method.spec, {**method.options, **steps}),
+        step_options(method.spec, method.options),
+        edit=edit,
+        size=size,
+        batch=batch,
+        device=session.device,
     )
 
 

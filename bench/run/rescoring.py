@@ -1,7 +1,4 @@
-"""Metrics that were added or changed since rows were written: computed from the saved pictures, without the method.
-
-Values and features under names of the time before ids had a protocol are dropped from the rows that are brought up to date.
-"""
+"""Rescoring: metrics that were added or changed since rows were written, from the saved pictures, without the method."""
 
 from __future__ import annotations
 
@@ -11,11 +8,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from invbench.api import Edit
+from invbench.run import truths
 from invbench.run.plan import Cell, Entry
 from invbench.run.round_trips import is_marked
-from invbench.run.shard import Row, Tools, true_factors, true_pictures
+from invbench.run.session import Tools
+from invbench.run.shard import Row
 from invbench.scoring.evaluator import Evaluator
-from invbench.store import SCHEMA, Part
+from invbench.store import Part
 from invbench.util.images import read_png
 
 
@@ -37,7 +36,7 @@ def rescore_part(cell: Cell, part: Part, tools: Tools) -> int:
         return 0
     evaluators = score_rows(cell, rows, stale, tools)
     failed = _refresh_features(cell, part, [entries[row["image"]] for row in rows if "edit" not in row], evaluators, tools)
-    recipes = {id: recipe for id, recipe in part.metrics.items() if not _is_old(id)} | tools.scorer.recipes
+    recipes = part.metrics | tools.scorer.recipes
     with tools.ledger.spent("writing"):
         done = {id: recipe for id, recipe in recipes.items() if id not in failed}
         tools.store.write_part(cell.id, Part(part.name, part.rows, done))
@@ -49,8 +48,6 @@ def score_rows(cell: Cell, rows: Sequence[Row], ids: Sequence[str], tools: Tools
     entries = {entry.name: entry for entry in cell.entries}
     groups: dict[Edit | None, list[Row]] = defaultdict(list)
     for row in rows:
-        for name in [name for name in row if _is_old(name)]:
-            del row[name]
         groups[Edit(row["edit"], row["strength"]) if "edit" in row else None].append(row)
     evaluators: dict[tuple[str, ...], Evaluator] = {}  # one for all edits of the same images
     for edit, group in groups.items():
@@ -58,11 +55,6 @@ def score_rows(cell: Cell, rows: Sequence[Row], ids: Sequence[str], tools: Tools
             continue  # measured by the harness, from latents that are not kept
         _score_group(cell, edit, group, [entries[row["image"]] for row in group], ids, evaluators, tools)
     return evaluators
-
-
-def _is_old(name: str) -> bool:
-    """Whether a column or a feature has the name of a metric without its protocol."""
-    return "@" not in name and "." not in name and name not in SCHEMA.names
 
 
 def _score_group(
@@ -85,9 +77,7 @@ def _score_group(
         with tools.ledger.spent("data"):
             output = np.stack([read_png(tools.store.picture(cell.id, entry.name, edit)) for entry in entries])
         with tools.ledger.spent("metrics"):
-            dataset = tools.datasets[cell.dataset]
-            truth = true_pictures(dataset, entries, edit) if tools.scorer.wants_truth(edit) else None
-            factors = true_factors(dataset, entries, edit)
+            truth, factors = truths.of(tools.datasets[cell.dataset], entries, edit, tools.scorer)
             found = evaluator.edit(edit, output, truth=truth, true_factors=factors, only=wanted)
     for id, values in found.items():
         for row, value in zip(rows, values, strict=True):
@@ -123,7 +113,7 @@ def _refresh_features(
         found = evaluator.features(only=missing if same else None)
     failed = {id for id in tools.scorer.sets if tools.scorer.feature(id) in missing and tools.scorer.feature(id) not in found}
     if same:
-        found = {name: value for name, value in features.items() if name not in missing and not _is_old(name)} | found
+        found = {name: value for name, value in features.items() if name not in missing} | found
     kept = {name: recipes.get(name, known.get(name, "")) for name in found}
     tools.store.write_features(cell.id, part.name, features=found, images=images, recipes=kept)
     return failed

@@ -4,34 +4,27 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
-import psutil
-import torch
-
-from invbench.api import InvbenchError, Method, MissingWeights
+from invbench.api import InvbenchError
 from invbench.data import sources
 from invbench.data.prefetch import Prefetch
 from invbench.plugins.config import RunSettings
-from invbench.plugins.registry import load
 from invbench.run import aggregate, latency, manifest, plan, round_trips, shard, truths
 from invbench.run.executors.local import Local
 from invbench.run.plan import Cell, Entry
 from invbench.run.rescoring import rescore
+from invbench.run.session import Session, Tools, open_store
 from invbench.scoring.scorer import Scorer
 from invbench.store import Store
-from invbench.util.clock import Ledger
 from invbench.util.files import WriteFailed, locked, write_all
 from invbench.util.images import encode_png
 from invbench.util.progress import Progress
-from invbench.weights.networks import Networks
 
 OK, FAILED_ROWS, WRITE_ERROR, INTERRUPTED = 0, 1, 3, 130  # 2 is the CLI's, for settings that cannot work
-MEMORY_SHARE = 0.5  # of what is free now: a batch must not drive out what else the machine is doing
 INPUTS = 32  # originals that are copied into the run folder in one go
 
 
@@ -42,51 +35,26 @@ def run(settings: RunSettings, *, progress: bool = True) -> int:
     In every case finished work is kept and the same call continues it. Raises InvbenchError before any work for settings
     that cannot work: a method without its weights, a folder that is not a run's, an unknown device.
     """
-    ledger = Ledger()
-    device = choose_device(settings.device)
-    with ledger.spent("loading"):
-        networks = Networks(settings.suite, device)
-        methods = _methods(settings, networks)
-        regions = {name: edit.region for name, edit in settings.suite.edits.items()}
-        scorer = Scorer(
-            settings.metrics, networks, protocols=settings.protocols, regions=regions, required=settings.metrics_required
-        )
-        openings = {choice.id: sources.opening(choice.spec) for choice in settings.datasets}
-        datasets = {name: Prefetch(name, how, workers=settings.workers) for name, how in openings.items()}
-    store = open_store(settings.out)
     try:
-        with locked(store.path), Progress(enabled=progress) as bar:
-            return _Run(settings, store, networks, methods, scorer, datasets, device, ledger, bar).execute()
+        with Session(settings.suite, device=settings.device, workers=settings.workers) as session:
+            return _open(settings, session, progress=progress)
     except WriteFailed as error:
         print(f"{error}\nfinished work is kept; the same command continues it", file=sys.stderr)
         return WRITE_ERROR
     except KeyboardInterrupt:
         print("interrupted; finished work is kept, the same command (without --fresh) continues it", file=sys.stderr)
         return INTERRUPTED
-    finally:
-        for dataset in datasets.values():
-            dataset.close()
 
 
-def choose_device(name: str) -> torch.device:
-    """"auto" is the first CUDA device, or the CPU. Raises InvbenchError for a device that is not there."""
-    if name == "auto":
-        return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InvbenchError(f"device: expected auto, cpu, cuda or cuda:N on this machine, found {name!r} ({error})") from error
-    return device
-
-
-def choose_batch(method: Method, device: torch.device, *, bound: int) -> int:
-    """The batch for ``--batch auto``: what the method says fits into half of the free memory, at most ``bound``."""
-    if device.type == "cuda":
-        free = torch.cuda.mem_get_info(device)[0]
-    else:
-        free = psutil.virtual_memory().available
-    return max(1, min(int(method.max_batch(int(free * MEMORY_SHARE))), bound))
+def _open(settings: RunSettings, session: Session, *, progress: bool) -> int:
+    """Open all that the settings name, so that what is missing is told before any work, and do the work."""
+    for method in settings.methods:
+        session.method(method)
+    scorer = session.scorer(settings.metrics, protocols=settings.protocols, required=settings.metrics_required)
+    datasets = {choice.id: session.dataset(choice.spec) for choice in settings.datasets}
+    store = open_store(settings.out)
+    with locked(store.path), Progress(enabled=progress) as bar:
+        return _Run(settings, session, store, scorer, datasets, bar).execute()
 
 
 @dataclass(frozen=True)
@@ -94,13 +62,10 @@ class _Run:
     """One call of :func:`run`, after everything was built."""
 
     settings: RunSettings
+    session: Session
     store: Store
-    networks: Networks
-    methods: dict[tuple[str, str], Method]  # by id and preset
     scorer: Scorer
-    datasets: dict[str, Prefetch]
-    device: torch.device
-    ledger: Ledger
+    datasets: Mapping[str, Prefetch]
     bar: Progress
     started: str = field(default_factory=lambda: _now())
 
@@ -114,26 +79,18 @@ class _Run:
                 self.bar.say(f"{choice.id}: not whole: {partial}")
         earlier = self.store.plan if self.store.exists() else {}
         cells = self._cells(earlier)
-        with self.ledger.spent("writing"):
+        with self.session.ledger.spent("writing"):
             self.store.write_json("plan.json", plan.merge(earlier, self.settings.suite.id, cells))
             self._write_manifest(finished=None)
-        tools = shard.Tools(
-            suite=self.settings.suite.id,
-            store=self.store,
-            methods={cell.id: self.methods[cell.method.id, cell.method.preset] for cell in cells},
-            datasets={**self.datasets},
-            scorer=self.scorer,
-            device=self.device,
-            ledger=self.ledger,
-            on_stage=self.bar.stage,
-            moves={cell.id: self._move(cell) for cell in cells if cell.consistency},
-        )
+        choices = {(choice.id, choice.preset): choice for choice in self.settings.methods}
+        own = {cell.id: choices[cell.method, cell.preset] for cell in cells}
+        tools = self.session.tools(self.store, self.scorer, datasets=self.datasets, choices=own, on_stage=self.bar.stage)
         self.bar.begin(sum(len(cell.entries) for cell in cells) + self.settings.latency * len(self.settings.methods))
         failed = sum(self._work(cell, tools) for cell in cells)
-        self._time_single_images(cells)
-        with self.ledger.spent("metrics"):
+        self._time_single_images(cells, tools)
+        with self.session.ledger.spent("metrics"):
             rows = aggregate.set_rows(self.store, self.scorer, progress=self.bar)
-        with self.ledger.spent("writing"):
+        with self.session.ledger.spent("writing"):
             self.store.write_sets(rows)
             self._write_manifest(finished=_now())
         for line in self._closing_lines(failed):
@@ -143,22 +100,38 @@ class _Run:
     def _cells(self, earlier: dict[str, Any]) -> list[Cell]:
         entries = {choice.id: self._entries(choice.id, choice.count) for choice in self.settings.datasets}
         known = frozenset(image["sha256"] for cell in earlier.get("cells", {}).values() for image in cell["images"])
-        with self.ledger.spent("data"):
+        with self.session.ledger.spent("data"):
             for id, images in entries.items():
                 truths.write(self.store, id, self.datasets[id], entries=images, edits=self.settings.edits, known=known)
         trips = tuple(map(round_trips.marked, self.settings.consistency))
         cells = []
         for method in self.settings.methods:
-            built = self.methods[method.id, method.preset]
-            recipe = plan.recipe(self.settings, method, type(built), self.networks, device=self.device.type)
-            auto = choose_batch(built, self.device, bound=self.settings.suite.max_batch)
+            built = self.session.method(method)
+            recipe = plan.recipe(
+                self.settings, method, type(built), self.session.networks, device=self.session.device.type
+            )
+            auto = self.session.batch(built)
             for dataset, images in entries.items():
-                old = earlier.get("cells", {}).get(plan.cell_id(method, dataset), {})
+                old = earlier.get("cells", {}).get(plan.cell_id(method.id, method.preset, dataset), {})
                 # A continued run keeps its batches, though the machine may have more or less memory free now.
                 kept = old["batch"] if old.get("recipe") == recipe else auto
                 batch = self.settings.batch or kept
                 beyond = plan.beyond(old, images) if (old.get("recipe"), old.get("batch")) == (recipe, batch) else ()
-                cells.append(Cell(method, dataset, images, self.settings.edits, recipe, batch, trips, beyond))
+                cells.append(
+                    Cell(
+                        method=method.id,
+                        preset=method.preset,
+                        options=method.options,
+                        stepwise=any(option.unit == "steps" for option in method.spec.options.values()),
+                        dataset=dataset,
+                        entries=images,
+                        edits=self.settings.edits,
+                        recipe=recipe,
+                        batch=batch,
+                        consistency=trips,
+                        beyond=beyond,
+                    )
+                )
         return cells
 
     def _entries(self, id: str, count: int | None) -> tuple[Entry, ...]:
@@ -170,23 +143,19 @@ class _Run:
         dataset.expect(range(len(dataset.names))[:count])
         for first in range(len(dataset.names))[:count:INPUTS]:
             copies = {}
-            with self.ledger.spent("data"):
+            with self.session.ledger.spent("data"):
                 for index in range(len(dataset.names))[:count][first : first + INPUTS]:
                     entry, picture = plan.read_entry(dataset, index, self.settings.suite.picture_size)
                     entries.append(entry)
                     if picture is not None:
                         copies[self.store.input(id, entry.name)] = encode_png(picture)
-            with self.ledger.spent("writing"):
+            with self.session.ledger.spent("writing"):
                 write_all(copies)
         if not entries:
             raise InvbenchError(f"dataset {id}: expected at least one image, found none")
         return tuple(entries)
 
-    def _move(self, cell: Cell) -> round_trips.Move | None:
-        directions = self.networks["directions"] if "directions" in cell.method.spec.roles else None
-        return round_trips.mover(self.methods[cell.method.id, cell.method.preset], directions)
-
-    def _work(self, cell: Cell, tools: shard.Tools) -> int:
+    def _work(self, cell: Cell, tools: Tools) -> int:
         """Work through a cell; returns how many of its rows failed."""
         self.bar.cell(cell.id)
         done, replaced = self._finished(cell)
@@ -195,7 +164,7 @@ class _Run:
         rescore(cell, tools)
         shards = list(cell.shards(done))
         self.bar.done(len(cell.entries) - sum(len({*one.entries} - {*cell.beyond}) for one in shards))
-        if self.device.type != "cpu" or self.settings.workers:  # on the methods' own cores it would spoil their times
+        if self.session.device.type != "cpu" or self.settings.workers:  # on the methods' own cores it would spoil their times
             readable = [entry.index for one in shards for entry in one.entries if entry.sha256 is not None]
             self.datasets[cell.dataset].expect(readable)
         failed = 0
@@ -207,7 +176,7 @@ class _Run:
             failed += wrong
         return failed
 
-    def _time_single_images(self, cells: Sequence[Cell]) -> None:
+    def _time_single_images(self, cells: Sequence[Cell], tools: Tools) -> None:
         """The latency pass over the images of the first dataset, where the settings ask for it."""
         if not self.settings.latency:
             return
@@ -218,15 +187,10 @@ class _Run:
             return
         edit = self.settings.edits[0] if self.settings.edits else None
         pictures = latency.Pictures(first.dataset, usable, self.settings.latency, edit)
-        dataset = self.datasets[first.dataset]
-        bench = latency.Bench(
-            self.settings.suite.id, self.store, dataset, self.device, self.ledger, self.bar.stage, self.bar.done
-        )
         for cell in cells:
             if cell.dataset == first.dataset:
-                self.bar.cell(f"latency {cell.method.id}.{cell.method.preset}")
-                method = self.methods[cell.method.id, cell.method.preset]
-                self.bar.say(latency.run(cell.method, method, cell.recipe, pictures, bench))
+                self.bar.cell(f"latency {cell.method}.{cell.preset}")
+                self.bar.say(latency.run(cell, pictures, tools, done=self.bar.done))
 
     def _finished(self, cell: Cell) -> tuple[set[str], int]:
         """Keys of the rows that stand. Failed ones are dropped to be tried again, outdated ones are set aside."""
@@ -246,11 +210,15 @@ class _Run:
         return done, self.store.set_aside(cell.id, outdated, keep=True)
 
     def _write_manifest(self, *, finished: str | None) -> None:
+        methods, networks = self.settings.methods, self.session.networks
         content = manifest.build(
-            self.settings,
-            self.networks,
-            scorer=self.scorer,
-            seconds=self.ledger.summary(),
+            self.session,
+            self.scorer,
+            methods=manifest.of_methods(methods),
+            roles={role for method in methods for role in networks.roles(method.spec)},
+            datasets=[choice.spec for choice in self.settings.datasets],
+            seed=self.settings.seed,
+            trips=bool(self.settings.consistency),
             started=self.started,
             finished=finished,
             earlier=self.store.manifest if (self.store.path / "manifest.json").exists() else {},
@@ -258,37 +226,12 @@ class _Run:
         self.store.write_json("manifest.json", content)
 
     def _closing_lines(self, failed: int) -> Sequence[str]:
-        spent = self.ledger.summary()
+        spent = self.session.ledger.summary()
         lines = [f"metric {id} failed on {note['count']} images: {note['reason']}" for id, note in self.scorer.failures.items()]
         if failed:
             lines.append(f"{failed} rows failed; `invbench show {self.store.path}` tells why")
         lines.append(f"harness overhead {spent['overhead'] / spent['wall']:.1%} of {spent['wall']:.0f} s")
         return lines
-
-
-def _methods(settings: RunSettings, networks: Networks) -> dict[tuple[str, str], Method]:
-    built = {}
-    for choice in settings.methods:
-        try:
-            method = load(choice.spec)(networks.chosen(choice.spec), **choice.options)
-        except MissingWeights as error:
-            raise InvbenchError(f"method {choice.id}: {error}") from error
-        except (TypeError, ValueError) as error:
-            raise InvbenchError(f"method {choice.id}: cannot be built with options {choice.options}: {error}") from error
-        built[choice.id, choice.preset] = method
-    return built
-
-
-def open_store(path: Path) -> Store:
-    """A run folder, new or to be continued; raises InvbenchError for a file and for a folder that holds something else."""
-    store = Store(path)
-    if path.exists() and not path.is_dir():
-        raise InvbenchError(f"{path}: expected a folder, found a file")
-    if path.is_dir() and not store.exists():
-        strange = sorted(item.name for item in path.iterdir() if item.name not in {".lock", "inputs", "truths"})
-        if strange:
-            raise InvbenchError(f"{path}: expected a run folder or an empty one, found {strange[0]!r} and no plan.json")
-    return store
 
 
 def _now() -> str:

@@ -12,37 +12,22 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from invbench.api import Dataset, Edit, Inversion, KnowsFactors, Method, Sample
-from invbench.run import calls, round_trips
+from invbench.api import Dataset, Edit, Inversion, Sample
+from invbench.run import calls, round_trips, truths
 from invbench.run.inversions import select
 from invbench.run.plan import Cell, Entry, Shard
+from invbench.run.session import Tools
 from invbench.scoring.evaluator import Evaluator
 from invbench.scoring.scorer import Scorer
-from invbench.store import Part, Store
-from invbench.util.clock import Ledger, StageClock
+from invbench.store import Part
+from invbench.util.clock import StageClock
 from invbench.util.files import write_all
 from invbench.util.images import dequantise, encode_png, quantise
 
 Value = TypeVar("Value")
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Tools:
-    """What a shard works with."""
-
-    suite: str
-    store: Store
-    methods: dict[str, Method]  # by cell id
-    datasets: dict[str, Dataset]
-    scorer: Scorer
-    device: torch.device
-    ledger: Ledger
-    on_stage: Callable[[str], None]
-    moves: dict[str, round_trips.Move | None] = field(default_factory=dict)  # by cell id: how its edits move latents
 
 
 @dataclass(frozen=True)
@@ -81,11 +66,11 @@ class _Inverted:
         """The inversion of some of the images."""
         return self.inversion if len(indices) == len(self.entries) else select(self.inversion, indices)
 
-    def judge_of(self, indices: list[int], scorer: Scorer) -> Evaluator:
-        """What all edits share, or a evaluator of some of the images where these had to be edited alone."""
+    def evaluator_of(self, indices: list[int], scorer: Scorer) -> Evaluator:
+        """What all edits share, or an evaluator of some of the images where these had to be edited alone."""
         if len(indices) == len(self.entries):
             return self.evaluator
-        return Evaluator(scorer, [self.samples[index] for index in indices], self.pictures[indices])
+        return Evaluator(scorer, [self.samples[index] for index in indices], self.pictures[indices], masks=None)
 
 
 def run(shard: Shard, tools: Tools) -> Part:
@@ -189,10 +174,9 @@ def _finish_edit(batch: _Batch, inverted: _Inverted, edit: Edit, tools: Tools) -
             continue
         pictures = quantise(attempt.value)
         with tools.ledger.spent("metrics"):  # the true picture is made for the metrics only
-            dataset = tools.datasets[cell.dataset]
-            truth = true_pictures(dataset, own, edit) if tools.scorer.wants_truth(edit) else None
-            evaluator = inverted.judge_of(attempt.indices, tools.scorer)
-            values = evaluator.edit(edit, pictures, truth=truth, true_factors=true_factors(dataset, own, edit))
+            truth, factors = truths.of(tools.datasets[cell.dataset], own, edit, tools.scorer)
+            evaluator = inverted.evaluator_of(attempt.indices, tools.scorer)
+            values = evaluator.edit(edit, pictures, truth=truth, true_factors=factors)
         with tools.ledger.spent("writing"):
             write_all(
                 {tools.store.picture(cell.id, entry.name, edit): encode_png(pictures[i]) for i, entry in enumerate(own)}
@@ -203,7 +187,7 @@ def _finish_edit(batch: _Batch, inverted: _Inverted, edit: Edit, tools: Tools) -
 def _finish_consistency(batch: _Batch, inverted: _Inverted, edit: Edit, tools: Tools) -> None:
     """There and back again; ``edit`` has the name that :func:`invbench.run.round_trips.marked` gave it."""
     cell, entries = batch.cell, inverted.entries
-    method, move = tools.methods[cell.id], tools.moves.get(cell.id)
+    method, move = tools.methods[cell.id], tools.moves[cell.id]
 
     def call(chosen: list[int], clock: StageClock) -> round_trips.Trip:
         return round_trips.there_and_back(method, inverted.part(chosen), round_trips.plain(edit), clock, move=move)
@@ -223,22 +207,6 @@ def _finish_consistency(batch: _Batch, inverted: _Inverted, edit: Edit, tools: T
             found = {id: float(value[i]) for id, value in values.items()}
             seconds = {round_trips.SECONDS: attempt.clock.total / count}
             batch.rows.append(_row(tools, cell, entry, edit, batch=count) | found | seconds)
-
-
-def true_pictures(dataset: Dataset, entries: Sequence[Entry], edit: Edit) -> np.ndarray | None:
-    """uint8 [N, H, W, 3], or None unless the truth is known for all of the images."""
-    pictures = [dataset.truth(entry.index, edit) for entry in entries]
-    known = [picture for picture in pictures if picture is not None]
-    return np.stack(known) if len(known) == len(pictures) else None
-
-
-def true_factors(dataset: Dataset, entries: Sequence[Entry], edit: Edit) -> np.ndarray | None:
-    """float64 [N, K] of the true edits, or None unless the dataset knows them for all of the images."""
-    if not isinstance(dataset, KnowsFactors):
-        return None
-    factors = [dataset.true_factors(entry.index, edit) for entry in entries]
-    known = [one for one in factors if one is not None]
-    return np.stack(known) if len(known) == len(factors) else None
 
 
 def _read(dataset: Dataset, entry: Entry) -> tuple[Sample | None, str]:
@@ -271,8 +239,8 @@ def _row(tools: Tools, cell: Cell, entry: Entry, edit: Edit | None, *, batch: in
         "key": cell.key(entry, edit),
         "recipe": cell.recipe,
         "suite": tools.suite,
-        "method": cell.method.id,
-        "preset": cell.method.preset,
+        "method": cell.method,
+        "preset": cell.preset,
         "dataset": cell.dataset,
         "image": entry.name,
         "index": entry.index,

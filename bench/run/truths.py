@@ -1,22 +1,41 @@
-"""Copies of what the dataset knows to be true, for the page: edited pictures and domain masks of its first images.
+"""What the dataset knows to be true: for metrics (:func:`of`), and copies of it for the page (:func:`write`).
 
-They are no part of any key or score: a metric takes the truth from the dataset itself.
+The copies are edited pictures and domain masks of the first images. They are no part of any key or score.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from invbench.api import Dataset, Edit
+from invbench.api import Dataset, Edit, KnowsFactors
 from invbench.run.plan import Entry
+from invbench.scoring.scorer import Scorer
 from invbench.store import Store
 from invbench.util.files import write_all
 from invbench.util.images import encode_png
 
 FIRST = 16  # images of a dataset; a page shows the first few
+
+
+def of(
+    dataset: Dataset, entries: Sequence[Entry], edit: Edit, scorer: Scorer
+) -> tuple[np.ndarray | None, np.ndarray | None]:
+    """The true edited pictures uint8 [N, H, W, 3], where a metric compares with them, and their factors float64 [N, K].
+
+    None for what the dataset does not know of all the images.
+    """
+    pictures = _all(dataset.truth(entry.index, edit) for entry in entries) if scorer.wants_truth(edit) else None
+    if not isinstance(dataset, KnowsFactors):
+        return pictures, None
+    return pictures, _all(dataset.true_factors(entry.index, edit) for entry in entries)
+
+
+def _all(arrays: Iterable[np.ndarray | None]) -> np.ndarray | None:
+    found = list(arrays)
+    return None if any(array is None for array in found) else np.stack([array for array in found if array is not None])
 
 
 def write(

@@ -7,24 +7,21 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from invbench.api import Dataset, Edit, InvbenchError, MethodSpec, Sample
-from invbench.data import sources
-from invbench.plugins.config import MethodChoice, Suite
+from invbench.api import Dataset, Edit, InvbenchError, Sample
+from invbench.plugins.config import Suite
 from invbench.plugins.registry import Registry
-from invbench.run.plan import Cell, Entry
+from invbench.plugins.selection import choose_metrics
+from invbench.run.plan import Cell
 from invbench.run.rescoring import score_rows
-from invbench.run.runner import choose_device
-from invbench.run.shard import Row, Tools
+from invbench.run.session import Session, Tools
+from invbench.run.shard import Row
 from invbench.scoring.scorer import Scorer
 from invbench.store import SCHEMA, Store
-from invbench.util.clock import Ledger
 from invbench.util.images import read_png
 from invbench.util.progress import Progress
-from invbench.weights.networks import Networks
 
 TOLERANCE = 1e-5  # relative: other threads or batches may add in another order
 
@@ -54,16 +51,19 @@ def verify(
     A dataset that cannot be opened here is replaced by the run folder's own copies of the originals, and ``say`` told so: what
     needs the truth is then not compared. Raises InvbenchError when the folder holds no run or a picture is missing.
     """
-    from invbench.plugins.selection import choose_metrics
-
-    store, torch_device = Store(path), choose_device(device)
-    plan, stored = store.plan, store.manifest["metrics"]
-    networks = Networks(suite, torch_device)
+    store = Store(path)
+    cells, stored = [Cell.read(one) for one in store.plan["cells"].values()], store.manifest["metrics"]
     chosen = choose_metrics(metrics or [id for id in stored if id in registry.metrics], registry.metrics)
-    scorer = Scorer([spec for spec in chosen if spec.kind != "set"], networks, protocols=registry.protocols)
-    cells = [_cell(one, suite) for one in plan["cells"].values()]
-    datasets = {cell.dataset: _dataset(store, cell, registry, say) for cell in cells}
-    tools = Tools(plan["suite"], store, {}, datasets, scorer, torch_device, Ledger(), lambda stage: None)
+    with Session(suite, device=device, workers=0) as session:
+        single = [spec for spec in chosen if spec.kind != "set"]
+        scorer = session.scorer(single, protocols=registry.protocols, required=False)
+        datasets = {cell.dataset: _dataset(session, store, cell, registry, say) for cell in cells}
+        tools = session.tools(store, scorer, datasets=datasets, choices={}, on_stage=lambda stage: None)
+        return _compared(cells, tools)
+
+
+def _compared(cells: Sequence[Cell], tools: Tools) -> list[Check]:
+    store, scorer, datasets = tools.store, tools.scorer, tools.datasets
     pairs: dict[str, list[tuple[float, float]]] = defaultdict(list)
     changed: set[str] = set()
     with Progress() as bar:
@@ -96,22 +96,12 @@ def _check(id: str, pairs: np.ndarray, changed: bool) -> Check:
     return Check(id, len(was), float(error.max(initial=0.0)), unequal, changed)
 
 
-def _cell(described: dict[str, Any], suite: Suite) -> Cell:
-    """A cell of ``plan.json``; all that scoring asks of its method is the name."""
-    id = described["method"]
-    spec = MethodSpec(id, id, "", "", "", "", roles=(), options={}, presets={})
-    choice = MethodChoice(spec=spec, preset=described["preset"], options={})
-    entries = tuple(Entry(one["index"], one["name"], one["sha256"], one["reason"]) for one in described["images"])
-    edits = tuple(Edit(one["name"], one["strength"]) for one in described["edits"])
-    return Cell(choice, described["dataset"], entries, edits, described["recipe"], described["batch"])
-
-
-def _dataset(store: Store, cell: Cell, registry: Registry, say: Callable[[str], None]) -> Dataset:
+def _dataset(session: Session, store: Store, cell: Cell, registry: Registry, say: Callable[[str], None]) -> Dataset:
     spec = registry.datasets.get(cell.dataset)
     try:
         if spec is None:
             raise InvbenchError("it is not a registered dataset")
-        return sources.open_dataset(spec)
+        return session.dataset(spec)
     except InvbenchError as error:
         say(f"{cell.dataset}: from the run folder's own copies, without the truth: {error}")
         return _Copies(store, cell)

@@ -25,11 +25,11 @@ class Evaluator:
 
     samples   the N samples of the dataset
     inverted  uint8 [N, H, W, 3], the reconstructions as they are stored
-    masks     grey domain masks uint8 [N, h, w] as they are stored, where the method has them
+    masks     grey domain masks uint8 [N, h, w] as they are stored; None where the method has none
     """
 
     def __init__(
-        self, scorer: Scorer, samples: Sequence[Sample], inverted: np.ndarray, *, masks: np.ndarray | None = None
+        self, scorer: Scorer, samples: Sequence[Sample], inverted: np.ndarray, *, masks: np.ndarray | None
     ) -> None:
         self._scorer, self._samples, self._masks = scorer, samples, masks
         self._target = np.stack([sample.picture for sample in samples])
@@ -58,15 +58,15 @@ class Evaluator:
         edit: Edit,
         output: np.ndarray,
         *,
-        truth: np.ndarray | None = None,
-        true_factors: np.ndarray | None = None,
+        truth: np.ndarray | None,
+        true_factors: np.ndarray | None,
         only: Sequence[str] | None = None,
     ) -> dict[str, np.ndarray]:
         """float64 [N] by id of the metrics of an edit, or of those in ``only``.
 
         output        uint8 [N, H, W, 3], the edited pictures as they are stored
-        truth         uint8 [N, H, W, 3], the true edited pictures where they are known
-        true_factors  float64 [N, K] in [0, 1], their factors where they are known
+        truth         uint8 [N, H, W, 3], the true edited pictures or None where they are not known
+        true_factors  float64 [N, K] in [0, 1], their factors, or None
         """
         values: dict[str, np.ndarray] = {}
         prepared: dict[tuple[str, str], Tensor] = {}

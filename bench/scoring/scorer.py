@@ -47,8 +47,8 @@ class Scorer:
         networks: Networks,
         *,
         protocols: Mapping[str, ProtocolSpec],
-        regions: Mapping[str, tuple[str, ...]] | None = None,
-        required: bool = False,
+        regions: Mapping[str, tuple[str, ...]],
+        required: bool,
     ) -> None:
         self.specs: dict[str, MetricSpec] = {}
         self.protocols: dict[str, ProtocolSpec] = {}
@@ -60,7 +60,7 @@ class Scorer:
         self._metrics: dict[str, Metric] = {}
         self._preparations: dict[str, Preparation] = {}  # by the protocol's entry: two ids may share one
         self._networks = networks
-        self.regions = {} if regions is None else dict(regions)
+        self.regions = dict(regions)
         for spec in specs:
             for need in spec.needs:
                 if need not in NEEDS:

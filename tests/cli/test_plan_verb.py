@@ -43,9 +43,9 @@ def test_time_and_memory_are_extrapolated_from_few_steps():
     options = {name: option.default for name, option in OPTIONS.items()}
     assert step_options(SPEC, options) == {"coarse": 40, "fine": 100}
     began = time.perf_counter()
-    found = probe(
-        Steps, {}, spec=SPEC, options=options, edit=Edit("age", 1), size=(8, 16), batch=2, device=torch.device("cpu")
-    )
+    counts = step_options(SPEC, options)
+    how = {"edit": Edit("age", 1), "size": (8, 16), "batch": 2, "device": torch.device("cpu")}
+    found = probe(lambda steps: Steps({}, **{**options, **steps}), counts, **how)
     assert time.perf_counter() - began < 1.2  # the whole would take 2.4 seconds
     assert found.invert == pytest.approx((40 * COARSE + 100 * FINE) / 2, rel=0.2)
     assert found.edit == pytest.approx(EDIT / 2, rel=0.5)

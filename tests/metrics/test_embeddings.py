@@ -112,11 +112,14 @@ def test_a_face_less_result_counts_in_the_harness():
     known = registry.discover()
     ids = ["id_curricular@mtcnn112", "face_found@mtcnn112", "id_kept_curricular@mtcnn112", "face_kept@mtcnn112"]
     suite = Suite(id="s", title="s", resolution=160, datasets=("d",), collections={"all": ("d",)}, default="all")
-    judge = Evaluator(Scorer([known.metrics[id] for id in ids], Found(suite), protocols=known.protocols), samples, outputs)
-    values = judge.inversion()
+    specs = [known.metrics[id] for id in ids]
+    scorer = Scorer(specs, Found(suite), protocols=known.protocols, regions={}, required=True)
+    evaluator = Evaluator(scorer, samples, outputs, masks=None)
+    values = evaluator.inversion()
     np.testing.assert_array_equal(values["face_found@mtcnn112"], [1, 0, 1, np.nan])
     identity = values["id_curricular@mtcnn112"]
     assert identity[0] == pytest.approx(1, abs=1e-6) and -1 <= identity[2] < 1 and np.isnan(identity[[1, 3]]).all()
-    values = judge.edit(Edit("age", 1.0), np.stack([face, face, originals[3], face]))
+    outputs = np.stack([face, face, originals[3], face])
+    values = evaluator.edit(Edit("age", 1.0), outputs, truth=None, true_factors=None)
     np.testing.assert_array_equal(values["face_kept@mtcnn112"], [1, np.nan, 0, 1])
     assert np.isnan(values["id_kept_curricular@mtcnn112"]).tolist() == [False, True, True, False]

@@ -98,18 +98,18 @@ def work(tmp_path_factory) -> SimpleNamespace:
         theirs[net].load_state_dict(scaled(networks[f"lpips_{net}"].model).state_dict())
     torch.save(scaled(networks["inception"].model).state_dict(), folder / "inception.pth")
     found = registry.discover()
-    scorer = Scorer([found.metrics[id] for id in [*IDS, KID]], networks, protocols=found.protocols, required=True)
+    scorer = Scorer([found.metrics[id] for id in [*IDS, KID]], networks, protocols=found.protocols, regions={}, required=True)
     samples = [Sample(picture, f"{index}", "") for index, picture in enumerate(originals)]
     return SimpleNamespace(folder=folder, originals=originals, outputs=outputs, scorer=scorer, samples=samples, theirs=theirs)
 
 
 def one_pass(work: SimpleNamespace) -> dict[str, np.ndarray]:
     """What the harness does with a batch, and with the features at the end."""
-    judge = Evaluator(work.scorer, work.samples, work.outputs)
-    values = judge.inversion()
+    evaluator = Evaluator(work.scorer, work.samples, work.outputs, masks=None)
+    values = evaluator.inversion()
     prepared = work.scorer.prepare("inception_uint8", work.originals, original=True)
     originals = work.scorer.sets[KID].features(prepared)
-    outputs = judge.features()[work.scorer.feature(KID)]
+    outputs = evaluator.features()[work.scorer.feature(KID)]
     return values | {KID: np.array([kernel_distance(originals.astype(np.float64), outputs.astype(np.float64)).value])}
 
 

@@ -67,7 +67,7 @@ def test_means_are_over_the_images_that_came_back_for_all(run):
 def test_a_run_without_trips_has_none(run):
     plan = run.plan
     for cell in plan["cells"].values():
-        del cell["consistency"]  # as a run of an earlier version wrote it
+        cell["consistency"] = []
     run.write_json("plan.json", plan)
     found = summary(run)
     assert found.frame.empty and found.compared == []

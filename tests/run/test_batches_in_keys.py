@@ -6,8 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from invbench.api import Edit, MethodSpec, Option
-from invbench.plugins.config import MethodChoice
+from invbench.api import Edit
 from invbench.run import plan
 from invbench.run.plan import Cell, Entry
 
@@ -15,11 +14,10 @@ ENTRIES = tuple(Entry(i, f"{i}.png", None if i == 1 else f"sha-{i}", "broken" if
 EDITS = (Edit("age", 1.0),)
 
 
-def cell(*, images: int, batch: int, unit: str = "steps", before: Cell | None = None) -> Cell:
-    """A cell of a method with an option of that unit; after ``before``, as a call that continues its run plans it."""
-    options = {"n": Option(default=1, unit=unit, help="")}
-    spec = MethodSpec("m", "M", "", "", "", "", roles=(), options=options, presets={})
-    made = Cell(MethodChoice(spec=spec, preset="released", options={}), "d", ENTRIES[:images], EDITS, "recipe", batch)
+def cell(*, images: int, batch: int, stepwise: bool = True, before: Cell | None = None) -> Cell:
+    """A cell of a method that takes steps or none; after ``before``, as a call that continues its run plans it."""
+    head = {"method": "m", "preset": "released", "options": {}, "dataset": "d", "recipe": "recipe"}
+    made = Cell(**head, stepwise=stepwise, entries=ENTRIES[:images], edits=EDITS, batch=batch)
     return made if before is None else replace(made, beyond=plan.beyond(before.describe(), made.entries))
 
 
@@ -31,19 +29,19 @@ def work(of: Cell, *done: Cell) -> list[list[int]]:
 
 def test_another_batch_is_another_key_where_steps_are_taken() -> None:
     assert work(cell(images=6, batch=3), cell(images=6, batch=2)) == [[0, 1, 2], [3, 4, 5]]
-    assert work(cell(images=6, batch=3, unit="levels"), cell(images=6, batch=2, unit="levels")) == []
+    assert work(cell(images=6, batch=3, stepwise=False), cell(images=6, batch=2, stepwise=False)) == []
 
 
-@pytest.mark.parametrize("unit", ["steps", "levels"])
-def test_a_finished_run_has_nothing_left(unit: str) -> None:
-    assert work(cell(images=7, batch=3, unit=unit), cell(images=7, batch=3, unit=unit)) == []
+@pytest.mark.parametrize("stepwise", [True, False])
+def test_a_finished_run_has_nothing_left(stepwise: bool) -> None:
+    assert work(cell(images=7, batch=3, stepwise=stepwise), cell(images=7, batch=3, stepwise=stepwise)) == []
 
 
 def test_more_images_complete_the_last_batch_together() -> None:
     # Images 3 and 4 were refined as two; a run of 10 images would refine them with image 5.
     more = cell(images=10, batch=3)
     assert work(more, cell(images=5, batch=3)) == [[3, 4, 5], [6, 7, 8], [9]]
-    assert work(cell(images=10, batch=3, unit="levels"), cell(images=5, batch=3, unit="levels")) == [[5], [6, 7, 8], [9]]
+    assert work(cell(images=10, batch=3, stepwise=False), cell(images=5, batch=3, stepwise=False)) == [[5], [6, 7, 8], [9]]
 
 
 def test_fewer_images_keep_the_rows_that_stand() -> None:

@@ -159,7 +159,7 @@ def test_a_second_call_computes_nothing_and_changed_files_replace_the_row(measur
     _, store, _ = measure(folder)
     first = store.rows()
     with monkeypatch.context() as patch:
-        patch.setattr("invbench.run.external._Scoring._picture", lambda *_: pytest.fail("a picture was read again"))
+        patch.setattr("invbench.run.external._Work._picture", lambda *_: pytest.fail("a picture was read again"))
         assert measure(folder)[0] == 0
     pd.testing.assert_frame_equal(store.rows(), first, check_exact=True)
     shutil.rmtree(folder / "bright_+1")

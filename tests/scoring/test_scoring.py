@@ -17,6 +17,8 @@ from invbench.scoring.evaluator import Evaluator
 from invbench.scoring.scorer import Scorer
 from invbench.weights.networks import Networks
 
+UNKNOWN = {"truth": None, "true_factors": None}  # what these datasets do not know
+
 PLUGIN = '''
 import numpy as np
 import torch
@@ -131,7 +133,7 @@ def make(plugin: Path):
 
     def scorer(*names: str) -> Scorer:
         specs = [find_metric(name, registry.metrics) for name in names]
-        return Scorer(specs, Networks(suite), protocols=registry.protocols)
+        return Scorer(specs, Networks(suite), protocols=registry.protocols, regions={}, required=False)
 
     return scorer
 
@@ -159,17 +161,17 @@ def mean(pictures: np.ndarray) -> np.ndarray:
 
 
 def test_each_metric_sees_the_pictures_of_its_protocol(make):
-    values = Evaluator(make("size@native", "size@half"), samples(), pictures(1)).inversion()
+    values = Evaluator(make("size@native", "size@half"), samples(), pictures(1), masks=None).inversion()
     assert {id: list(one) for id, one in values.items()} == {"size@native": [16.0] * 3, "size@half": [8.0] * 3}
 
 
 def test_everything_is_computed_once_for_all_metrics_and_edits(make):
     scorer = make("first", "left@native", "left@half", "right")
-    judge = Evaluator(scorer, samples(), pictures(1))
+    evaluator = Evaluator(scorer, samples(), pictures(1), masks=None)
     calls(scorer)
-    assert judge.inversion()["first@native"] == pytest.approx(mean(pictures(1)), abs=1e-6)
+    assert evaluator.inversion()["first@native"] == pytest.approx(mean(pictures(1)), abs=1e-6)
     for number, edit in enumerate([Edit("a", 1.0), Edit("a", 2.0), Edit("b", 1.0)]):
-        values = judge.edit(edit, pictures(2 + number))
+        values = evaluator.edit(edit, pictures(2 + number), **UNKNOWN)
         expected = 100 * mean(pictures(2 + number)) + 10 * mean(pictures(1)) + mean(pictures(0))
         assert values["left@native"] == pytest.approx(expected, abs=1e-4)
         np.testing.assert_array_equal(values["left@native"], values["right@native"])
@@ -183,10 +185,10 @@ def test_everything_is_computed_once_for_all_metrics_and_edits(make):
 
 def test_what_does_not_fit_into_the_memory_is_computed_again(make, monkeypatch):
     scorer = make("left@native", "right")
-    want = Evaluator(scorer, samples(), pictures(1)).edit(Edit("a", 1.0), pictures(2))
+    want = Evaluator(scorer, samples(), pictures(1), masks=None).edit(Edit("a", 1.0), pictures(2), **UNKNOWN)
     calls(scorer)
     monkeypatch.setattr("invbench.scoring.evaluator.MEMO_BYTES", 0)
-    found = Evaluator(scorer, samples(), pictures(1)).edit(Edit("a", 1.0), pictures(2))
+    found = Evaluator(scorer, samples(), pictures(1), masks=None).edit(Edit("a", 1.0), pictures(2), **UNKNOWN)
     assert Counter(calls(scorer))[("embed", 16)] == 6
     for id, values in want.items():
         np.testing.assert_array_equal(values, found[id])
@@ -200,14 +202,14 @@ def test_once_belongs_to_the_pictures_not_to_their_name():
     other = replace(one, output=torch.full((1, 3, 2, 2), 2.0), inverted=one.output)  # shares the memo
     assert other.once("sum", "output", torch.sum) == 24
     assert other.once("sum", "inverted", lambda _: pytest.fail("computed again")) == 12
-    with pytest.raises(ValueError, match=r"scored\.truth"):
+    with pytest.raises(ValueError, match=r"given\.truth"):
         other.once("sum", "truth", torch.sum)
 
 
 def test_images_that_a_protocol_does_not_cover_have_no_value(make):
     dark = pictures(1)
     dark[1] = 0
-    values = Evaluator(make("size@bright", "size@native"), samples(), dark).inversion()
+    values = Evaluator(make("size@bright", "size@native"), samples(), dark, masks=None).inversion()
     assert np.isnan(values["size@bright"]).tolist() == [False, True, False]
     assert not np.isnan(values["size@native"]).any()
 
@@ -215,14 +217,14 @@ def test_images_that_a_protocol_does_not_cover_have_no_value(make):
 def test_a_metric_may_count_what_a_protocol_does_not_cover(make):
     dark = pictures(1)
     dark[1] = 0
-    judge = Evaluator(make("counts", "counts_edit", "size@bright"), samples(), dark)
-    assert list(judge.inversion()["counts@bright"]) == [1, 0, 1]
-    assert list(judge.edit(Edit("a", 1.0), dark)["counts_edit@bright"]) == [1, 0, 1]
+    evaluator = Evaluator(make("counts", "counts_edit", "size@bright"), samples(), dark, masks=None)
+    assert list(evaluator.inversion()["counts@bright"]) == [1, 0, 1]
+    assert list(evaluator.edit(Edit("a", 1.0), dark, **UNKNOWN)["counts_edit@bright"]) == [1, 0, 1]
 
 
 def test_a_protocol_that_raises_costs_its_metrics_only(make):
     scorer = make("size@broken", "size@half")
-    values = Evaluator(scorer, samples(), pictures(1)).inversion()
+    values = Evaluator(scorer, samples(), pictures(1), masks=None).inversion()
     assert np.isnan(values["size@broken"]).all() and list(values["size@half"]) == [8.0] * 3
     assert scorer.failures == {"size@broken": {"count": 3, "reason": "RuntimeError: no detector"}}
 
@@ -230,10 +232,10 @@ def test_a_protocol_that_raises_costs_its_metrics_only(make):
 def test_features_of_two_protocols_are_two_features(make):
     scorer = make("means@half", "means@bright")
     assert set(scorer.feature_recipes) == {"means@half", "means@bright"}
-    found = Evaluator(scorer, samples(), pictures(1)).features()
+    found = Evaluator(scorer, samples(), pictures(1), masks=None).features()
     np.testing.assert_allclose(found["means@half"][0], pictures(1)[0, ::2, ::2].mean((0, 1)) / 127.5 - 1, atol=1e-5)
     assert found["means@bright"].shape == (3, 3) and not np.allclose(found["means@bright"], found["means@half"])
-    assert list(Evaluator(scorer, samples(), pictures(1)).features(only=["means@half"])) == ["means@half"]
+    assert list(Evaluator(scorer, samples(), pictures(1), masks=None).features(only=["means@half"])) == ["means@half"]
 
 
 def test_a_recipe_covers_the_protocol(plugin, make):
@@ -241,7 +243,8 @@ def test_a_recipe_covers_the_protocol(plugin, make):
     plugin.write_text(PLUGIN.replace('"recipe": "[::2, ::2]"', '"recipe": "[1::2, ::2]"'))
     registry = discover([plugin])
     suite = Suite(id="s", title="s", resolution=16, datasets=("d",), collections={"all": ("d",)}, default="all")
-    after = Scorer([registry.metrics["size@half"]], Networks(suite), protocols=registry.protocols).recipes
+    specs = [registry.metrics["size@half"]]
+    after = Scorer(specs, Networks(suite), protocols=registry.protocols, regions={}, required=False).recipes
     assert before["size@native"] != before["size@half"] != after["size@half"]
 
 
