@@ -59,8 +59,8 @@ def test_the_table_counts_without_loading_anything():
     assert [line[:5] for line in lines] == [
         ["dhr:released", "procfaces-test", "3", "6", "190"],
         ["dhr:released", "procfaces-test-ood", "3", "6", "190"],
-        ["pti:released", "procfaces-test", "3", "6", "120"],
-        ["pti:released", "procfaces-test-ood", "3", "6", "120"],
+        ["pti:released", "procfaces-test", "3", "6", "550"],
+        ["pti:released", "procfaces-test-ood", "3", "6", "550"],
     ]
     assert "84 pictures in all" in result.output  # 2 methods, 2 x 3 images, an inversion and 6 edits
 
