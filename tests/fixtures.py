@@ -35,9 +35,11 @@ def make_settings(tmp_path: Path) -> Callable[..., RunSettings]:
             "metrics": ["toy_mse", "toy_mask", "toy_truth", "toy_set"],
             "edits": ["bright"],
             "batch": 4,
+            "device": "cpu",
+            "seed": 0,
             "out": tmp_path / "run",
         } | changes
-        return selection.settings(suite, registry, device="cpu", **asked)
+        return selection.settings(suite, registry, **asked)
 
     return make
 

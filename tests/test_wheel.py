@@ -96,7 +96,7 @@ class Environment:
 
     def __init__(self, folder: Path) -> None:
         subprocess.run([sys.executable, "-m", "venv", str(folder)], check=True)
-        self.python = next(folder.glob("*/python*"))
+        self.python = next(path for path in folder.glob("*/python*") if path.parent.name in {"bin", "Scripts"})
         (site,) = map(Path, self.run("-c", "import sysconfig; print(sysconfig.get_path('purelib'))").splitlines())
         libraries = folder / "libraries"
         libraries.mkdir()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,11 +28,36 @@ class Names(click.ParamType):
         return names
 
 
-config_option = click.option(
-    "--config",
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="A TOML file laid over the suites: it holds only what differs.",
-)
+def _file(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    """The user's file: the one that is named, else bench.toml of the working directory, else None."""
+    from invbench.plugins.files import here
+
+    return value or here()
+
+
+def _file_with_defaults(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
+    """The same; its table ``[defaults]`` becomes what the verb takes where an option is not given."""
+    path = _file(ctx, param, value)
+    if path is not None and not ctx.resilient_parsing:
+        from invbench.plugins.config import defaults
+
+        known = {option.name for option in ctx.command.params}
+        ctx.default_map = {name: str(value) for name, value in defaults(path).options.items() if name in known}
+    return path
+
+
+def _config(callback: Callable[..., Path | None]) -> Callable[[Any], Any]:
+    return click.option(
+        "--config",
+        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        is_eager=True,  # before the options of which it may hold the defaults
+        callback=callback,
+        help="A file in place of ./bench.toml: it holds what differs from the package's own.",
+    )
+
+
+config_option = _config(_file_with_defaults)
+plain_config_option = _config(_file)  # of verbs that list: they have no defaults to take
 plugin_option = click.option(
     "--plugin",
     "plugins",

@@ -15,6 +15,7 @@ import click
 from invbench.api import InvbenchError, MetricSpec
 from invbench.cli.common import config_option, find_suite, plugin_option, suite_option
 from invbench.data.sources import open_dataset
+from invbench.plugins.files import NAME, sources
 from invbench.plugins.registry import discover, find, load_class
 from invbench.util import provenance
 from invbench.util.names import PACKAGE
@@ -48,6 +49,8 @@ def doctor(suite: str, config: Path | None, plugins: tuple[Path, ...]) -> None:
     git = provenance.git()
     state = f"commit {git['commit'][:10]}{' and changes' if git['modified'] else ''}" if git["commit"] else "not a checkout"
     click.echo(f"invbench at {PACKAGE.resolve()}, {state}")
+    read = ", ".join(f"{name} ({digest[:8]})" for name, digest in sources(suite, config).items())
+    click.echo(f"Configuration: {read}{'' if config else f'; no {NAME} in this folder'}")
     click.echo(f"Python {platform.python_version()} at {sys.executable}, {platform.platform()}")
     for package in PACKAGES:
         try:

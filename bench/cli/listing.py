@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from invbench.api import MethodSpec, MetricSpec, ProtocolSpec
-from invbench.cli.common import config_option, plugin_option
+from invbench.cli.common import plain_config_option, plugin_option
 from invbench.plugins.registry import Registry, discover
 
 if TYPE_CHECKING:
@@ -23,14 +23,15 @@ Examples
   invbench list methods --long      with presets, options, defaults and units
   invbench list metrics --long      with recipe, range, unit, direction and reference implementation
   invbench list protocols           the recipes by which pictures are prepared; an id is METRIC@PROTOCOL
+  invbench list groups              groups of metrics, written as @pixel where metrics are named
   invbench list suites --long       with datasets, collections, edits and networks
 """
 
 
-@click.command("list", epilog=EPILOG, short_help="Methods, metrics, protocols, datasets or suites.")
-@click.argument("kind", type=click.Choice(["methods", "metrics", "protocols", "datasets", "suites"]))
+@click.command("list", epilog=EPILOG, short_help="Methods, metrics, groups of metrics, protocols, datasets or suites.")
+@click.argument("kind", type=click.Choice(["methods", "metrics", "groups", "protocols", "datasets", "suites"]))
 @click.option("--long", "detailed", is_flag=True, help="All that is known of each.")
-@config_option
+@plain_config_option
 @plugin_option
 def list_(kind: str, detailed: bool, config: Path | None, plugins: tuple[Path, ...]) -> None:
     """List what is registered: built in, installed, or in a --plugin file."""
@@ -39,9 +40,30 @@ def list_(kind: str, detailed: bool, config: Path | None, plugins: tuple[Path, .
 
         _print([(name, suite.title, _suite(suite)) for name, suite in load(config).items()], detailed)
         return
+    if kind == "groups":
+        from invbench.plugins.config import groups
+
+        _print([(f"@{name}", _join(members), []) for name, members in groups(config).items()], detailed)
+        return
     registry = discover(plugins)
+    if kind == "metrics":
+        placed = _placed(registry, config)
+        rows = [(name, f"{placed.get(name, ''):<19} {spec.title}", spec) for name, spec in registry.metrics.items()]
+        _print([(name, title, _details(spec, registry)) for name, title, spec in rows], detailed)
+        return
     found: Mapping[str, Spec] = getattr(registry, kind)
     _print([(name, spec.title, _details(spec, registry)) for name, spec in found.items()], detailed)
+
+
+def _placed(registry: Registry, config: Path | None) -> dict[str, str]:
+    """The groups that a metric is named in, by its id; a group holds a name under all protocols."""
+    from invbench.plugins.config import groups
+
+    places: dict[str, list[str]] = {}
+    for group, members in groups(config).items():
+        for member in members:
+            places.setdefault(member.partition("@")[0], []).append(f"@{group}")
+    return {id: " ".join(places.get(spec.name, [])) for id, spec in registry.metrics.items()}
 
 
 def _print(rows: list[tuple[str, str, list[str]]], detailed: bool) -> None:

@@ -65,6 +65,7 @@ def plan(
         images=images,
         batch=batch,
         device=device,
+        seed=0,  # nothing that is estimated depends on it
         preset=preset,
         overrides=overrides,
     )

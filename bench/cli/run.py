@@ -19,7 +19,7 @@ Examples
   invbench run --methods pti,pti:released             two presets of one method side by side
   invbench run --datasets full --out runs/full        the whole suite, in a folder of its own
   invbench run --datasets procfaces-test:20 --edits age,yaw:3
-  invbench run --metrics mse,lpips_alex@psp256        `invbench list metrics` has all
+  invbench run --metrics @pixel,lpips_proc            `invbench list metrics` has all, `list groups` the groups
   invbench run --methods pti --set pti.steps=100      another value for one option
   invbench run --methods e4e,psp --consistency age:3  edit, invert the result, edit back: what is left of it
   invbench run --methods e4e,pti --latency 20         and the time of an image that comes alone
@@ -34,7 +34,7 @@ Exit code: 0 all images done; 1 some failed; 2 nothing was started; 3 a file cou
 @suite_option
 @click.option("--methods", type=Names(), default=(), help="ID or ID:PRESET, by commas. [default: all of the suite]")
 @click.option("--datasets", type=Names(), default=(), help="ID, ID:COUNT, a collection, or ./FOLDER. [default: of the suite]")
-@click.option("--metrics", type=Names(), default=(), help="ID, or NAME@PROTOCOL, or 'none'. [default: of the suite]")
+@click.option("--metrics", type=Names(), default=(), help="ID, NAME, @GROUP, or 'none'. [default: of the suite]")
 @click.option("--edits", type=Names(), default=(), help="NAME, NAME:STRENGTH, or 'none'. [default: of the suite]")
 @click.option("--consistency", type=Names(), default=(), help="Round trips of edits, as age:3: a second inversion each.")
 @click.option("--images", type=click.IntRange(min=1), help="At most this many images of each dataset.")
@@ -80,6 +80,7 @@ def run(
     An existing folder is continued: what it holds already is not computed again, and more methods, datasets or edits
     are added to it.
     """
+    from invbench.plugins.files import sources
     from invbench.plugins.selection import settings, supported
 
     chosen_suite = find_suite(suite, config)
@@ -102,6 +103,7 @@ def run(
         fresh=not resume,
         preset=preset,
         overrides=overrides,
+        configuration=sources(suite, config),
     )
     if not methods:
         left_out = [name for name in registry.methods if name not in supported(chosen_suite, registry.methods)]

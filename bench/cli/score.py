@@ -32,7 +32,7 @@ Exit code: 0 all images scored (or all scores the same); 1 some failed; 2 nothin
 @click.option("--against", help="The originals: a dataset of the suite, ID or ID:COUNT, or ./FOLDER.")
 @click.option("--name", help="What the row is called. [default: from FOLDER]")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="[default: runs/scored-NAME]")
-@click.option("--metrics", type=Names(), default=(), help="ID, or NAME@PROTOCOL, by commas. [default: of the suite]")
+@click.option("--metrics", type=Names(), default=(), help="ID, NAME or @GROUP, by commas. [default: of the suite]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
 @suite_option
 @config_option
@@ -65,6 +65,7 @@ def score(
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", label):
         raise InvbenchError(f"--name: expected lower-case letters, digits, '_' and '-', found {label!r}")
     chosen = find_suite(suite, config)
+    from invbench.plugins.files import sources
     from invbench.run import external
 
     settings = external.settings(
@@ -75,6 +76,7 @@ def score(
         metrics=metrics,
         device=device,
         out=out or Path("runs") / f"scored-{label}",
+        configuration=sources(suite, config),
     )
     ctx.exit(external.score(settings, folder, progress=not quiet, say=click.echo))
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from invbench.api import InvbenchError, MethodSpec, MetricSpec
-from invbench.cli.common import config_option, find_suite
+from invbench.cli.common import find_suite, plain_config_option
 from invbench.plugins.registry import discover
 
 if TYPE_CHECKING:
@@ -43,20 +43,22 @@ def weights() -> None:
 @ids_argument
 @suite_option
 @click.option("--long", "detailed", is_flag=True, help="Page, address, licence, hash and layout of each.")
-@config_option
+@plain_config_option
 def list_(ids: tuple[str, ...], suite: str | None, detailed: bool, config: Path | None) -> None:
     """List official files with the methods and metrics that need them."""
     from tabulate import tabulate
 
     cache = _cache()
     assets = _chosen(cache, ids, suite, config)
-    needed = _needed_by(assets)
+    suites, roles = _uses(assets, config)
+    needed = _needed_by(roles)
     if detailed:
         for asset in assets:
-            click.echo("\n".join(_details(asset, cache, needed[asset.id])) + "\n")
+            users = {"suites": suites[asset.id], "roles": roles[asset.id], "needed by": needed[asset.id]}
+            click.echo("\n".join(_details(asset, cache, users)) + "\n")
         return
     rows = [
-        (asset.id, _state(asset, cache), _size(asset), ", ".join(asset.suites), ", ".join(needed[asset.id]), asset.title)
+        (asset.id, _state(asset, cache), _size(asset), ", ".join(suites[asset.id]), ", ".join(needed[asset.id]), asset.title)
         for asset in assets
     ]
     click.echo(tabulate(rows, headers=("id", "state", "size", "suites", "needed by", "what"), tablefmt="plain"))
@@ -67,7 +69,7 @@ def list_(ids: tuple[str, ...], suite: str | None, detailed: bool, config: Path 
 @suite_option
 @click.option("--all", "everything", is_flag=True, help="Every file that has a direct address.")
 @click.option("--accept-licence", is_flag=True, help="Accept the licences without being asked.")
-@config_option
+@plain_config_option
 def get(ids: tuple[str, ...], suite: str | None, everything: bool, accept_licence: bool, config: Path | None) -> None:
     """Fetch official files into INVBENCH_HOME/weights; what is here already is left as it is.
 
@@ -134,7 +136,7 @@ def where(ids: tuple[str, ...]) -> None:
 @ids_argument
 @suite_option
 @click.option("--long", "detailed", is_flag=True, help="Print what became of each tensor.")
-@config_option
+@plain_config_option
 def verify(ids: tuple[str, ...], suite: str | None, detailed: bool, config: Path | None) -> None:
     """Read every byte again, compare the sha256 with the published or recorded one, and build each network of the file.
 
@@ -186,18 +188,32 @@ def _chosen(cache: WeightsCache, ids: Iterable[str], suite: str | None, config: 
     return list(chosen.values())
 
 
-def _needed_by(assets: Sequence[Asset]) -> Mapping[str, list[str]]:
+def _uses(assets: Iterable[Asset], config: Path | None) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """The suites that name each asset, and the roles for which; what lies beside an asset serves where that one does."""
+    from invbench.plugins.config import load
+
+    suites: dict[str, list[str]] = {asset.id: [] for asset in assets}
+    roles: dict[str, list[str]] = {asset.id: [] for asset in assets}
+    beside = {asset.id: tuple(asset.beside.values()) for asset in assets}
+    for suite in load(config).values():
+        for role, network in suite.networks.items():
+            for id in network.needed:
+                for one in (id, *beside.get(id, ())):
+                    suites.setdefault(one, []).append(suite.id)
+                    roles.setdefault(one, []).append(role)
+    return _once(suites), _once(roles)
+
+
+def _once(names: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
+    return {id: list(dict.fromkeys(found)) for id, found in names.items()}
+
+
+def _needed_by(roles: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
     """Methods and metrics that ask for a role of each asset."""
     registry = discover()
     specs: list[MethodSpec | MetricSpec] = [*registry.methods.values(), *registry.metrics.values()]
-    roles = {asset.id: set(asset.roles) for asset in assets}
-    for asset in assets:
-        for other in asset.beside.values():
-            roles.setdefault(other, set()).update(asset.roles)
-    return {
-        asset.id: sorted({spec.id.partition("@")[0] for spec in specs if roles[asset.id] & set(spec.roles)})
-        for asset in assets
-    }
+    asking = {id: [spec for spec in specs if set(served) & set(spec.roles)] for id, served in roles.items()}
+    return {id: sorted({spec.id.partition("@")[0] for spec in found}) for id, found in asking.items()}
 
 
 def _state(asset: Asset, cache: WeightsCache) -> str:
@@ -212,7 +228,7 @@ def _size(asset: Asset) -> str:
     return f"{asset.size / 1e6:.3g} MB" if asset.size else f"about {asset.about:.0f} MB" if asset.about else "?"
 
 
-def _details(asset: Asset, cache: WeightsCache, needed: Sequence[str]) -> list[str]:
+def _details(asset: Asset, cache: WeightsCache, users: Mapping[str, Sequence[str]]) -> list[str]:
     licence = cache.catalogue.licences[asset.licence]
     accepted = "accepted" if asset.licence in cache.ledger.licences else "not accepted yet"
     recorded = cache.ledger.sha256(asset.id)
@@ -227,9 +243,7 @@ def _details(asset: Asset, cache: WeightsCache, needed: Sequence[str]) -> list[s
         ("layout", " or ".join(asset.layouts)),
         ("for", ", ".join(filter(None, [asset.domain, f"{asset.resolution} pixels" if asset.resolution else ""]))),
         ("with", ", ".join(asset.beside.values())),
-        ("suites", ", ".join(asset.suites)),
-        ("roles", ", ".join(asset.roles)),
-        ("needed by", ", ".join(needed)),
+        *((kind, ", ".join(names)) for kind, names in users.items()),
         ("note", asset.note),
     ]
     return [f"{asset.id}: {asset.title}", *(f"  {name:<10}{value}" for name, value in facts if value)]

@@ -1,22 +1,24 @@
-"""The suites (``suites/*.toml``) and the settings of one run, as frozen models.
+"""The configuration and the settings of one run, as frozen models; :mod:`invbench.plugins.files` reads its files.
 
-A suite is a file of its own. A file given by ``--config`` holds ``[suites.<id>]`` tables, laid over them key by key, so that it
-needs to hold only what differs. Paths of weights are relative to the folder of the file that names them.
+Numbers are what they say: a whole number is no truth value, no text and no fraction, and every number is finite.
 """
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
 
 from invbench.api import DatasetSpec, Edit, InvbenchError, MethodSpec, MetricSpec, ProtocolSpec
-from invbench.util.names import PACKAGE, unknown
+from invbench.plugins import files
+from invbench.util.names import unknown
 
-SUITES = PACKAGE / "suites"
+Whole = Annotated[int, Strict()]
+Finite = Annotated[float, Strict(), Field(allow_inf_nan=False)]  # a whole number will do
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class Frozen(BaseModel):
@@ -89,10 +91,16 @@ class EditConfig(Frozen):
     """
 
     unit: str
-    per_strength: float
-    strengths: tuple[float, ...] = (-3, -2, -1, 1, 2, 3)
+    per_strength: Finite
+    strengths: tuple[Finite, ...] = Field(min_length=1)  # of a run that asks for the edit without naming any
     region: tuple[str, ...] = ()
-    compare_at: tuple[float, ...] = ()
+    compare_at: tuple[Finite, ...] = ()
+
+    @model_validator(mode="after")
+    def _changes_something(self) -> EditConfig:
+        if self.per_strength == 0:
+            raise ValueError("per_strength: expected a number other than 0, by which strength 1 changes the factor")
+        return self
 
 
 class Suite(Frozen):
@@ -100,18 +108,20 @@ class Suite(Frozen):
 
     id: str
     title: str
-    resolution: int = Field(gt=0)  # pixels, height and width of the generator's canvas
+    resolution: Whole = Field(gt=0)  # pixels, height and width of the generator's canvas
     domain: str | None = None  # of the pictures, as in assets.toml; official weights of another one are refused
-    rows: tuple[int, int] | None = None  # (first, end) rows of the canvas that are the picture; None = all
+    rows: tuple[Whole, Whole] | None = None  # (first, end) rows of the canvas that are the picture; None = all
     datasets: tuple[str, ...]
     collections: dict[str, tuple[str, ...]] = {}  # name -> items of the form "dataset" or "dataset:n"
     default: str  # the collection that a run takes when none is asked for
+    inherits: tuple[str, ...] = ()  # sets of networks (networks.toml), already among the networks
     networks: dict[str, NetworkConfig] = {}  # role -> network
     edits: dict[str, EditConfig] = {}
     default_edits: tuple[str, ...] = ()  # items of the form "edit" or "edit:strength"
-    metrics: tuple[str, ...] = ()  # empty = every registered metric
+    metrics: tuple[str, ...] = ()  # ids, names and groups (@pixel); empty = every registered metric
+    groups: dict[str, tuple[str, ...]] = {}  # of metrics, by name: the same for all suites of a configuration
     methods: dict[str, dict[str, Any]] = {}  # "method" or "method:preset" -> options that differ in this suite
-    max_batch: int = Field(default=16, gt=0)  # upper bound of ``--batch auto``
+    max_batch: Whole = Field(default=16, gt=0)  # upper bound of ``--batch auto``
 
     @property
     def picture_size(self) -> tuple[int, int]:
@@ -121,6 +131,8 @@ class Suite(Frozen):
 
     @model_validator(mode="after")
     def _names_agree(self) -> Suite:
+        if self.rows is not None and not 0 <= self.rows[0] < self.rows[1] <= self.resolution:
+            raise ValueError(f"rows: expected two rows in order, from 0 to {self.resolution}, found {list(self.rows)}")
         if self.default not in self.collections:
             raise ValueError(f"default: {unknown('collection', self.default, self.collections)}")
         for name, items in self.collections.items():
@@ -131,6 +143,27 @@ class Suite(Frozen):
             if item.partition(":")[0] not in self.edits:
                 raise ValueError(f"default_edits: {unknown('edit', item, self.edits)}")
         return self
+
+
+class Groups(Frozen):
+    """Groups of metrics by name: ids, names and, after an ``@``, other groups."""
+
+    groups: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")], Annotated[tuple[str, ...], Field(min_length=1)]]
+
+
+class Defaults(Frozen):
+    """What the command line takes where an option is not given; None = its own default."""
+
+    suite: str | None = None
+    device: Device | None = None
+    batch: Annotated[Whole, Field(gt=0)] | Literal["auto"] | None = None
+    workers: Annotated[Whole, Field(ge=0)] | None = None
+    seed: Whole | None = None
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The value of each option that is set."""
+        return self.model_dump(exclude_none=True)
 
 
 class MethodChoice(Frozen):
@@ -149,7 +182,7 @@ class DatasetChoice(Frozen):
     """A dataset of a run, or its first ``count`` images (None = all; ``--images`` is already applied)."""
 
     spec: DatasetSpec
-    count: int | None = Field(default=None, gt=0)
+    count: Whole | None = Field(default=None, gt=0)
 
     @property
     def id(self) -> str:
@@ -167,89 +200,52 @@ class RunSettings(Frozen):
     metrics_required: bool = False  # True: asked for by name, so one that lacks its weights is an error
     edits: tuple[Edit, ...] = ()
     consistency: tuple[Edit, ...] = ()  # edits there and back, each at the price of a second inversion
-    batch: int | None = Field(default=None, gt=0)  # images; None = auto
-    latency: int = Field(default=0, ge=0)  # images timed one at a time after the cells; 0 = no such pass
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-    seed: int = 0
-    workers: int | None = Field(default=None, ge=0)  # processes that decode pictures ahead; None = auto
+    batch: Whole | None = Field(default=None, gt=0)  # images; None = auto
+    latency: Whole = Field(default=0, ge=0)  # images timed one at a time after the cells; 0 = no such pass
+    device: Device
+    seed: Whole
+    workers: Whole | None = Field(default=None, ge=0)  # processes that decode pictures ahead; None = auto
     out: Path
+    configuration: dict[str, str] = {}  # the files that were read, and the sha256 of each
     fresh: bool = False  # True: the run folder's earlier rows are discarded before work begins
-
-
-def packaged() -> dict[str, Any]:
-    """The raw tables of the suites that the package brings: ``suites/<id>.toml``, one suite a file."""
-    suites = {path.stem: _parse(path) for path in sorted(SUITES.glob("*.toml"))}
-    for name, suite in suites.items():
-        _resolve(SUITES / f"{name}.toml", "networks", suite, folder=PACKAGE)
-    return suites
-
-
-def read(path: Path) -> dict[str, Any]:
-    """The raw tables of a user's file, with the paths of weights made absolute.
-
-    Raises InvbenchError when the file is missing, is not TOML, or holds anything but ``suites``.
-    """
-    tables = _parse(path)
-    for key in tables:
-        if key != "suites":
-            raise InvbenchError(f"{path}: {unknown('key', key, ['suites'])}")
-    suites = tables.get("suites", {})
-    for name, suite in _tables(path, "suites", suites):
-        _resolve(path, f"suites.{name}.networks", suite, folder=path.resolve().parent)
-    return suites
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise InvbenchError(f"{path}: cannot read the configuration: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise InvbenchError(f"{path}: not a TOML file: {error}") from error
-
-
-def _resolve(path: Path, place: str, suite: dict[str, Any], *, folder: Path) -> None:
-    """Make the paths of weights absolute, which are relative to ``folder``."""
-    for _, network in _tables(path, place, suite.get("networks", {})):
-        if isinstance(network.get("weights"), str):
-            network["weights"] = str((folder / network["weights"]).absolute())
 
 
 def load(extra: Path | None = None) -> dict[str, Suite]:
     """Suites by id: those of the package with ``extra`` laid over them. Raises InvbenchError naming the file and the key."""
-    raw = packaged()
-    if extra is not None:
-        raw = overlay(raw, read(extra))
+    tables = files.tables(extra)
     source = "suites" if extra is None else str(extra)
-    return {name: _suite(source, name, table) for name, table in raw.items()}
+    known = groups(extra)
+    return {
+        name: _checked(source, f"suites.{name}", Suite, {**table, "id": name, "groups": known})
+        for name, table in tables["suites"].items()
+    }
 
 
-def overlay(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
-    """``base`` with the values of ``extra``; tables are merged, everything else is replaced."""
-    merged = dict(base)
-    for key, value in extra.items():
-        old = merged.get(key)
-        merged[key] = overlay(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
-    return merged
+def groups(extra: Path | None = None) -> dict[str, tuple[str, ...]]:
+    """Groups of metrics by name, those of the package with ``extra`` laid over them."""
+    table = files.tables(extra)["groups"]
+    return _checked("groups" if extra is None else str(extra), "groups", Groups, {"groups": table}).groups
 
 
-def _suite(source: str, name: str, table: Mapping[str, Any]) -> Suite:
+def defaults(extra: Path | None) -> Defaults:
+    """The table ``[defaults]`` of a user's file; empty without one. Raises InvbenchError naming the file and the key."""
+    if extra is None:
+        return Defaults()
+    tables = files.tables(extra)
+    chosen = _checked(str(extra), "defaults", Defaults, tables["defaults"])
+    if chosen.suite is not None and chosen.suite not in tables["suites"]:
+        raise InvbenchError(f"{extra}: defaults.suite: {unknown('suite', chosen.suite, tables['suites'])}")
+    return chosen
+
+
+def _checked(source: str, place: str, model: type[Model], table: Mapping[str, Any]) -> Model:
     try:
-        return Suite.model_validate({**table, "id": name})
+        return model.model_validate(table)
     except ValidationError as error:
         lines = []
         for item in error.errors():
-            place = ".".join(["suites", name, *map(str, item["loc"])])
+            inner = item["loc"][1:] if item["loc"][:1] == (place,) else item["loc"]
             message = item["msg"].removeprefix("Value error, ")
             found = "" if item["type"] in {"value_error", "missing"} else f", found {item['input']!r}"
-            lines.append(f"{source}: {place}: {message}{found}")
+            lines.append(f"{source}: {'.'.join([place, *map(str, inner)])}: {message}{found}")
         raise InvbenchError("\n".join(lines)) from error
-
-
-def _tables(path: Path, place: str, tables: Any) -> Iterable[tuple[str, dict[str, Any]]]:
-    if not isinstance(tables, dict):
-        raise InvbenchError(f"{path}: {place}: expected a table, found {tables!r}")
-    for key, value in tables.items():
-        if not isinstance(value, dict):
-            raise InvbenchError(f"{path}: {place}.{key}: expected a table, found {value!r}")
-        yield key, value

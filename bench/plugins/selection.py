@@ -3,7 +3,7 @@
     methods    pti   pti:released            every value = defaults <- preset <- suite's section <- --set
     datasets   procfaces-test   procfaces-test:8   quick (a collection of the suite)
                celebahq-test:random100 (a subset, the dataset celebahq-test-random100)   ./my_photos   ./my_photos:8
-    metrics    mse@psp256   mse (its protocol native, or its only one)   none
+    metrics    mse@psp256   mse (its protocol native, or its only one)   @pixel   @pixel@psp256   none
     edits      age (all strengths of the suite)   age:3   age:-1.5   none
 """
 
@@ -38,19 +38,20 @@ def settings(
     batch: int | None = None,
     latency: int = 0,
     workers: int | None = None,
-    device: str = "auto",
-    seed: int = 0,
+    device: str,
+    seed: int,
     out: Path | None = None,
     fresh: bool = False,
     preset: str | None = None,
     overrides: Sequence[str] = (),
+    configuration: Mapping[str, str] | None = None,
 ) -> RunSettings:
     """The settings of a run; an empty list stands for the suite's default, and for none of ``consistency``.
 
     ``consistency``: edits there and back (:mod:`invbench.run.round_trips`), written as ``edits`` are.
     ``batch`` and ``workers`` None = auto. ``latency``: images timed one at a time after the cells. ``seed`` becomes the
     option ``seed`` of every method that has one.
-    ``overrides`` are of the form ``method.option=value``.
+    ``overrides`` are of the form ``method.option=value``. ``configuration``: the files that were read, with their sha256.
     Raises InvbenchError with the nearest name for each name that does not exist, before anything is loaded.
     """
     for section in suite.methods:
@@ -72,7 +73,7 @@ def settings(
             suite=suite,
             methods=tuple(choice for i, choice in enumerate(chosen) if labels[i] not in labels[:i]),
             datasets=choose_datasets(suite, datasets or [suite.default], registry, images=images),
-            metrics=choose_metrics(metrics or suite.metrics or registry.metrics, registry.metrics),
+            metrics=choose_metrics(suite, metrics or suite.metrics or registry.metrics, registry),
             protocols=dict(registry.protocols),
             metrics_required=bool(metrics),
             edits=_edits(suite, edits or suite.default_edits),
@@ -83,6 +84,7 @@ def settings(
             device=device,
             seed=seed,
             out=out or Path("runs") / f"latest-{suite.id}",
+            configuration=dict(configuration or {}),
             fresh=fresh,
         )
     except ValidationError as error:
@@ -173,9 +175,55 @@ def _folder(suite: Suite, name: str) -> DatasetSpec:
     )
 
 
-def choose_metrics(names: Iterable[str], known: Mapping[str, MetricSpec]) -> tuple[MetricSpec, ...]:
-    """The metrics that are named, each once; "none" is none."""
-    return tuple(_unique(find_metric(name, known) for name in names if name != "none"))
+def choose_metrics(suite: Suite, names: Iterable[str], registry: Registry) -> tuple[MetricSpec, ...]:
+    """The metrics that are named, each once; "none" is none, and a group what the suite has networks and edits for.
+
+    Raises InvbenchError with the nearest name where there is none, and for a group of which the suite can serve nothing.
+    """
+    found: list[MetricSpec] = []
+    for name in names:
+        if name.startswith("@"):
+            members = [spec for spec in group(suite, name, registry.metrics) if _serves(suite, spec, registry)]
+            if not members:
+                raise InvbenchError(f"metrics {name}: suite {suite.id} has networks for none of that group")
+            found += members
+        elif name != "none":
+            found.append(find_metric(name, registry.metrics))
+    return tuple(_unique(found))
+
+
+def group(suite: Suite, item: str, known: Mapping[str, MetricSpec]) -> list[MetricSpec]:
+    """All metrics of ``@NAME``, or of ``@NAME@PROTOCOL`` those that are defined under that protocol."""
+    name, _, protocol = item.removeprefix("@").partition("@")
+    found = _members(suite.groups, name, known, within=())
+    if protocol:
+        found = [known[id] for id in (f"{spec.name}@{protocol}" for spec in found) if id in known]
+    if not found:
+        raise InvbenchError(f"metrics {item}: no metric of that group has the protocol {protocol!r}")
+    return found
+
+
+def _members(
+    groups: Mapping[str, Sequence[str]], name: str, known: Mapping[str, MetricSpec], *, within: tuple[str, ...]
+) -> list[MetricSpec]:
+    """The metrics of a group in the order in which it names them; a group within itself adds nothing."""
+    found: list[MetricSpec] = []
+    for member in () if name in within else find("group of metrics", name, groups):
+        if member.startswith("@"):
+            found += _members(groups, member.removeprefix("@"), known, within=(*within, name))
+            continue
+        try:
+            found.append(find_metric(member, known))
+        except InvbenchError as error:
+            raise InvbenchError(f"groups.{name}: {error}") from error
+    return found
+
+
+def _serves(suite: Suite, spec: MetricSpec, registry: Registry) -> bool:
+    """Whether a suite declares the networks of a metric and of its protocol, and the edits that the metric speaks of."""
+    protocol = registry.protocols.get(spec.protocol)
+    roles = {*spec.roles, *(protocol.roles if protocol else ())}
+    return roles <= set(suite.networks) and (not spec.edits or bool(set(spec.edits) & set(suite.edits)))
 
 
 def _edits(suite: Suite, items: Iterable[str]) -> tuple[Edit, ...]:

@@ -50,6 +50,7 @@ class Settings:
     metrics_required: bool  # asked for by name, so one that lacks its weights is an error
     device: str
     out: Path
+    configuration: Mapping[str, str]  # the files that were read, and the sha256 of each
 
 
 def settings(
@@ -61,6 +62,7 @@ def settings(
     metrics: Sequence[str],
     device: str,
     out: Path,
+    configuration: Mapping[str, str] | None = None,
 ) -> Settings:
     """Look up what the names stand for. ``against`` is a dataset of the suite, ID or ID:COUNT, or a folder of originals,
     which are taken at their own size. Raises InvbenchError for names that do not exist."""
@@ -74,11 +76,12 @@ def settings(
         suite=suite,
         name=name,
         dataset=chosen[0].model_copy(update={"spec": spec}),
-        metrics=choose_metrics(metrics or suite.metrics or registry.metrics, registry.metrics),
+        metrics=choose_metrics(suite, metrics or suite.metrics or registry.metrics, registry),
         protocols=dict(registry.protocols),
         metrics_required=bool(metrics),
         device=device,
         out=out,
+        configuration=dict(configuration or {}),
     )
 
 
@@ -249,6 +252,7 @@ class _Work:
             roles=(),
             datasets=[self.spec],
             seed=None,
+            configuration=self.settings.configuration,
             trips=False,
             started=started,
             finished=finished,

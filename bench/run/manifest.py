@@ -33,6 +33,7 @@ def build(
     roles: Iterable[str],
     datasets: Sequence[DatasetSpec],
     seed: int | None,
+    configuration: Mapping[str, str],
     trips: bool,
     started: str,
     finished: str | None,
@@ -42,6 +43,7 @@ def build(
 
     methods    as :func:`of_methods` has them; ``roles`` are the networks that they use
     seed       None where nothing is drawn
+    configuration  the files that were read, and the sha256 of each
     trips      whether edits there and back are measured
     seconds    in it: of this run by purpose: methods, metrics, data, loading, writing, ``wall`` and ``overhead`` (the
                harness itself: wall minus methods minus metrics)
@@ -63,6 +65,7 @@ def build(
         "precision": plan.PRECISION,
         "command": " ".join(["invbench", *sys.argv[1:]]),
         "suite": {"id": suite.id, "title": suite.title},
+        "configuration": dict(configuration),
         "seed": seed,
         "started": earlier.get("started", started),
         "finished": finished,

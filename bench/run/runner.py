@@ -218,6 +218,7 @@ class _Run:
             roles={role for method in methods for role in networks.roles(method.spec)},
             datasets=[choice.spec for choice in self.settings.datasets],
             seed=self.settings.seed,
+            configuration=self.settings.configuration,
             trips=bool(self.settings.consistency),
             started=self.started,
             finished=finished,

@@ -53,7 +53,7 @@ def verify(
     """
     store = Store(path)
     cells, stored = [Cell.read(one) for one in store.plan["cells"].values()], store.manifest["metrics"]
-    chosen = choose_metrics(metrics or [id for id in stored if id in registry.metrics], registry.metrics)
+    chosen = choose_metrics(suite, metrics or [id for id in stored if id in registry.metrics], registry)
     with Session(suite, device=device, workers=0) as session:
         single = [spec for spec in chosen if spec.kind != "set"]
         scorer = session.scorer(single, protocols=registry.protocols, required=False)

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field, ValidationError, model_validator
 
 from invbench.api import InvbenchError
-from invbench.plugins.config import Frozen
+from invbench.plugins.config import Finite, Frozen, Whole
 from invbench.util import names
 from invbench.util.names import unknown
 from invbench.weights.layouts import LAYOUTS
@@ -41,7 +41,6 @@ class Asset(Frozen):
     md5       likewise, where only an MD5 is published
     beside    name of the loader's argument -> asset that is needed as well
     domain    of the pictures; None = serves every domain
-    roles     roles that it serves in the suites
     """
 
     id: str
@@ -50,8 +49,8 @@ class Asset(Frozen):
     address: str = Field(default="", pattern=r"^(|https://\S+|drive:[\w-]{10,}|package:\w+/[\w./-]+)$")
     file: str = Field(pattern=r"^[\w][\w.+-]*$")
     licence: str
-    size: int | None = Field(default=None, gt=0)  # bytes, exactly
-    about: float | None = Field(default=None, gt=0)  # megabytes, by the layout
+    size: Whole | None = Field(default=None, gt=0)  # bytes, exactly
+    about: Finite | None = Field(default=None, gt=0)  # megabytes, by the layout
     sha256: tuple[str, ...] = ()
     md5: str = ""
     layouts: tuple[str, ...] = Field(min_length=1)
@@ -59,9 +58,7 @@ class Asset(Frozen):
     facts: dict[str, Any] = {}
     beside: dict[str, str] = {}
     domain: str | None = None
-    resolution: int | None = None
-    suites: tuple[str, ...] = ()
-    roles: tuple[str, ...] = ()
+    resolution: Whole | None = None
     note: str = ""
 
     @model_validator(mode="after")

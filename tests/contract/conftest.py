@@ -117,7 +117,7 @@ def _toy() -> tuple[Suite, Mapping[str, nn.Module], Tensor]:
             "datasets": [],
             "collections": {"none": []},
             "default": "none",
-            "edits": {"age": {"unit": "years", "per_strength": 5}},
+            "edits": {"age": {"unit": "years", "per_strength": 5, "strengths": [-1, 1]}},
         }
     )
     rng = torch.Generator().manual_seed(1)

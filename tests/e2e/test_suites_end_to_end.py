@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from invbench.plugins.registry import discover
-from invbench.plugins.selection import supported
+from invbench.plugins.selection import choose_metrics, supported
 from invbench.store import Store
 from invbench.weights.catalogue import catalogue
 from tests.checkout import PROJECT
@@ -54,7 +54,7 @@ def works(
     suite, out, watch = SUITES[name], machine / "runs" / name, Stopwatch(name)
     names = [edit.partition(":")[0] for edit in suite.default_edits]
     asked = [f"{edit}:{suite.edits[edit].strengths[-1]:g}" for edit in names]
-    metrics = metrics or suite.metrics
+    metrics = [spec.id for spec in choose_metrics(suite, metrics or suite.metrics, REGISTRY)]
     words = ["--suite", name, "--methods", ",".join(methods), "--images", images, "--edits", ",".join(asked)]
     words += installation.few_steps(methods, steps)
 
@@ -157,8 +157,8 @@ def test_metrics_of_faces_cover_the_picture_in_which_there_is_one(everything):
     assert done.exit_code == 0, done.output
     rows = Store(out).rows()
     of = {(row.image, row.edit if isinstance(row.edit, str) else None): rows.loc[row.Index] for row in rows.itertuples()}
-    for id in SUITES["faces"].metrics:
-        spec = REGISTRY.metrics[id]
+    for spec in choose_metrics(SUITES["faces"], SUITES["faces"].metrics, REGISTRY):
+        id = spec.id
         if spec.kind == "set" or "region" in spec.needs:  # a made-up parser may leave no background
             continue
         edits = [None] if spec.kind == "inversion" else spec.edits or ["age", "yaw", "smile"]

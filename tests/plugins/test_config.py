@@ -1,4 +1,4 @@
-"""The suites, the models, and the resolution of names into settings."""
+"""The models of the configuration, and the resolution of names into settings."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ import pytest
 from pydantic import ValidationError
 
 from invbench.api import DatasetSpec, Edit, InvbenchError, MethodSpec, MetricSpec, Option
-from invbench.plugins.config import SUITES, Suite, load, overlay
+from invbench.plugins import selection
+from invbench.plugins.config import RunSettings, Suite, load
+from invbench.plugins.files import SUITES, overlay
 from invbench.plugins.registry import Registry
-from invbench.plugins.selection import resolve, settings
+from invbench.plugins.selection import resolve
 
 SUITE: dict[str, Any] = {
     "id": "s",
@@ -21,7 +23,10 @@ SUITE: dict[str, Any] = {
     "collections": {"quick": ["faces:8", "hats:4"], "full": ["faces", "hats"]},
     "default": "quick",
     "networks": {"generator": {"class": "a.b:C", "weights": "w.safetensors"}},
-    "edits": {"age": {"unit": "years", "per_strength": 5}, "yaw": {"unit": "degrees", "per_strength": 5, "strengths": [1]}},
+    "edits": {
+        "age": {"unit": "years", "per_strength": 5, "strengths": [-1, 1]},
+        "yaw": {"unit": "degrees", "per_strength": 5, "strengths": [1]},
+    },
     "default_edits": ["age:2"],
     "methods": {"fit": {"steps": 5}, "fit:released": {"lr": 0.5}},
 }
@@ -42,6 +47,10 @@ REGISTRY = Registry(
 
 def suite(**changes: Any) -> Suite:
     return Suite.model_validate(SUITE | changes)
+
+
+def settings(suite: Suite, registry: Registry, **asked: Any) -> RunSettings:
+    return selection.settings(suite, registry, **({"seed": 0, "device": "cpu"} | asked))
 
 
 def toml(folder: Path, text: str, name: str = "mine.toml") -> Path:
@@ -103,6 +112,28 @@ def test_losses_and_metrics_look_with_different_networks() -> None:
         ("[suite.procfaces]\n", "unknown key 'suite'; did you mean 'suites'"),
         ("suites = 3\n", "suites: expected a table, found 3"),
         ("[suites\n", "not a TOML file"),
+        ("[suites.procfaces]\nmax_batch = true\n", "suites.procfaces.max_batch: .*valid integer, found True"),
+        ("[suites.procfaces]\nmax_batch = '8'\n", "suites.procfaces.max_batch: .*valid integer, found '8'"),
+        ("[suites.procfaces]\nmax_batch = 8.0\n", "suites.procfaces.max_batch: .*valid integer, found 8.0"),
+        ("[suites.procfaces]\nrows = [true, 64]\n", r"suites.procfaces.rows.0: .*found True"),
+        ("[suites.procfaces]\nrows = [40, 20]\n", r"suites.procfaces: rows: expected two rows in order, .*found \[40, 20\]"),
+        ("[suites.procfaces.edits.age]\nper_strength = nan\n", "edits.age.per_strength: .*finite number, found nan"),
+        ("[suites.procfaces.edits.age]\nper_strength = inf\n", "edits.age.per_strength: .*finite number, found inf"),
+        ("[suites.procfaces.edits.age]\nper_strength = true\n", "edits.age.per_strength: .*valid number, found True"),
+        ("[suites.procfaces.edits.age]\nper_strength = 0\n", "edits.age: per_strength: expected a number other than 0"),
+        ("[suites.procfaces.edits.age]\nstrengths = []\n", "edits.age.strengths: .*at least 1 item"),
+        ("[suites.procfaces.edits.age]\nstrengths = [1, nan]\n", "edits.age.strengths.1: .*finite number, found nan"),
+        ("[suites.procfaces.edits.age]\nstrengths = ['1']\n", "edits.age.strengths.0: .*valid number, found '1'"),
+        ("[suites.procfaces.edits.age]\ncompare_at = [-inf]\n", "edits.age.compare_at.0: .*finite number"),
+        ("[suites.procfaces.edits.new]\nunit = 'u'\nper_strength = 1\n", "edits.new.strengths: Field required"),
+        ("[suites.procfaces]\ninherits = ['offical']\n", "procfaces.inherits: unknown set of networks 'offical'; did you"),
+        ("[suites.procfaces]\ninherits = 'official'\n", "suites.procfaces.inherits: expected a list"),
+        ("[networks.mine]\nparser = 3\n", "networks.mine.parser: expected a table, found 3"),
+        ("networks = 3\n", "networks: expected a table, found 3"),
+        ("groups = 3\n", "groups: expected a table, found 3"),
+        ("[groups]\nmine = []\n", "groups.mine: .*at least 1 item"),
+        ("[groups]\nmine = [3]\n", "groups.mine.0: .*valid string, found 3"),
+        ("default = 3\n", "unknown key 'default'; did you mean 'defaults'"),
     ],
 )
 def test_bad_files_name_file_key_and_nearest(tmp_path: Path, text: str, message: str) -> None:

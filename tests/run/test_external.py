@@ -237,6 +237,7 @@ def test_the_command_line(measured, tmp_path):
         '[suites.toys]\ntitle = "toys"\nresolution = 16\ndatasets = ["toys"]\ndefault = "all"\n'
         'metrics = ["toy_mse", "toy_truth"]\n'
         '[suites.toys.collections]\nall = ["toys"]\n[suites.toys.edits.bright]\nunit = "levels"\nper_strength = 12.75\n'
+        "strengths = [-1, 1]\n"
     )
     common = ["--plugin", str(TOYS), "--config", str(config)]
     folder, out = pictures(tmp_path / "My Code", measured), tmp_path / "out"

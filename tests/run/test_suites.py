@@ -1,4 +1,4 @@
-"""The suites: they agree with the registry, the assets and the table in docs/suites.md."""
+"""The suites of the package: they agree with the registry, the assets and the table in docs/suites.md."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from invbench.plugins.config import load
 from invbench.plugins.registry import discover
-from invbench.plugins.selection import default_preset, resolve, supported
+from invbench.plugins.selection import choose_metrics, default_preset, resolve, supported
 from invbench.weights.catalogue import catalogue
 from tests.checkout import PROJECT
 
@@ -49,7 +49,7 @@ def test_a_suite_names_only_what_exists(suite):
             assert asset.resolution in (None, chosen.resolution), f"{role}: {id}"
     assert set(chosen.datasets) <= set(REGISTRY.datasets)
     assert {REGISTRY.datasets[name].domain for name in chosen.datasets} == {chosen.domain}
-    assert set(chosen.metrics) <= set(REGISTRY.metrics)
+    assert choose_metrics(chosen, chosen.metrics, REGISTRY)
     for name in supported(chosen, REGISTRY.methods):
         spec = REGISTRY.methods[name]
         for preset in spec.presets or [default_preset(spec)]:
@@ -59,7 +59,7 @@ def test_a_suite_names_only_what_exists(suite):
 @pytest.mark.parametrize("suite", OFFICIAL)
 def test_every_metric_of_a_suite_finds_its_network(suite):
     chosen = SUITES[suite]
-    for id in chosen.metrics:
-        spec = REGISTRY.metrics[id]
+    for spec in choose_metrics(chosen, chosen.metrics, REGISTRY):
+        id = spec.id
         roles = [*spec.roles, *REGISTRY.protocols[spec.protocol].roles]
         assert [role for role in roles if role not in chosen.networks] == [], id

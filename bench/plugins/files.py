@@ -1,0 +1,125 @@
+"""The files of the configuration as plain tables, before they are checked against the models of :mod:`invbench.plugins.config`.
+
+The package brings ``suites/<id>.toml`` (one suite each), ``networks.toml`` (sets of networks that suites inherit) and
+``groups.toml`` (groups of metrics). A user's ``bench.toml``, or the file of ``--config`` in its stead, holds any of the tables
+``[defaults]``, ``[suites.<id>]``, ``[networks.<set>]`` and ``[groups]``, and is laid over them key by key, so that it needs to
+hold only what differs. Paths of weights are relative to the folder of the file that names them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from invbench.api import InvbenchError
+from invbench.util.names import PACKAGE, unknown
+
+SUITES, NETWORKS, GROUPS = PACKAGE / "suites", PACKAGE / "networks.toml", PACKAGE / "groups.toml"
+NAME = "bench.toml"  # looked for in the working directory
+TABLES = ("defaults", "groups", "networks", "suites")
+FORMS = ("class", "asset", "loader")  # the keys of which a whole network has one
+
+
+def here() -> Path | None:
+    """``bench.toml`` of the working directory; None where there is none."""
+    path = Path(NAME)
+    return path if path.is_file() else None
+
+
+def tables(extra: Path | None = None) -> dict[str, Any]:
+    """``defaults``, ``groups`` and ``suites`` of the package with ``extra`` laid over them; networks are inherited.
+
+    Raises InvbenchError naming the file and the key for a file that is missing or no TOML, a top-level key that does not exist,
+    and a set of networks that does not exist.
+    """
+    merged = overlay(packaged(), {} if extra is None else read(extra))
+    source = "suites" if extra is None else str(extra)
+    for name, suite in _inner(source, "suites", merged["suites"]):
+        suite["networks"] = _networks(f"{source}: suites.{name}", suite, merged["networks"])
+    return merged
+
+
+def packaged() -> dict[str, Any]:
+    """The tables that the package brings."""
+    suites = {path.stem: _parse(path) for path in sorted(SUITES.glob("*.toml"))}
+    for name, suite in suites.items():
+        _locate(SUITES / f"{name}.toml", "networks", suite.get("networks", {}), folder=PACKAGE)
+    return {"defaults": {}, "groups": _parse(GROUPS), "networks": _parse(NETWORKS), "suites": suites}
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The tables of a user's file, with the paths of weights made absolute."""
+    found = _parse(path)
+    for key in found:
+        if key not in TABLES:
+            raise InvbenchError(f"{path}: {unknown('key', key, TABLES)}")
+        if not isinstance(found[key], dict):
+            raise InvbenchError(f"{path}: {key}: expected a table, found {found[key]!r}")
+    folder = path.resolve().parent
+    for name, suite in _inner(path, "suites", found.get("suites", {})):
+        _locate(path, f"suites.{name}.networks", suite.get("networks", {}), folder=folder)
+    for name, networks in _inner(path, "networks", found.get("networks", {})):
+        _locate(path, f"networks.{name}", networks, folder=folder)
+    return found
+
+
+def sources(suite: str, extra: Path | None) -> dict[str, str]:
+    """The files that were read for a suite, and the sha256 of each; those of the package by their place in it."""
+    paths = {path.relative_to(PACKAGE).as_posix(): path for path in (SUITES / f"{suite}.toml", NETWORKS, GROUPS)}
+    paths |= {} if extra is None else {str(extra): extra}
+    return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items() if path.is_file()}
+
+
+def overlay(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]:
+    """``base`` with the values of ``extra``; tables are merged, everything else is replaced."""
+    merged = dict(base)
+    for key, value in extra.items():
+        old = merged.get(key)
+        merged[key] = overlay(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
+    return merged
+
+
+def _networks(place: str, suite: Mapping[str, Any], sets: Mapping[str, Any]) -> dict[str, Any]:
+    """The suite's networks by role: its own ones, before those of the sets that it inherits.
+
+    An own table with a class, an asset or a loader stands for the whole network; one without changes the inherited network.
+    """
+    inherited: dict[str, Any] = {}
+    names = suite.get("inherits", [])
+    if not isinstance(names, list):
+        raise InvbenchError(f"{place}.inherits: expected a list of sets of networks, found {names!r}")
+    for name in names:
+        if name not in sets:
+            raise InvbenchError(f"{place}.inherits: {unknown('set of networks', name, sets)}")
+        inherited |= sets[name]
+    own = suite.get("networks", {})
+    changes = {role: table for role, table in own.items() if not any(form in table for form in FORMS)}
+    return overlay(inherited | {role: table for role, table in own.items() if role not in changes}, changes)
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))  # some editors begin a file with a byte-order mark
+    except OSError as error:
+        raise InvbenchError(f"{path}: cannot read the configuration: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvbenchError(f"{path}: not a TOML file: {error}") from error
+
+
+def _locate(path: Path, place: str, networks: Any, *, folder: Path) -> None:
+    """Make the paths of weights absolute, which are relative to ``folder``."""
+    for _, network in _inner(path, place, networks):
+        if isinstance(network.get("weights"), str):
+            network["weights"] = str((folder / network["weights"]).absolute())
+
+
+def _inner(path: Path | str, place: str, outer: Any) -> Iterable[tuple[str, dict[str, Any]]]:
+    if not isinstance(outer, dict):
+        raise InvbenchError(f"{path}: {place}: expected a table, found {outer!r}")
+    for key, value in outer.items():
+        if not isinstance(value, dict):
+            raise InvbenchError(f"{path}: {place}.{key}: expected a table, found {value!r}")
+        yield key, value
