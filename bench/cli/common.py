@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +27,16 @@ class Names(click.ParamType):
         if not names:
             self.fail("expected at least one name", param, ctx)
         return names
+
+
+class Within(click.FloatRange):
+    """A range of numbers; NaN, which is neither below nor above anything, is in none."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number = float(super().convert(value, param, ctx))
+        if math.isnan(number):
+            self.fail(f"expected a number in the range {self._describe_range()}, found {value}", param, ctx)
+        return number
 
 
 def _file(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:

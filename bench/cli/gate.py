@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from invbench.api import InvbenchError
+from invbench.cli.common import Within
 
 if TYPE_CHECKING:
     from invbench.compare.gate import Tolerance, Tolerances
@@ -40,7 +41,7 @@ RUN = click.Path(exists=True, path_type=Path)
     help="'1%' for all metrics; 'mse=1%', or 'psnr=0.1' in the metric's unit; 'time=20%', 'memory=20%'. Repeatable. "
     "[default: 0.5%, time and memory 10%]",
 )
-@click.option("--alpha", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
+@click.option("--alpha", type=Within(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
               help="Probability that chance alone fails the gate, at most.")  # fmt: skip
 @click.option("--summary", type=click.Path(dir_okay=False, path_type=Path), help="Write the result as Markdown, too.")
 @click.option("--all", "everything", is_flag=True, help="List also what is within its tolerance.")

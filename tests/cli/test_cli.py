@@ -213,3 +213,9 @@ def test_doctor_says_what_is_there_and_what_is_missing(tiny: Sequence[str], tmp_
     wrong = call("doctor", "--suite", "tiny", *tiny)
     assert wrong.exit_code == 1
     assert f"{weights}: expected sha256 00, found " in wrong.output
+
+
+@pytest.mark.parametrize("alpha", ["nan", "0", "1", "inf", "x"])
+def test_a_probability_is_a_number_between_0_and_1(alpha: str, tmp_path: Path) -> None:
+    done = call("gate", str(tmp_path), "--baseline", str(tmp_path), "--alpha", alpha)
+    assert done.exit_code == 2 and "--alpha" in done.output
