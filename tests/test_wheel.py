@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -107,7 +108,8 @@ class Environment:
         self.site = site
 
     def run(self, *words: str, folder: Path | None = None) -> str:
-        done = subprocess.run([str(self.python), *words], cwd=folder, capture_output=True, text=True)
+        clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+        done = subprocess.run([str(self.python), *words], cwd=folder, env=clean, capture_output=True, text=True)
         assert done.returncode == 0, f"{words}: {done.stdout}{done.stderr}"
         return done.stdout
 
