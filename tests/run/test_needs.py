@@ -66,7 +66,7 @@ def settings(make_settings, tmp_path):
         wider = suite.model_copy(update={"edits": edits, "datasets": ("toys", "knowing")})
         asked = {"methods": ["toy"], "metrics": ["true_step", "allowed"], "edits": ["bright", "dark"], "batch": 4}
         return selection.settings(
-            wider, discover([TOYS, plugin]), datasets=["knowing", "toys"], device="cpu", out=tmp_path / "run", **asked
+            wider, discover([TOYS, plugin]), datasets=["knowing", "toys"], device="cpu", seed=0, out=tmp_path / "run", **asked
         )
 
     return make

@@ -40,7 +40,7 @@ def make(tmp_path):
     def settings(**changes):
         asked = {"methods": ["homing"], "metrics": ["toy_mse"], "consistency": ["bright:3"], "batch": 4}
         asked |= {"out": tmp_path / "run", "edits": ["bright"]} | changes
-        return selection.settings(suite, registry, device="cpu", **asked)
+        return selection.settings(suite, registry, device="cpu", seed=0, **asked)
 
     return settings
 
