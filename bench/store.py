@@ -18,12 +18,13 @@ Reading never imports torch.
 
 from __future__ import annotations
 
-import io
+import hashlib
 import json
 import math
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,46 +32,32 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
-import safetensors
-import safetensors.numpy
 
 from invbench.api import Edit, InvbenchError
+from invbench.schema import ORDER, ROWS, SETS, TIMES
+from invbench.util import sealed
 from invbench.util.files import file_name, write_atomic
 
-TEXT = ("key", "recipe", "suite", "method", "preset", "dataset", "image", "edit", "status", "reason")
-COUNTS = ("index", "batch")
-SCHEMA = pa.schema(
-    [*((name, pa.string()) for name in TEXT), *((name, pa.int64()) for name in COUNTS), ("strength", pa.float64())]
-)
-_LATENCY_TEXT = ("key", "recipe", "suite", "method", "preset", "dataset", "image", "edit", "status", "reason", "machine")
-LATENCY = pa.schema(
-    [
-        *((name, pa.string()) for name in _LATENCY_TEXT),
-        *((name, pa.int64()) for name in ("index", "warmup")),
-        ("strength", pa.float64()),
-    ]
-)
-SETS = pa.schema(
-    [
-        *((name, pa.string()) for name in ("suite", "method", "preset", "dataset", "metric", "reason", "key")),
-        *((name, pa.float64()) for name in ("value", "low", "high", "bias")),
-        ("n", pa.int64()),
-    ]
-)
-ORDER = "suite, dataset, method, preset, index, edit NULLS FIRST, strength"
 PARTS = ("rows", "features", "images", "masks", "inputs", "truths", "truth_masks", "latency", "superseded", "report")
 OWN = (*PARTS, "sets.parquet", "manifest.json", "plan.json")
-_METRICS = b"invbench.metrics"
+BEFORE_PLAN = (".lock", "inputs", "truths", "truth_masks")  # what a run that was killed before its plan leaves
+_METRICS, _FAILURES = b"invbench.metrics", b"invbench.failures"
+_PART, _FEATURES, _TIMES = "a part of a run", "features of a run", "times of a run"
 
 
 @dataclass(frozen=True)
 class Part:
-    """One file of rows: its name without suffix, its rows, and the recipe digest of every metric that it holds."""
+    """One file of rows.
+
+    name      of the file, without suffix
+    metrics   metric -> recipe digest, of every metric whose values are there
+    failures  metric -> why it raised, of every metric that has to be tried again
+    """
 
     name: str
     rows: list[dict[str, Any]]
     metrics: dict[str, str]
+    failures: dict[str, str] = field(default_factory=dict)
 
 
 class Store:
@@ -85,39 +72,35 @@ class Store:
         return self.query(f"SELECT * FROM rows ORDER BY {ORDER}")
 
     def query(self, sql: str) -> pd.DataFrame:
-        """The answer of DuckDB to a query over the views ``rows`` and ``sets``, and ``latency`` where that was measured."""
+        """The answer of DuckDB to a query over the views ``rows`` and ``sets``, and ``latency`` where that was measured.
+
+        Raises InvbenchError naming a file that cannot be read.
+        """
         with duckdb.connect() as connection:
-            parts = sorted((self.path / "rows").glob("*/*.parquet"))
-            connection.register("no_rows", SCHEMA.empty_table())
-            connection.execute(f"CREATE VIEW rows AS SELECT * FROM {_parquet(parts) if parts else 'no_rows'}")
-            times = sorted((self.path / "latency").glob("*.parquet"))
+            connection.register("rows", _together(self._files("rows/*/*.parquet"), _PART, empty=ROWS))
+            times = self._files("latency/*.parquet")
             if times:
-                connection.execute(f"CREATE VIEW latency AS SELECT * FROM {_parquet(times)}")
-            sets = self.path / "sets.parquet"
-            if sets.exists():
-                connection.register("sets", pq.read_table(sets))
+                connection.register("latency", _together(times, _TIMES, empty=TIMES))
+            if self.has_sets():
+                connection.register("sets", self._read_sets())
             return connection.execute(sql).df()
 
     @property
     def manifest(self) -> dict[str, Any]:
         """The run's manifest. Raises InvbenchError where the folder holds no run."""
-        return self._read_json("manifest.json")
+        return self._read_json("manifest.json", {"metrics": dict})
 
     @property
     def plan(self) -> dict[str, Any]:
         """The run's plan. Raises InvbenchError where the folder holds no run."""
-        return self._read_json("plan.json")
+        return self._read_plan()
+
+    def has_sets(self) -> bool:
+        return (self.path / "sets.parquet").exists()
 
     def sets(self) -> list[dict[str, Any]]:
         """Values of the set metrics, None where a column has none; rows of older runs lack some columns."""
-        path = self.path / "sets.parquet"
-        if not path.exists():
-            return []
-        try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowException) as error:
-            raise InvbenchError(f"{path}: expected the set metrics of a run, found an unreadable file: {error}") from error
-        return [dict.fromkeys(SETS.names) | row for row in table.to_pylist()]
+        return [dict.fromkeys(SETS.names) | row for row in self._read_sets().to_pylist()] if self.has_sets() else []
 
     def exists(self) -> bool:
         return (self.path / "plan.json").exists()
@@ -143,26 +126,42 @@ class Store:
 
     def latency(self) -> pd.DataFrame:
         """Rows of the latency pass; without any where none was made. ``latency.*`` are seconds of a picture alone."""
-        if not any((self.path / "latency").glob("*.parquet")):
-            return pd.DataFrame(columns=LATENCY.names)
+        if not self._files("latency/*.parquet"):
+            return pd.DataFrame(columns=TIMES.names)
         return self.query("SELECT * FROM latency ORDER BY method, preset, machine, index, edit NULLS FIRST")
 
     def parts(self, cell: str) -> list[Part]:
         """The parts of a cell in the order of their images."""
-        return [self._read_part(path) for path in sorted(self._folder("rows", cell).glob("*.parquet"))]
+        return [_read_part(path) for path in sorted(self._folder("rows", cell).glob("*.parquet"))]
+
+    def failures(self) -> dict[str, dict[str, Any]]:
+        """Metric -> ``count``, how many values it still owes since it raised, and the last ``reason``, over all cells."""
+        found: dict[str, dict[str, Any]] = {}
+        for part in (_read_part(path) for path in self._files("rows/*/*.parquet")):
+            for id, reason in part.failures.items():
+                per_image = any(id in row for row in part.rows)  # a set metric has no column, and owes its features
+                owed = sum(math.isnan(row.get(id, 0.0)) if per_image else "edit" not in row for row in part.rows)
+                found[id] = {"count": found.get(id, {"count": 0})["count"] + owed, "reason": reason}
+        return found
+
+    def stands(self, row: Mapping[str, Any], cell: str) -> bool:
+        """Whether the pictures that a finished row was scored from are there, and are the same."""
+        edit = Edit(row["edit"], row["strength"]) if row.get("edit") is not None else None
+        files = {"picture": self.picture(cell, row["image"], edit), "mask": self.mask(cell, row["image"])}
+        return all(row.get(kind) is None or file_digest(path) == row[kind] for kind, path in files.items()) and (
+            row.get("picture") is not None or files["picture"].exists()  # an older row does not know its picture's digest
+        )
 
     def features(self, cell: str, part: str) -> tuple[dict[str, np.ndarray], list[str], dict[str, str]]:
         """Features by name (float32 [n, F]), the n image names, and the recipe digest of each feature."""
         path = self._features_path(cell, part)
         if not path.exists():
             return {}, [], {}
+        values, metadata = sealed.read_tensors(path, what=_FEATURES)
         try:
-            with safetensors.safe_open(path, framework="numpy") as handle:
-                metadata = handle.metadata()
-                values = {key: handle.get_tensor(key) for key in handle.keys()}  # noqa: SIM118 - not a dict
             return values, json.loads(metadata["images"]), json.loads(metadata["recipes"])
-        except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
-            raise InvbenchError(f"{path}: expected features of a run, found an unreadable file: {error}") from error
+        except (KeyError, ValueError) as error:
+            raise InvbenchError(f"{path}: expected {_FEATURES}, found a file without their images and recipes") from error
 
     def feature_parts(self, cell: str) -> list[str]:
         """Names of the feature files of a cell."""
@@ -172,13 +171,12 @@ class Store:
     def write_part(self, cell: str, part: Part) -> None:
         """Write rows, in their order; a row that lacks a column of another has a null there."""
         names = list(dict.fromkeys(name for row in part.rows for name in row))
-        extra = sorted(name for name in names if name not in SCHEMA.names)
-        schema = pa.schema([*SCHEMA, *((name, pa.float64()) for name in extra)])
-        metadata = {_METRICS: json.dumps(part.metrics, sort_keys=True).encode()}
+        extra = sorted(name for name in names if name not in ROWS.names)
+        schema = pa.schema([*ROWS, *((name, pa.float64()) for name in extra)])
+        notes = {_METRICS: part.metrics, _FAILURES: part.failures}
+        metadata = {name: json.dumps(note, sort_keys=True).encode() for name, note in notes.items()}
         table = pa.Table.from_pylist(part.rows, schema=schema.with_metadata(metadata))
-        buffer = io.BytesIO()
-        pq.write_table(table, buffer)
-        write_atomic(self._folder("rows", cell) / f"{part.name}.parquet", buffer.getvalue())
+        write_atomic(self._folder("rows", cell) / f"{part.name}.parquet", sealed.table_bytes(table))
 
     def write_features(
         self, cell: str, part: str, *, features: Mapping[str, np.ndarray], images: Sequence[str], recipes: Mapping[str, str]
@@ -189,21 +187,19 @@ class Store:
                 raise InvbenchError(f"feature {name!r}: expected [{len(images)}, F], found shape {value.shape}")
         plain = {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in sorted(features.items())}
         metadata = {"images": json.dumps(list(images)), "recipes": json.dumps(dict(recipes), sort_keys=True)}
-        write_atomic(self._features_path(cell, part), safetensors.numpy.save(plain, metadata))
+        write_atomic(self._features_path(cell, part), sealed.tensors_bytes(plain, metadata))
 
     def write_sets(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Replace the values of the set metrics."""
-        buffer = io.BytesIO()
-        pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=SETS), buffer)
-        write_atomic(self.path / "sets.parquet", buffer.getvalue())
+        table = pa.Table.from_pylist([dict(row) for row in rows], schema=SETS)
+        write_atomic(self.path / "sets.parquet", sealed.table_bytes(table))
 
     def write_latency(self, name: str, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write one method's rows of the latency pass; ``key`` says what they depend on."""
-        times = sorted({column for row in rows for column in row} - set(LATENCY.names))
-        schema = pa.schema([*LATENCY, *((column, pa.float64()) for column in times)])
-        buffer = io.BytesIO()
-        pq.write_table(pa.Table.from_pylist([dict(row) for row in rows], schema=schema), buffer)
-        write_atomic(self._latency_path(name, key), buffer.getvalue())
+        times = sorted({column for row in rows for column in row} - set(TIMES.names))
+        schema = pa.schema([*TIMES, *((column, pa.float64()) for column in times)])
+        table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+        write_atomic(self._latency_path(name, key), sealed.table_bytes(table))
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Replace ``manifest.json`` or ``plan.json``."""
@@ -219,16 +215,28 @@ class Store:
             moved += len(out)
             path = self._folder("rows", cell) / f"{part.name}.parquet"
             if keep:
-                buffer = io.BytesIO()
-                pq.write_table(pa.Table.from_pylist(out), buffer)
-                write_atomic(self._folder("superseded", cell) / f"{part.name}.parquet", buffer.getvalue())
+                aside = self._folder("superseded", cell) / f"{part.name}.parquet"
+                write_atomic(aside, sealed.table_bytes(pa.Table.from_pylist(out)))
             left = [row for row in part.rows if row["key"] not in wanted]
             if left:
-                self.write_part(cell, Part(part.name, left, part.metrics))
+                self.write_part(cell, Part(part.name, left, part.metrics, part.failures))
             else:
                 path.unlink()
                 self._features_path(cell, part.name).unlink(missing_ok=True)
         return moved
+
+    def set_broken_aside(self) -> list[str]:
+        """Move files that cannot be read into ``superseded/broken``. Returns a line on each."""
+        lines = []
+        for path, read in self._readers():
+            try:
+                read()
+            except InvbenchError as error:
+                aside = self.path / "superseded" / "broken" / path.relative_to(self.path)
+                aside.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(aside)
+                lines.append(f"{error}; it is set aside in superseded/broken")
+        return lines
 
     def clear(self) -> None:
         """Remove an earlier run from the folder, the plan last. Nothing that is not a run's is touched."""
@@ -249,29 +257,66 @@ class Store:
     def _features_path(self, cell: str, part: str) -> Path:
         return self._folder("features", cell) / f"{part}.safetensors"
 
-    def _read_part(self, path: Path) -> Part:
-        try:
-            table = pq.read_table(path)
-        except (OSError, pa.ArrowException) as error:
-            raise InvbenchError(f"{path}: expected a part of a run, found an unreadable file: {error}") from error
-        metadata = table.schema.metadata or {}
-        # A null says "not asked for in this row"; leaving it out keeps it apart from NaN, "not covered".
-        rows = [{name: value for name, value in row.items() if value is not None} for row in table.to_pylist()]
-        return Part(path.stem, rows, json.loads(metadata.get(_METRICS, b"{}")))
+    def _files(self, pattern: str) -> list[Path]:
+        return sorted(self.path.glob(pattern))
 
-    def _read_json(self, name: str) -> dict[str, Any]:
+    def _readers(self) -> Iterator[tuple[Path, Callable[[], Any]]]:
+        for path in self._files("rows/*/*.parquet"):
+            yield path, partial(_read_part, path)
+        for path in self._files("features/*/*.safetensors"):
+            yield path, partial(sealed.read_tensors, path, what=_FEATURES)
+        for path in self._files("latency/*.parquet"):
+            yield path, partial(sealed.read_table, path, what=_TIMES)
+
+    def _read_sets(self) -> pa.Table:
+        return sealed.read_table(self.path / "sets.parquet", what="the set metrics of a run")
+
+    def _read_plan(self) -> dict[str, Any]:
+        plan = self._read_json("plan.json", {"suite": str, "cells": dict})
+        for id, cell in plan["cells"].items():
+            for key in ("method", "preset", "dataset", "edits", "images"):
+                if not isinstance(cell, dict) or key not in cell:
+                    raise InvbenchError(f"{self.path / 'plan.json'}: cells.{id}: expected the key {key!r}, found none")
+        return plan
+
+    def _read_json(self, name: str, keys: Mapping[str, type]) -> dict[str, Any]:
         path = self.path / name
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            content = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise InvbenchError(f"{path}: expected a run folder with this file in it, found none") from None
         except (OSError, ValueError) as error:
             raise InvbenchError(f"{path}: expected JSON, found something else: {error}") from error
+        if not isinstance(content, dict):
+            raise InvbenchError(f"{path}: expected an object, found {type(content).__name__}")
+        for key, kind in keys.items():
+            if not isinstance(content.get(key), kind):
+                raise InvbenchError(f"{path}: {key}: expected {kind.__name__}, found {content.get(key)!r:.80}")
+        return content
 
 
-def _parquet(paths: Sequence[Path]) -> str:
-    files = ", ".join(f"'{str(path).replace(chr(39), chr(39) * 2)}'" for path in paths)
-    return f"read_parquet([{files}], union_by_name=true)"
+def file_digest(path: Path) -> str | None:
+    """sha256 of a file's bytes; None where it cannot be read."""
+    try:
+        with open(path, "rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except OSError:
+        return None
+
+
+def _read_part(path: Path) -> Part:
+    table = sealed.read_table(path, what=_PART)
+    metadata = table.schema.metadata or {}
+    # A null says "not asked for in this row"; leaving it out keeps it apart from NaN, "not covered".
+    rows = [{name: value for name, value in row.items() if value is not None} for row in table.to_pylist()]
+    metrics, failures = (json.loads(metadata.get(name, b"{}")) for name in (_METRICS, _FAILURES))
+    return Part(path.stem, rows, metrics, failures)
+
+
+def _together(paths: Sequence[Path], what: str, *, empty: pa.Schema) -> pa.Table:
+    """The rows of many files, with the columns of all; a file that lacks a column has nulls there."""
+    tables = [sealed.read_table(path, what=what).replace_schema_metadata(None) for path in paths]
+    return pa.concat_tables([empty.empty_table(), *tables], promote_options="default")
 
 
 def _plain(value: Any) -> Any:

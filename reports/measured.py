@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from invbench import schema
 from invbench.api import InvbenchError
 from invbench.compare.stats import Interval
 from invbench.reports import compare, coverage, published
@@ -64,7 +65,7 @@ def find(
     blocks = compare.blocks(rows, {(images,): planned}, metrics=[metric], by=["dataset"])
     if not blocks:
         return None
-    single = metric.startswith("seconds.")  # images of a batch share one time: they are no independent draws
+    single = schema.is_seconds(metric)  # images of a batch share one time: they are no independent draws
     directions = {metric: "none" if single else first["direction"]}
     one = compare.compare(blocks, directions, level=level, resamples=resamples)[0]
     return _of_images(one, methods, direction=first["direction"], single=single)
@@ -143,7 +144,7 @@ def _metric(run: Run, number: Number) -> str | None:
     recipe = published.rule(number)["recipe"]
     if family is None:
         return None
-    if family.startswith("seconds."):
+    if schema.is_seconds(family):
         return family if family in run.rows else None
     kinds = ("edit",) if number["edit"] else ("inversion", "set")
     ids = [spec.id for spec in run.specs_of(*kinds) if spec.kind == "set" or spec.id in run.rows]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from invbench import schema
 from invbench.api import STAGES, MetricSpec
 from invbench.compare.stats import LEVEL
 from invbench.reports import text
@@ -13,7 +14,7 @@ from invbench.reports.figures import DatasetFigures, Figure, LatencyFigures, Tab
 from invbench.reports.plots import label
 from invbench.reports.run import Run
 
-_COSTS = {"invert": "seconds.invert", "edit": "seconds.edit", "rss": "memory.rss_peak", "gpu": "memory.device_peak"}
+_COSTS = {"invert": schema.INVERT, "edit": schema.EDIT, "rss": schema.RSS_PEAK, "gpu": schema.DEVICE_PEAK}
 _DIRECTIONS = {"lower": "lower is better", "higher": "higher is better", "none": ""}
 
 
@@ -35,7 +36,7 @@ def of_dataset(run: Run, found: DatasetFigures) -> dict[str, Any]:
     return {
         "name": found.name,
         "board": board,
-        "device": any(value > 0 for value in found.board.values("memory.device_peak")),
+        "device": any(value > 0 for value in found.board.values(schema.DEVICE_PEAK)),
         "covered": {
             "heads": list(covered),
             "rows": [(row["label"], texts) for row, texts in zip(board["rows"], zip(*covered.values()))],
@@ -133,10 +134,10 @@ def _scale(figures: Sequence[Figure]) -> tuple[float, float]:
 
 def _costs(table: Table) -> list[dict[str, Any]]:
     """Seconds and bytes of each row; the bars of the stages are shares of the slowest method's seconds."""
-    longest = max((value for value in table.values("seconds.invert") if not math.isnan(value)), default=math.nan)
+    longest = max((value for value in table.values(schema.INVERT) if not math.isnan(value)), default=math.nan)
     found = []
     for row in table.rows:
-        parts = [(stage, row.get(f"seconds.{stage}", math.nan)) for stage in STAGES if stage != "edit"]
+        parts = [(stage, row.get(schema.seconds(stage), math.nan)) for stage in STAGES if stage != "edit"]
         bars = [
             {"stage": stage, "width": f"{100 * seconds / longest:.3f}", "text": f"{stage} {seconds:.3g} s"}
             for stage, seconds in parts
@@ -148,7 +149,7 @@ def _costs(table: Table) -> list[dict[str, Any]]:
 
 
 def _cost(name: str, value: float) -> str:
-    return text.written(value, "z.3g") if _COSTS[name].startswith("seconds.") else text.mebibytes(value)
+    return text.written(value, "z.3g") if schema.is_seconds(_COSTS[name]) else text.mebibytes(value)
 
 
 def _number(value: float, shown: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from invbench import schema
 from invbench.api import MetricSpec
 from invbench.reports import compare
 from invbench.reports.compare import Compared
@@ -70,7 +71,7 @@ def _quality(run: Run, board: pd.DataFrame) -> list[dict[str, Any]]:
             "dataset": row["dataset"],
             "method": f"{row['method']}.{row['preset']}",
             "label": label(run, row),
-            "seconds": _number(row.get("seconds.invert")),
+            "seconds": _number(row.get(schema.INVERT)),
             "n": f"{row['n_ok']} of {row['n_total']} images",
             "values": {spec.id: _number(row[spec.id]) for spec in run.specs_of("inversion", "set") if spec.id in row},
             "ends": {

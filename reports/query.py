@@ -12,13 +12,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from invbench import schema
 from invbench.api import STAGES, MetricSpec
 from invbench.reports import compare
 from invbench.reports.compare import Compared
 from invbench.reports.run import EDIT_KEYS, KEYS, Run
 from invbench.store import Store
 
-MEMORY = ("memory.device_peak", "memory.rss_peak")
+MEMORY = (schema.DEVICE_PEAK, schema.RSS_PEAK)
 
 
 def leaderboard(source: Store | Run) -> pd.DataFrame:
@@ -51,11 +52,11 @@ def leaderboard(source: Store | Run) -> pd.DataFrame:
     frame = frame.join(counts(inverted, KEYS))
     frame = frame.join(figures(run.inversions, KEYS)).join(_set_values(run))
     ok = inverted[inverted["status"] == "ok"]
-    stages = [f"seconds.{stage}" for stage in STAGES if stage != "edit"]
-    times = [name for name in (*stages, "seconds.invert") if name in rows]
+    stages = [schema.seconds(stage) for stage in STAGES if stage != "edit"]
+    times = [name for name in (*stages, schema.INVERT) if name in rows]
     frame = frame.join(ok.groupby(KEYS)[times].mean())
-    if "seconds.edit" in rows:
-        frame = frame.join(edited[edited["status"] == "ok"].groupby(KEYS)["seconds.edit"].mean())
+    if schema.EDIT in rows:
+        frame = frame.join(edited[edited["status"] == "ok"].groupby(KEYS)[schema.EDIT].mean())
     memory = [name for name in MEMORY if name in rows]
     frame = frame.join(rows[rows["status"] == "ok"].groupby(KEYS)[memory].max())
     return finish(frame, run.specs, by=["dataset"])
@@ -84,8 +85,8 @@ def edits(source: Store | Run, *, strongest: bool = False) -> pd.DataFrame:
     frame["target"] = frame["strength"].astype(float) * np.array(per_strength, dtype=np.float64)
     frame = frame.set_index(EDIT_KEYS).join(counts(rows, EDIT_KEYS))
     frame = frame.join(figures(run.strongest_edits if strongest else run.edits, EDIT_KEYS))
-    if "seconds.edit" in rows:
-        frame = frame.join(rows[rows["status"] == "ok"].groupby(EDIT_KEYS)["seconds.edit"].mean())
+    if schema.EDIT in rows:
+        frame = frame.join(rows[rows["status"] == "ok"].groupby(EDIT_KEYS)[schema.EDIT].mean())
     return finish(frame, run.specs, by=["dataset", "edit", "strength"])
 
 
@@ -110,9 +111,9 @@ def latency(source: Store | Run) -> pd.DataFrame:
         line = {"method": method, "preset": preset, "machine": machine, "dataset": one["dataset"].iloc[0]}
         line |= {"warmup": one["warmup"].iloc[0], "n": len(inverted), "n_ok": int((inverted["status"] == "ok").sum())}
         line |= {"edit_name": edited["edit"].iloc[0], "strength": edited["strength"].iloc[0]} if len(edited) else {}
-        times = {"invert": inverted["latency.total"]}
-        times |= {stage: inverted[f"latency.{stage}"] for stage in STAGES[:-1] if f"latency.{stage}" in inverted}
-        times |= {"edit": edited["latency.total"]}
+        times = {"invert": inverted[schema.ALONE]}
+        times |= {stage: inverted[schema.latency(stage)] for stage in STAGES[:-1] if schema.latency(stage) in inverted}
+        times |= {"edit": edited[schema.ALONE]}
         for name, seconds in times.items():
             if seconds.notna().any():
                 low, median, high = np.nanquantile(seconds.astype(np.float64), [0.25, 0.5, 0.75])

@@ -9,7 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from invbench.api import MetricSpec
+from invbench import schema
+from invbench.api import InvbenchError, MetricSpec
 from invbench.compare import stats
 from invbench.reports import compare
 from invbench.reports.compare import Compared
@@ -20,7 +21,6 @@ EDIT_KEYS = [*KEYS, "edit", "strength"]
 EditPlace = tuple[str, str, float]  # dataset, edit, strength
 _KINDS = ("inversion", "set", "edit", "consistency")
 _FIRST = ("mse", "psnr", "lpips", "ms_ssim", "id")  # as tables of this field have them; the others follow by name
-_NOT_METRICS = frozenset({"key", "recipe", "suite", "image", "status", "reason", "index", "batch", *EDIT_KEYS})
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,9 @@ class Run:
         if isinstance(source, Run):
             return source
         manifest, plan = source.manifest, source.plan
+        _same_pictures(source, plan)
         sets = pd.DataFrame(columns=[*KEYS, "metric", "value", "n", "reason"])
-        if (source.path / "sets.parquet").exists():
+        if source.has_sets():
             sets = source.query("SELECT * FROM sets ORDER BY metric, dataset, method, preset")
         return cls(source, source.rows(), sets, manifest, plan)
 
@@ -57,7 +58,7 @@ class Run:
             for id, raw in self.manifest.get("metrics", {}).items()
         }
         for id in self.rows.columns:
-            if id not in known and id not in _NOT_METRICS and "." not in id:
+            if id not in known and schema.is_metric(id):
                 measured_on = self.rows.loc[self.rows[id].notna(), "edit"]
                 kind = "inversion" if measured_on.isna().any() or measured_on.empty else "edit"
                 known[id] = MetricSpec(id=id, title=id, entry="", kind=kind, better="none", unit="", range="")
@@ -113,6 +114,20 @@ class Run:
         metrics = [spec.id for spec in self.specs_of("edit")]
         found = compare.blocks(rows, plan, metrics=metrics, by=["dataset", "edit", "strength"])
         return compare.compare(found, self.better)
+
+
+def _same_pictures(store: Store, plan: Mapping[str, Any]) -> None:
+    """Raises InvbenchError where methods saw different pictures under one name, as in folders that were merged by hand."""
+    seen: dict[tuple[str, str], tuple[str, str]] = {}
+    for id, cell in plan["cells"].items():
+        for image in cell["images"]:
+            if sha256 := image.get("sha256"):
+                first, known = seen.setdefault((cell["dataset"], image["name"]), (id, sha256))
+                if known != sha256:
+                    raise InvbenchError(
+                        f"{store.path}: {cell['dataset']}: {image['name']}: expected one picture for all methods, found sha256 "
+                        f"{known} in {first} and {sha256} in {id}: their values must not stand in one table"
+                    )
 
 
 def _images(cell: Mapping[str, Any]) -> list[str]:

@@ -10,6 +10,7 @@ from itertools import chain
 import pandas as pd
 from tabulate import tabulate
 
+from invbench import schema
 from invbench.compare.stats import LEVEL
 from invbench.compare.text import NOTHING, escape_markdown, shown
 from invbench.reports import figures, query
@@ -87,8 +88,8 @@ def markdown(source: Store | Run) -> str:
 def leaderboard(table: Table, layout: Layout) -> str:
     """The leaderboard of a dataset: metrics, then seconds and memory."""
     fixed = [*_heads(table.rows, layout.style), ("n", [counts(row) for row in table.rows])]
-    memory = {"memory.device_peak": "device MiB", "memory.rss_peak": "RSS MiB"}
-    costs = _numbers(table, {"seconds.invert": "s/image", "seconds.edit": "s/edit"})
+    memory = {schema.DEVICE_PEAK: "device MiB", schema.RSS_PEAK: "RSS MiB"}
+    costs = _numbers(table, {schema.INVERT: "s/image", schema.EDIT: "s/edit"})
     costs += [(head, list(map(mebibytes, table.values(name)))) for name, head in memory.items() if _used(table, name)]
     return _lay_out(fixed, table, costs, layout)
 

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from invbench import schema
 from invbench.reports import compare
 from invbench.reports.compare import Compared
 from invbench.reports.query import counts, figures, finish
@@ -61,7 +62,7 @@ def summary(source: Store | Run) -> Trips:
     frame = pd.DataFrame(asked).set_index(EDIT_KEYS).join(counts(rows, EDIT_KEYS))
     frame = frame.join(_costs(rows[rows["status"] == "ok"])).join(figures(found, EDIT_KEYS))
     frame = finish(frame, run.specs, by=["dataset", "edit", "strength"])
-    return Trips(frame.assign(edit=frame["edit"].str.partition(":")[2]), found)
+    return Trips(frame.assign(edit=frame["edit"].str.removeprefix(schema.ROUND_TRIP)), found)
 
 
 def trimmed_mean(values: ArrayLike) -> float:
@@ -81,6 +82,6 @@ def _costs(rows: pd.DataFrame) -> pd.DataFrame:
     """Mean seconds, and the figure of the script."""
     script = next((id for id in rows.columns if id.partition("@")[0] == SCRIPT), None)
     groups = rows.groupby(EDIT_KEYS)
-    frame = pd.DataFrame({"seconds": groups["seconds.consistency"].mean() if "seconds.consistency" in rows else np.nan})
+    frame = pd.DataFrame({"seconds": groups[schema.CONSISTENCY].mean() if schema.CONSISTENCY in rows else np.nan})
     frame["trimmed"] = np.nan if script is None else groups[script].apply(trimmed_mean)
     return frame

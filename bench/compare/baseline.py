@@ -7,7 +7,6 @@ in the same way before it is compared.
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,10 +16,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
+from invbench import schema
 from invbench.api import InvbenchError
 from invbench.store import Store
+from invbench.util import sealed
 from invbench.util.files import write_atomic
 
 CELL = ["method", "preset", "dataset"]
@@ -30,9 +30,7 @@ MACHINE = ("processor", "cores", "threads", "memory", "system", "device", "gpu")
 _SHOWN = 4  # names in a note
 _ABOUT = b"invbench.baseline"
 _TEXT = ("method", "preset", "dataset", "image", "edit", "sha256", "status", "reason")
-TIMES = ("seconds.", "latency.")
-MEASURES = (*TIMES, "memory.")
-_NOT_METRICS = frozenset({*_TEXT, "strength", "batch", "key", "recipe", "suite", "index"})
+_FIELDS = frozenset({*_TEXT, *schema.ROWS.names})
 _SPEC = ("title", "kind", "better", "unit", "recipe")
 _METHOD = ("title", "family", "options")
 _MANIFEST = ("seed", "precision", "protocol", "started", "finished", "machine", "machines", "versions", "git")
@@ -73,7 +71,7 @@ def of_run(path: Path) -> Measured:
     keys = rows[[*CELL, "image"]].itertuples(index=False, name=None)
     rows = _with_latency(rows.assign(sha256=[hashes.get(key, "") for key in keys]), store)
     sets = pd.DataFrame(columns=[*CELL, "metric", "value", "n"])
-    if (path / "sets.parquet").exists():
+    if store.has_sets():
         sets = store.query("SELECT method, preset, dataset, metric, value, n FROM sets WHERE value IS NOT NULL ORDER BY ALL")
     about: dict[str, Any] = {"format": FORMAT, "suite": plan["suite"]}
     about |= {name: manifest.get(name) for name in _MANIFEST}
@@ -84,12 +82,9 @@ def of_run(path: Path) -> Measured:
 
 def of_file(path: Path) -> Measured:
     """The rows of a stored baseline; raises InvbenchError naming the file when it is not one."""
-    try:
-        table = pq.read_table(path)
-    except FileNotFoundError:
-        raise InvbenchError(f"{path}: expected a run folder or a baseline, found nothing") from None
-    except (OSError, pa.ArrowException) as error:
-        raise InvbenchError(f"{path}: expected a baseline (Parquet), found an unreadable file: {error}") from error
+    if not path.exists():
+        raise InvbenchError(f"{path}: expected a run folder or a baseline, found nothing")
+    table = sealed.read_table(path, what="a baseline (Parquet)")
     raw = (table.schema.metadata or {}).get(_ABOUT)
     if raw is None:
         raise InvbenchError(f"{path}: expected a baseline written by `invbench baseline`, found another Parquet file")
@@ -131,16 +126,14 @@ def write(path: Path, measured: Measured) -> None:
     table = pa.Table.from_pandas(measured.rows, preserve_index=False)
     table = table.replace_schema_metadata({_ABOUT: json.dumps(about, sort_keys=True).encode()})
     numbers = [name for name in measured.rows.columns if name not in _TEXT]
-    buffer = io.BytesIO()
-    pq.write_table(
+    data = sealed.table_bytes(
         table,
-        buffer,
         compression="zstd",
         compression_level=19,
-        use_dictionary=[*_TEXT, *(name for name in numbers if name.startswith("seconds."))],
+        use_dictionary=[*_TEXT, *filter(schema.is_seconds, numbers)],
         column_encoding={name: "BYTE_STREAM_SPLIT" for name in numbers if measured.rows[name].dtype == np.float32},
     )
-    write_atomic(path, buffer.getvalue())
+    write_atomic(path, data)
 
 
 def other_machine(run: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
@@ -191,7 +184,7 @@ def listed(names: Iterable[str]) -> str:
 def _with_latency(rows: pd.DataFrame, store: Store) -> pd.DataFrame:
     """The rows with the times of pictures that went through alone; a picture that was timed twice has the mean."""
     times = store.latency()
-    columns = [name for name in times if name.startswith("latency.")]
+    columns = [*filter(schema.is_latency, times)]
     if not columns or times["machine"].nunique() != 1:  # of several machines nobody knows which one to compare
         return rows
     means = times.loc[times["status"] == "ok", [*KEYS, *columns]].groupby(KEYS, dropna=False).mean().reset_index()
@@ -207,8 +200,8 @@ def tidy(rows: pd.DataFrame, source: str) -> pd.DataFrame:
         row = rows[double].iloc[0]
         name = " ".join(str(row[key]) for key in KEYS)
         raise InvbenchError(f"{source}: expected every image and edit of a cell once, found {name!r} again")
-    measures = sorted(name for name in rows.columns if name.startswith(MEASURES))
-    metrics = sorted(name for name in rows.columns if name not in _NOT_METRICS and "." not in name)
+    measures = sorted(filter(schema.is_measure, rows.columns))
+    metrics = sorted(name for name in rows.columns if name not in _FIELDS and schema.is_metric(name))
     rows = rows[[*KEYS, "sha256", "status", "reason", "batch", *metrics, *measures]]
-    small = {name: np.float32 for name in [*metrics, *measures] if not name.startswith(TIMES)}
+    small = {name: np.float32 for name in [*metrics, *measures] if not name.startswith(schema.CLOCKED)}
     return rows.astype({**small, "batch": np.int32}).sort_values(KEYS, kind="stable", ignore_index=True)

@@ -26,8 +26,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import binom, rankdata
 
+from invbench import schema
 from invbench.compare import pairs, stats
-from invbench.compare.baseline import CELL, MEASURES, TIMES, Measured, other_machine, provenance_notes
+from invbench.compare.baseline import CELL, Measured, other_machine, provenance_notes
 from invbench.compare.pairs import Array, Cost, Difference, Failures
 
 FINE, REGRESSION, INCOMPARABLE = 0, 1, 2
@@ -224,7 +225,7 @@ def _costs(costs: Sequence[Cost], tolerances: Tolerances, alpha: float, rng: np.
     findings: list[Finding] = []
     ranks: list[Array] = []
     for cost in costs:
-        kind = "time" if cost.measure.startswith(TIMES) else "memory"
+        kind = "time" if cost.measure.startswith(schema.CLOCKED) else "memory"
         tolerance = tolerances.time if kind == "time" else tolerances.memory
         above = cost.log_ratio - np.log1p(tolerance.amount)
         ranks.append(np.sign(above) * rankdata(np.abs(above)))
@@ -291,8 +292,8 @@ def _median_interval(log_ratio: Array) -> tuple[float, float]:
 
 
 def _measures(run: Measured, baseline: Measured) -> tuple[list[str], list[str]]:
-    names = [name for name in run.rows if name.startswith(MEASURES) and name in baseline.rows]
+    names = [name for name in run.rows if schema.is_measure(name) and name in baseline.rows]
     if set(run.about["methods"]) == set(baseline.about["methods"]):
         return names, []
     note = "resident memory is not compared: it is that of a whole process, and the two runs hold different methods"
-    return [name for name in names if name != "memory.rss_peak"], [note]
+    return [name for name in names if name != schema.RSS_PEAK], [note]

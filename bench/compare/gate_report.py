@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 from tabulate import tabulate
 
+from invbench import schema
 from invbench.compare.baseline import Measured
 from invbench.compare.gate import FINE, INCOMPARABLE, Finding, Outcome, Tolerance
 from invbench.compare.text import NOTHING, escape_markdown, shown
@@ -74,7 +75,7 @@ def _row(one: Finding) -> list[str]:
     interval = NOTHING
     if not math.isnan(one.low):
         interval = f"{_amount(one.low, one.tolerance)} to {_amount(one.high, one.tolerance)}"
-    n = str(one.n) if one.kind == "quality" or one.measure.startswith("latency.") else f"{one.n} batches"
+    n = str(one.n) if one.kind == "quality" or schema.is_latency(one.measure) else f"{one.n} batches"
     p = NOTHING if math.isnan(one.p) else (f"{one.p:.2g}" if one.p >= 1e-4 else "< 0.0001")
     means = [_number(one.baseline, one.kind), _number(one.run, one.kind)]
     worse, allowed = _amount(one.worse, one.tolerance), _amount(one.tolerance.amount, one.tolerance)

@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from invbench import schema
 from invbench.compare.baseline import CELL, KEYS, Measured, listed
 
 Array = NDArray[np.float64]
-_OF_EDITS = ("seconds.edit", "seconds.consistency", "latency.edit")  # columns that rows of edits fill
+_OF_EDITS = (schema.EDIT, schema.CONSISTENCY, schema.EDIT_ALONE)  # columns that rows of edits fill
 
 
 @dataclass(frozen=True)
@@ -175,13 +176,13 @@ def costs(paired: Paired, measures: Iterable[str]) -> tuple[list[Cost], list[str
             edits = rows.loc[there, name].groupby(paired.image[there]).sum(min_count=1)
             images[name] = edits.reindex(paired.image[here]).to_numpy()
         tables.append(images)
-    alone = [name for name in wanted if name.startswith("latency.")]
+    alone = [*filter(schema.is_latency, wanted)]
     together = [name for name in wanted if name not in alone]
     found = _ratios(tables, alone, np.arange(len(tables[0])), np.ones(len(tables[0]), dtype=bool))
-    if "seconds.invert" not in together:
+    if schema.INVERT not in together:
         return found, []
     # Rows of one batch hold one time, bit for bit.
-    batch = _numbers([paired.cell[here], *(table["seconds.invert"] for table in tables)])
+    batch = _numbers([paired.cell[here], *(table[schema.INVERT] for table in tables)])
     size = np.bincount(batch)[batch]
     whole = np.logical_and.reduce([size == table["batch"].to_numpy() for table in tables])
     notes = []
@@ -252,7 +253,7 @@ def _only(run: Measured, baseline: Measured) -> list[str]:
 
 def _only_metrics(run: Measured, baseline: Measured) -> list[str]:
     sides = {"baseline": baseline.rows, "run": run.rows}
-    metrics = {side: {name for name in rows.columns if "." not in name} for side, rows in sides.items()}
+    metrics = {side: {name for name in rows.columns if schema.is_metric(name)} for side, rows in sides.items()}
     notes = []
     for side, other in (("baseline", "run"), ("run", "baseline")):
         if metrics[side] - metrics[other]:

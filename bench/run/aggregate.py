@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from invbench.api import InvbenchError, SetMetric, SetValue
+from invbench.run import originals
 from invbench.scoring.scorer import Scorer
 from invbench.store import Store
-from invbench.util.images import read_png
+from invbench.util.files import WriteFailed
 from invbench.util.progress import Progress
 from invbench.util.provenance import digest
 
@@ -22,13 +23,18 @@ CHUNK = 64  # originals at a time; their features are kept chunk by chunk
 Row = dict[str, Any]
 
 
-def set_rows(store: Store, scorer: Scorer, *, progress: Progress | None = None) -> list[Row]:
+def set_rows(
+    store: Store, scorer: Scorer, *, progress: Progress | None = None, cells: Collection[str] = ()
+) -> list[Row]:
     """One row for each cell of the run folder and each set metric.
 
     value, low, high, bias  as in :class:`invbench.api.SetValue`; None where there is none, and ``reason`` says why no value
     n                       images that were compared: originals and reconstructions of the same images, those that did not
                             fail and that the protocol covers on both sides
     key                     of all that the value depends on; a value of the same key in the run folder is taken over
+
+    A value of one of ``cells`` that cannot be had since a metric raised, or since features of finished images are gone, is
+    noted with the scorer as a failure.
     """
     if not scorer.sets:
         return []
@@ -38,11 +44,14 @@ def set_rows(store: Store, scorer: Scorer, *, progress: Progress | None = None) 
     for id, cell in sorted(plan["cells"].items()):
         head = {"suite": plan["suite"], "method": cell["method"], "preset": cell["preset"], "dataset": cell["dataset"]}
         hashes = {image["name"]: image["sha256"] for image in cell["images"]}
-        measured = _measured(store, id, scorer)
+        finished, measured = _measured(store, id, scorer)
         for name in scorer.sets:
             features = measured.get(scorer.feature(name), {})
             found = {image: features[image] for image in hashes if image in features}
-            rows.append({**head, "metric": name, **work.row(name, id, cell["dataset"], found, hashes)})
+            lost = len(finished & {*hashes} - {*found})
+            if lost and id in cells and name not in scorer.failures:
+                scorer.note(name, lost, InvbenchError(f"{id}: features of {lost} finished images are missing"))
+            rows.append({**head, "metric": name, **work.row(name, id, cell["dataset"], found, hashes, note=id in cells)})
     return rows
 
 
@@ -60,14 +69,31 @@ class _Work:
     known: Mapping[str, Row]
     originals: dict[tuple[str, str], dict[str, np.ndarray]] = field(default_factory=dict)
 
-    def row(self, id: str, cell: str, dataset: str, measured: Mapping[str, np.ndarray], hashes: Mapping[str, str]) -> Row:
-        """The value of a metric for the features ``measured`` of a cell's images, with n, reason and key."""
+    def row(
+        self,
+        id: str,
+        cell: str,
+        dataset: str,
+        measured: Mapping[str, np.ndarray],
+        hashes: Mapping[str, str],
+        *,
+        note: bool,
+    ) -> Row:
+        """The value of a metric for the features ``measured`` of a cell's images, with n, reason and key.
+
+        A metric that raises is noted as a failure where ``note`` says so; the next run tries it again.
+        """
         metric, images = self.scorer.sets[id], list(measured)
         reason = _refused(metric, len(images))
         if reason:
             return _row(len(images), reason=reason)
-        originals = self._originals(id, dataset, {image: hashes[image] for image in images})
-        reference, outputs = np.stack([originals[image] for image in images]), np.stack([measured[image] for image in images])
+        try:
+            known = self._originals(id, dataset, {image: hashes[image] for image in images})
+        except WriteFailed:
+            raise
+        except Exception as error:
+            return self._failed(id, len(images), error, note=note)
+        reference, outputs = np.stack([known[image] for image in images]), np.stack([measured[image] for image in images])
         both = np.isfinite(reference).all(axis=1) & np.isfinite(outputs).all(axis=1)
         reference, outputs, count = reference[both], outputs[both], int(both.sum())
         reason = _refused(metric, count)
@@ -80,8 +106,13 @@ class _Work:
         try:
             found = metric.compute(reference, outputs)
         except Exception as error:  # a number that cannot be had is a reason in the table, not the end of a run
-            return _row(count, reason=f"{type(error).__name__}: {error}")
+            return self._failed(id, count, error, note=note)
         return _row(count, found if isinstance(found, SetValue) else SetValue(float(found)), key=key)
+
+    def _failed(self, id: str, count: int, error: Exception, *, note: bool) -> Row:
+        if note:
+            self.scorer.note(id, count, error)
+        return _row(count, reason=f"{type(error).__name__}: {error}")
 
     def _originals(self, id: str, dataset: str, hashes: Mapping[str, str]) -> dict[str, np.ndarray]:
         """Features [F] of the originals by name: computed once for a picture, and kept beside those of the methods."""
@@ -101,7 +132,7 @@ class _Work:
         for first in range(0, len(pending), CHUNK):
             self.progress.stage(f"{feature} of {dataset}: {first} of {len(pending)} originals")
             shas, names = zip(*pending[first : first + CHUNK])
-            inputs = np.stack([read_png(self.store.input(dataset, name)) for name in names])
+            inputs = np.stack([originals.read(self.store, dataset, name, sha256) for sha256, name in zip(shas, names)])
             prepared = self.scorer.prepare(self.scorer.specs[id].protocol, inputs, original=True)
             values = np.asarray(self.scorer.sets[id].features(prepared), dtype=np.float32)
             part = f"{feature}-{digest([recipe, shas])[:12]}"
@@ -131,13 +162,15 @@ def _bytes_digest(values: np.ndarray) -> str:
     return hashlib.sha256(np.ascontiguousarray(values).tobytes()).hexdigest()
 
 
-def _measured(store: Store, cell: str, scorer: Scorer) -> dict[str, dict[str, np.ndarray]]:
-    """Feature name -> image -> vector, for images with a finished row and features of the present recipe."""
+def _measured(store: Store, cell: str, scorer: Scorer) -> tuple[set[str], dict[str, dict[str, np.ndarray]]]:
+    """The images with a finished row; and feature name -> image -> vector, for those with features of the present recipe."""
     found: dict[str, dict[str, np.ndarray]] = {}
+    finished: set[str] = set()
     for part in store.parts(cell):
         done = {row["image"] for row in part.rows if row["status"] == "ok" and "edit" not in row}
+        finished |= done
         features, images, recipes = store.features(cell, part.name)
         for name, values in features.items():
             if recipes.get(name) == scorer.feature_recipes.get(name):
                 found.setdefault(name, {}).update({i: v for i, v in zip(images, values, strict=True) if i in done})
-    return found
+    return finished, found

@@ -7,6 +7,7 @@ the same code as a run's. Nothing is resized; what does not fit is a failed row 
 
 from __future__ import annotations
 
+import hashlib
 import sys
 import time
 from collections import Counter, defaultdict
@@ -18,11 +19,12 @@ from typing import Any
 
 import numpy as np
 
+from invbench import schema
 from invbench.api import DatasetSpec, Edit, InvbenchError, MetricSpec, ProtocolSpec
 from invbench.plugins.config import DatasetChoice, Suite
 from invbench.plugins.registry import Registry, load_callable
 from invbench.plugins.selection import choose_datasets, choose_metrics
-from invbench.run import aggregate, external_folder, manifest, plan, truths
+from invbench.run import aggregate, external_folder, manifest, originals, plan, truths
 from invbench.run.plan import Cell, Entry
 from invbench.run.rescoring import rescore_part
 from invbench.run.runner import FAILED_ROWS, INTERRUPTED, OK, WRITE_ERROR
@@ -35,7 +37,6 @@ from invbench.util.progress import Progress
 from invbench.util.provenance import digest
 
 PRESET = "scored"
-JPEG = "source.jpeg"  # column: 1 where the picture came as JPEG, whose compression is then part of the scores
 
 
 @dataclass(frozen=True)
@@ -161,7 +162,7 @@ class _Work:
                 label = f"{row['edit']}{row['strength']:+g}" if "edit" in row else "reconstruction"
                 reasons[label, _without(row["reason"], row["image"])].append(row["image"])
             self.bar.done(len(entries), seconds=(time.perf_counter() - began) / len(entries), failed=len(bad.rows))
-        sets = [row for row in aggregate.set_rows(store, scorer) if _cell_of(row) == cell.id]
+        sets = [row for row in aggregate.set_rows(store, scorer, cells={cell.id}) if _cell_of(row) == cell.id]
         store.write_sets([*(row for row in self._earlier_sets() if _cell_of(row) != cell.id), *sets])
         self._write_manifest(before, cell, started, finished=_now())
         return self._tell(cell, reasons)
@@ -180,7 +181,7 @@ class _Work:
                     size = picture.shape[:2]
                     copies[store.input(id, entry.name)] = encode_png(picture)
             write_all(copies)
-        _same_pictures(earlier, id, entries)
+        originals.expect_same(earlier, id, entries)
         recipe = digest({"protocol": plan.PROTOCOL, "scored": self.settings.name, "files": self.folder.digest()})
         known = frozenset(image["sha256"] for one in earlier.get("cells", {}).values() for image in one["images"])
         truths.write(store, id, dataset, entries=entries, edits=self.folder.edits, known=known)
@@ -207,7 +208,7 @@ class _Work:
         """The rows of some images: those to be scored, unless they stand already, and those that failed."""
         name = f"{entries[0].index:06d}-{digest(cell.keys(entries))[:12]}"
         failed = f"{name}-failed"
-        if name in known:
+        if name in known and all(self.tools.store.stands(row, cell.id) for row in known[name].rows):
             return [known[name]], known.get(failed, Part(failed, [], {}))
         rows = list(self._rows(cell, entries))
         good, bad = ([row for row in rows if (row["status"] == "ok") is ok] for ok in (True, False))
@@ -223,9 +224,12 @@ class _Work:
                     inverted = reason
                 elif inverted and not reason:
                     reason = f"no reconstruction to compare the edit with: {inverted}"
+                row = _row(self.tools.suite, cell, entry, edit, reason=reason, path=path)
                 if not reason and picture is not None:
-                    pictures[self.tools.store.picture(cell.id, entry.name, edit)] = encode_png(picture)
-                yield _row(self.tools.suite, cell, entry, edit, reason=reason, path=path)
+                    data = encode_png(picture)
+                    pictures[self.tools.store.picture(cell.id, entry.name, edit)] = data
+                    row["picture"] = hashlib.sha256(data).hexdigest()
+                yield row
         write_all(pictures)
 
     def _picture(self, entry: Entry, edit: Edit | None) -> tuple[Path | None, np.ndarray | None, str]:
@@ -257,10 +261,12 @@ class _Work:
             started=started,
             finished=finished,
             earlier=before,
+            failures=self.tools.store.failures(),
         )
         if before:  # machine, versions and times are those of the methods that were measured there
-            both = ("methods", "weights", "datasets", "metrics", "protocols", "edits", "unavailable", "metric_failures")
-            own = {**before, **{key: {**before.get(key, {}), **own.get(key, {})} for key in both}}
+            both = ("methods", "weights", "datasets", "metrics", "protocols", "edits", "unavailable")
+            failures = own["metric_failures"]
+            own = {**before, **{key: {**before.get(key, {}), **own.get(key, {})} for key in both}, "metric_failures": failures}
             own["unavailable"] = {id: why for id, why in own["unavailable"].items() if id not in own["metrics"]}
         self.tools.store.write_json("manifest.json", own)
 
@@ -276,7 +282,7 @@ class _Work:
         for (label, reason), images in reasons.items():
             self.say(f"failed: {label} of {len(images)}: {', '.join(images)}: {reason}")
         rows = [row for part in self.tools.store.parts(cell.id) for row in part.rows]
-        jpeg = sum(row.get(JPEG, 0.0) == 1.0 for row in rows)
+        jpeg = sum(row.get(schema.JPEG, 0.0) == 1.0 for row in rows)
         if jpeg:
             self.say(f"{jpeg} of {len(rows)} pictures are JPEG: their compression is part of the scores")
         for id, note in self.tools.scorer.failures.items():
@@ -284,17 +290,6 @@ class _Work:
         good = sum(row["status"] == "ok" for row in rows)
         self.say(f"{cell.id}: {good} of {len(rows)} rows ok, in {self.tools.store.path}")
         return OK if good == len(rows) and not self.tools.scorer.failures else FAILED_ROWS
-
-
-def _same_pictures(earlier: Mapping[str, Any], dataset: str, entries: Sequence[Entry]) -> None:
-    own = {entry.name: entry.sha256 for entry in entries if entry.sha256}
-    for cell in earlier.get("cells", {}).values():
-        for image in cell["images"] if cell["dataset"] == dataset else []:
-            if image["sha256"] and own.get(image["name"], image["sha256"]) != image["sha256"]:
-                raise InvbenchError(
-                    f"{dataset}: {image['name']}: expected the original that this run folder has (sha256 {image['sha256']}), "
-                    f"found {own[image['name']]}; choose another --out"
-                )
 
 
 def _row(suite: str, cell: Cell, entry: Entry, edit: Edit | None, *, reason: str, path: Path | None) -> Row:
@@ -315,7 +310,7 @@ def _row(suite: str, cell: Cell, entry: Entry, edit: Edit | None, *, reason: str
     if reason:
         row["reason"] = reason
     elif path is not None:
-        row[JPEG] = float(external_folder.is_jpeg(path))
+        row[schema.JPEG] = float(external_folder.is_jpeg(path))
     return row
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invbench import schema
 from invbench.api import Edit, Inversion, Method
 from invbench.run.plan import Cell, Entry
 from invbench.run.session import Tools
@@ -75,7 +76,7 @@ def run(cell: Cell, pictures: Pictures, tools: Tools, *, done: Callable[[int], N
             done(1)
     with tools.ledger.spent("writing"):
         tools.store.write_latency(name, key, rows)
-    totals = [row["latency.total"] for row in rows if row["status"] == "ok" and row["edit"] is None]
+    totals = [row[schema.ALONE] for row in rows if row["status"] == "ok" and row["edit"] is None]
     failed = pictures.count - len(totals)
     median = f"median {np.median(totals):.4g} s" if totals else "no time"
     return f"latency {name}: {median} for one image, {len(totals)} timed" + (f", {failed} failed" if failed else "")
@@ -109,8 +110,8 @@ def time_one(
                     method.edit(inversion, one, clock)
         except Exception as error:
             return [*rows, row | {"status": "failed", "reason": f"{type(error).__name__}: {error}"}]
-        times = {f"latency.{stage}": seconds for stage, seconds in clock.stages.items()}
-        rows.append(row | times | {"latency.total": clock.total})
+        times = {schema.latency(stage): seconds for stage, seconds in clock.stages.items()}
+        rows.append(row | times | {schema.ALONE: clock.total})
     return rows
 
 

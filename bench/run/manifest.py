@@ -38,6 +38,7 @@ def build(
     started: str,
     finished: str | None,
     earlier: Mapping[str, Any],
+    failures: Mapping[str, Any],
 ) -> dict[str, Any]:
     """The manifest of a run; methods and weights of ``earlier`` runs in the same folder stay in it.
 
@@ -45,6 +46,7 @@ def build(
     seed       None where nothing is drawn
     configuration  the files that were read, and the sha256 of each
     trips      whether edits there and back are measured
+    failures   metrics that raised, in any cell of the folder, until they succeed: count and reason by id
     seconds    in it: of this run by purpose: methods, metrics, data, loading, writing, ``wall`` and ``overhead`` (the
                harness itself: wall minus methods minus metrics)
     finished   None while the run goes on; a run that was killed leaves it so
@@ -75,7 +77,7 @@ def build(
         "metrics": {id: asdict(spec) | {"recipe": scorer.recipes[id]} for id, spec in scorer.specs.items()} | measured,
         "protocols": {id: asdict(spec) for id, spec in scorer.protocols.items()},
         "unavailable": scorer.unavailable,
-        "metric_failures": scorer.failures,
+        "metric_failures": failures,
         "edits": {name: edit.model_dump() for name, edit in suite.edits.items()},
         "seconds": seconds,
         "machine": machine if seconds.get("methods", 0.0) > 0 else earlier.get("machine", machine),

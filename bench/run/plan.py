@@ -1,7 +1,8 @@
 """What a run has to do: cells, their images, batches and keys.
 
-The key of a row is a hash of all that can change it: the method's recipe (options, sources, weights, seed, precision,
-protocol), the bytes of the image, and for an edit its name and strength. Where a method takes steps, also the images that
+The key of a row is a hash of the image's name and of all that can change the row: the method's recipe (options, sources,
+weights, seed, precision, protocol), the bytes of the image, and for an edit its name and strength. Two names of equal bytes
+are two rows. Where a method takes steps, the key also holds the images that
 share the image's batch: rounding depends on the shape of a batch, and steps amplify it. (Measured on procfaces: latents of a
 projection alone and in a batch of 3 differ by 3e-6 after 2 steps and by 4e-3 after 32, since no matrix product of the
 library is the same for one row as for three.) Equal keys are never computed twice in a run folder. Asking for one more edit
@@ -54,7 +55,7 @@ class Cell:
     edits: tuple[Edit, ...]
     recipe: str
     batch: int
-    consistency: tuple[Edit, ...] = ()  # as :func:`invbench.run.round_trips.marked` names them
+    consistency: tuple[Edit, ...] = ()  # as :func:`invbench.schema.round_trip` names them
     beyond: tuple[Entry, ...] = ()  # images after ``entries`` that the run has had: their batches stay as they were
 
     @property
@@ -83,11 +84,16 @@ class Cell:
             company |= dict.fromkeys(readable, digest([entry.sha256 for entry in readable]))
         return company
 
+    def together(self, names: set[str]) -> set[str]:
+        """The images that are computed again when these are: their whole batches, where a method takes steps."""
+        batches = [{entry.name for entry in batch} for batch in self.batches] if self._company else []
+        return names.union(*(batch for batch in batches if batch & names))
+
     def key(self, entry: Entry, edit: Edit | None = None) -> str:
         """The content key of the row of an image (and an edit)."""
         content = {
             "recipe": self.recipe,
-            "image": entry.sha256 or f"{entry.name}: {entry.reason}",
+            "image": [entry.name, entry.sha256 or entry.reason],  # equal pictures may have two names: a row is of one
             "edit": None if edit is None else asdict(edit),
         }
         return digest(content | ({"batch": self._company[entry]} if entry in self._company else {}))

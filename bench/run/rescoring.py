@@ -7,10 +7,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from invbench import schema
 from invbench.api import Edit
 from invbench.run import truths
 from invbench.run.plan import Cell, Entry
-from invbench.run.round_trips import is_marked
 from invbench.run.session import Tools
 from invbench.run.shard import Row
 from invbench.scoring.evaluator import Evaluator
@@ -32,14 +32,17 @@ def rescore_part(cell: Cell, part: Part, tools: Tools) -> int:
     entries = {entry.name: entry for entry in cell.entries if entry.sha256 is not None}
     stale = [id for id, recipe in tools.scorer.recipes.items() if part.metrics.get(id) != recipe]
     rows = [row for row in part.rows if row["status"] == "ok" and row["image"] in entries]
-    if not stale or len(rows) < len(part.rows):
+    if len(rows) < len(part.rows) or not (stale or _lacks_features(cell, part, tools)):
         return 0
+    tools.scorer.take_owed()
     evaluators = score_rows(cell, rows, stale, tools)
     failed = _refresh_features(cell, part, [entries[row["image"]] for row in rows if "edit" not in row], evaluators, tools)
     recipes = part.metrics | tools.scorer.recipes
     with tools.ledger.spent("writing"):
-        done = {id: recipe for id, recipe in recipes.items() if id not in failed}
-        tools.store.write_part(cell.id, Part(part.name, part.rows, done))
+        owed = dict.fromkeys(failed, "its features could not be computed") | tools.scorer.take_owed()
+        done = {id: recipe for id, recipe in recipes.items() if id not in owed}
+        still = {id: why for id, why in part.failures.items() if id not in tools.scorer.recipes}  # not asked for in this run
+        tools.store.write_part(cell.id, Part(part.name, part.rows, done, still | owed))
     return len(rows)
 
 
@@ -51,7 +54,7 @@ def score_rows(cell: Cell, rows: Sequence[Row], ids: Sequence[str], tools: Tools
         groups[Edit(row["edit"], row["strength"]) if "edit" in row else None].append(row)
     evaluators: dict[tuple[str, ...], Evaluator] = {}  # one for all edits of the same images
     for edit, group in groups.items():
-        if edit is not None and is_marked(edit.name):
+        if edit is not None and schema.is_round_trip(edit.name):
             continue  # measured by the harness, from latents that are not kept
         _score_group(cell, edit, group, [entries[row["image"]] for row in group], ids, evaluators, tools)
     return evaluators
@@ -97,6 +100,13 @@ def _evaluator(cell: Cell, entries: Sequence[Entry], evaluators: dict[tuple[str,
     return evaluators[names]
 
 
+def _lacks_features(cell: Cell, part: Part, tools: Tools) -> bool:
+    """Whether features of the part's reconstructions are gone, or were never computed."""
+    images = {row["image"] for row in part.rows if "edit" not in row}
+    _, names, known = tools.store.features(cell.id, part.name)
+    return bool(images) and bool(tools.scorer.sets) and not (images <= {*names} and {*tools.scorer.feature_recipes} <= {*known})
+
+
 def _refresh_features(
     cell: Cell, part: Part, entries: Sequence[Entry], evaluators: dict[tuple[str, ...], Evaluator], tools: Tools
 ) -> set[str]:
@@ -104,9 +114,9 @@ def _refresh_features(
     recipes = tools.scorer.feature_recipes
     features, names, known = tools.store.features(cell.id, part.name)
     missing = [name for name, recipe in recipes.items() if known.get(name) != recipe]
-    if not missing or not entries:
-        return set()
     images = [entry.name for entry in entries]
+    if not entries or not (missing or {*images} - {*names}):
+        return set()
     same = names == images  # otherwise what is there speaks of other images of a part that was cut down
     evaluator = _evaluator(cell, entries, evaluators, tools)
     with tools.ledger.spent("metrics"):

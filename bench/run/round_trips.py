@@ -27,9 +27,7 @@ from invbench.util.clock import StageClock
 from invbench.util.images import dequantise, quantise
 from invbench.util.provenance import digest
 
-PREFIX = "consistency:"  # of the edit's name in rows and files; an edit of a suite cannot have a colon in its name
 VERSION = 1  # raised whenever the measures themselves change
-SECONDS = "seconds.consistency"  # of the way there and back, without the first inversion
 
 Move = Callable[[Tensor, Edit], Tensor]
 
@@ -71,20 +69,6 @@ class Trip:
 
     latents: Tensor | None
     pictures: np.ndarray
-
-
-def marked(edit: Edit) -> Edit:
-    """The edit under the name that its rows and its files of this pass have."""
-    return Edit(PREFIX + edit.name, edit.strength)
-
-
-def plain(edit: Edit) -> Edit:
-    """The reverse of :func:`marked`."""
-    return Edit(edit.name.removeprefix(PREFIX), edit.strength)
-
-
-def is_marked(name: str | None) -> bool:
-    return name is not None and name.startswith(PREFIX)
 
 
 def mover(method: Method, directions: Any) -> Move | None:

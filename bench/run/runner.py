@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from invbench import schema
 from invbench.api import InvbenchError
 from invbench.data import sources
 from invbench.data.prefetch import Prefetch
 from invbench.plugins.config import RunSettings
-from invbench.run import aggregate, latency, manifest, plan, round_trips, shard, truths
+from invbench.run import aggregate, latency, manifest, originals, plan, shard, truths
 from invbench.run.executors.local import Local
 from invbench.run.plan import Cell, Entry
 from invbench.run.rescoring import rescore
@@ -72,6 +73,8 @@ class _Run:
     def execute(self) -> int:
         if self.settings.fresh:
             self.store.clear()
+        for line in self.store.set_broken_aside():
+            self.bar.say(line)
         for name, reason in self.scorer.unavailable.items():
             self.bar.say(f"{name}: {reason}")
         for choice in self.settings.datasets:
@@ -89,7 +92,7 @@ class _Run:
         failed = sum(self._work(cell, tools) for cell in cells)
         self._time_single_images(cells, tools)
         with self.session.ledger.spent("metrics"):
-            rows = aggregate.set_rows(self.store, self.scorer, progress=self.bar)
+            rows = aggregate.set_rows(self.store, self.scorer, progress=self.bar, cells={cell.id for cell in cells})
         with self.session.ledger.spent("writing"):
             self.store.write_sets(rows)
             self._write_manifest(finished=_now())
@@ -98,12 +101,12 @@ class _Run:
         return FAILED_ROWS if failed or self.scorer.failures else OK
 
     def _cells(self, earlier: dict[str, Any]) -> list[Cell]:
-        entries = {choice.id: self._entries(choice.id, choice.count) for choice in self.settings.datasets}
+        entries = {choice.id: self._entries(choice.id, choice.count, earlier) for choice in self.settings.datasets}
         known = frozenset(image["sha256"] for cell in earlier.get("cells", {}).values() for image in cell["images"])
         with self.session.ledger.spent("data"):
             for id, images in entries.items():
                 truths.write(self.store, id, self.datasets[id], entries=images, edits=self.settings.edits, known=known)
-        trips = tuple(map(round_trips.marked, self.settings.consistency))
+        trips = tuple(map(schema.round_trip, self.settings.consistency))
         cells = []
         for method in self.settings.methods:
             built = self.session.method(method)
@@ -134,7 +137,7 @@ class _Run:
                 )
         return cells
 
-    def _entries(self, id: str, count: int | None) -> tuple[Entry, ...]:
+    def _entries(self, id: str, count: int | None, earlier: Mapping[str, Any]) -> tuple[Entry, ...]:
         """Read every image once: its hash, whether it can be used, and a copy of it in the run folder."""
         dataset, entries = self.datasets[id], []
         repeated = [name for name, times in Counter(dataset.names).items() if times > 1]
@@ -149,6 +152,7 @@ class _Run:
                     entries.append(entry)
                     if picture is not None:
                         copies[self.store.input(id, entry.name)] = encode_png(picture)
+            originals.expect_same(earlier, id, entries[first:])
             with self.session.ledger.spent("writing"):
                 write_all(copies)
         if not entries:
@@ -158,7 +162,9 @@ class _Run:
     def _work(self, cell: Cell, tools: Tools) -> int:
         """Work through a cell; returns how many of its rows failed."""
         self.bar.cell(cell.id)
-        done, replaced = self._finished(cell)
+        done, replaced, gone = self._finished(cell)
+        if gone:
+            self.bar.say(f"{cell.id}: pictures of {gone} rows are gone or changed: the rows are made again")
         if replaced:
             self.bar.say(f"{cell.id}: {replaced} rows made with other settings, code or pictures are set aside in superseded/")
         rescore(cell, tools)
@@ -171,7 +177,7 @@ class _Run:
         for part in Local().run(lambda one: shard.run(one, tools), shards):
             images = len({row["image"] for row in part.rows})
             wrong = sum(row["status"] != "ok" for row in part.rows)
-            spent = sum(row.get("seconds.invert", row.get("seconds.edit", 0.0)) for row in part.rows)
+            spent = sum(row.get(schema.INVERT, row.get(schema.EDIT, 0.0)) for row in part.rows)
             self.bar.done(images, seconds=spent / images, failed=wrong)
             failed += wrong
         return failed
@@ -192,11 +198,14 @@ class _Run:
                 self.bar.cell(f"latency {cell.method}.{cell.preset}")
                 self.bar.say(latency.run(cell, pictures, tools, done=self.bar.done))
 
-    def _finished(self, cell: Cell) -> tuple[set[str], int]:
-        """Keys of the rows that stand. Failed ones are dropped to be tried again, outdated ones are set aside."""
+    def _finished(self, cell: Cell) -> tuple[set[str], int, int]:
+        """Keys of the rows that stand; how many outdated ones are set aside, and of how many the pictures are gone.
+
+        These are dropped to be made again, as failed rows are.
+        """
         wanted, names = set(cell.keys()), {entry.name for entry in cell.entries}
         edits = {None, *((edit.name, edit.strength) for edit in cell.asked)}
-        done, failed, outdated = set(), [], []
+        done, failed, outdated, gone = dict[str, str](), [], [], dict[str, str]()
         for row in (row for part in self.store.parts(cell.id) for row in part.rows):
             edit = (row["edit"], row["strength"]) if "edit" in row else None
             asked = row["image"] in names and edit in edits
@@ -204,10 +213,14 @@ class _Run:
                 outdated.append(row["key"])
             elif asked and row["status"] != "ok":
                 failed.append(row["key"])
+            elif row["status"] == "ok" and not self.store.stands(row, cell.id):
+                gone[row["key"]] = row["image"]
             else:
-                done.add(row["key"])
-        self.store.set_aside(cell.id, failed, keep=False)
-        return done, self.store.set_aside(cell.id, outdated, keep=True)
+                done[row["key"]] = row["image"]
+        beside = cell.together({*gone.values()}) - {*gone.values()}
+        again = {key for key, image in done.items() if image in beside and key in wanted}
+        self.store.set_aside(cell.id, [*failed, *gone, *again], keep=False)
+        return {*done} - again, self.store.set_aside(cell.id, outdated, keep=True), len(gone)
 
     def _write_manifest(self, *, finished: str | None) -> None:
         methods, networks = self.settings.methods, self.session.networks
@@ -222,6 +235,7 @@ class _Run:
             trips=bool(self.settings.consistency),
             started=self.started,
             finished=finished,
+            failures=self.store.failures(),
             earlier=self.store.manifest if (self.store.path / "manifest.json").exists() else {},
         )
         self.store.write_json("manifest.json", content)

@@ -23,12 +23,11 @@ from invbench.plugins.config import MethodChoice, Suite
 from invbench.plugins.registry import load
 from invbench.run.round_trips import Move, mover
 from invbench.scoring.scorer import Scorer
-from invbench.store import Store
+from invbench.store import BEFORE_PLAN, Store
 from invbench.util.clock import Ledger
 from invbench.weights.networks import Networks
 
 MEMORY_SHARE = 0.5  # of what is free now: a batch must not drive out what else the machine is doing
-BESIDE_A_PLAN = {".lock", "inputs", "truths"}  # what a run may have written before its plan
 
 
 @dataclass(frozen=True)
@@ -166,7 +165,12 @@ def open_store(path: Path) -> Store:
     if path.exists() and not path.is_dir():
         raise InvbenchError(f"{path}: expected a folder, found a file")
     if path.is_dir() and not store.exists():
-        strange = sorted(item.name for item in path.iterdir() if item.name not in BESIDE_A_PLAN)
+        strange = sorted(item.name for item in path.iterdir() if not _begun(item.name))
         if strange:
             raise InvbenchError(f"{path}: expected a run folder or an empty one, found {strange[0]!r} and no plan.json")
     return store
+
+
+def _begun(name: str) -> bool:
+    """Whether an item of a folder is what a run that was killed before its plan may leave."""
+    return name in BEFORE_PLAN or (name.startswith(".") and name.endswith(".tmp"))

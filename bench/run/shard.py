@@ -7,13 +7,16 @@ it was scored from is on disk.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
 from torch import Tensor
 
+from invbench import schema
 from invbench.api import Dataset, Edit, Inversion, Sample
 from invbench.run import calls, round_trips, truths
 from invbench.run.inversions import select
@@ -76,6 +79,7 @@ class _Inverted:
 def run(shard: Shard, tools: Tools) -> Part:
     """Work through a shard and write it. Returns the part as written; raises WriteFailed when it cannot be."""
     cell, rows, entries, samples = shard.cell, [], [], []
+    tools.scorer.take_owed()
     dataset = tools.datasets[cell.dataset]
     with tools.ledger.spent("data"):
         for entry in shard.entries:
@@ -95,8 +99,9 @@ def run(shard: Shard, tools: Tools) -> Part:
     batch.rows = sorted((row for row in batch.rows if row["key"] in shard.keys), key=lambda row: order[row["key"]])
     features = _merged_features(batch, tools.scorer)
     failed = {id for id in tools.scorer.sets if batch.features and tools.scorer.feature(id) not in features}
-    # A metric without its features is not done: the next run tries it again.
-    part = Part(shard.name, batch.rows, {id: one for id, one in tools.scorer.recipes.items() if id not in failed})
+    # A metric that raised is not done: the next run tries it again.
+    owed = dict.fromkeys(failed, "its features could not be computed") | tools.scorer.take_owed()
+    part = Part(shard.name, batch.rows, {id: one for id, one in tools.scorer.recipes.items() if id not in owed}, owed)
     with tools.ledger.spent("writing"):
         _write_features(batch, part, features, tools)
         tools.store.write_part(cell.id, part)
@@ -151,7 +156,7 @@ def _finish_inversion(batch: _Batch, attempt: Attempt[Inversion], tools: Tools) 
             files |= {tools.store.mask(cell.id, entries[index].name): encode_png(masks[index]) for index in wanted}
         with tools.ledger.spent("writing"):
             write_all(files)
-        batch.rows += _rows(tools, cell, entries, None, attempt.clock, values)
+        batch.rows += _rows(tools, cell, entries, None, attempt.clock, values, files)
     inverted = _Inverted(entries, samples, inversion, pictures, evaluator)
     for edit in cell.edits:
         if any(cell.key(entry, edit) in batch.keys for entry in entries):
@@ -177,20 +182,19 @@ def _finish_edit(batch: _Batch, inverted: _Inverted, edit: Edit, tools: Tools) -
             truth, factors = truths.of(tools.datasets[cell.dataset], own, edit, tools.scorer)
             evaluator = inverted.evaluator_of(attempt.indices, tools.scorer)
             values = evaluator.edit(edit, pictures, truth=truth, true_factors=factors)
+        files = {tools.store.picture(cell.id, entry.name, edit): encode_png(pictures[i]) for i, entry in enumerate(own)}
         with tools.ledger.spent("writing"):
-            write_all(
-                {tools.store.picture(cell.id, entry.name, edit): encode_png(pictures[i]) for i, entry in enumerate(own)}
-            )
-        batch.rows += _rows(tools, cell, own, edit, attempt.clock, values)
+            write_all(files)
+        batch.rows += _rows(tools, cell, own, edit, attempt.clock, values, files)
 
 
 def _finish_consistency(batch: _Batch, inverted: _Inverted, edit: Edit, tools: Tools) -> None:
-    """There and back again; ``edit`` has the name that :func:`invbench.run.round_trips.marked` gave it."""
+    """There and back again; ``edit`` has the name that :func:`invbench.schema.round_trip` gave it."""
     cell, entries = batch.cell, inverted.entries
     method, move = tools.methods[cell.id], tools.moves[cell.id]
 
     def call(chosen: list[int], clock: StageClock) -> round_trips.Trip:
-        return round_trips.there_and_back(method, inverted.part(chosen), round_trips.plain(edit), clock, move=move)
+        return round_trips.there_and_back(method, inverted.part(chosen), schema.one_way(edit), clock, move=move)
 
     for attempt in isolate(call, len(entries), tools):
         own, count = [entries[index] for index in attempt.indices], len(attempt.indices)
@@ -205,8 +209,9 @@ def _finish_consistency(batch: _Batch, inverted: _Inverted, edit: Edit, tools: T
             write_all(files)
         for i, entry in enumerate(own):
             found = {id: float(value[i]) for id, value in values.items()}
-            seconds = {round_trips.SECONDS: attempt.clock.total / count}
-            batch.rows.append(_row(tools, cell, entry, edit, batch=count) | found | seconds)
+            seconds = {schema.CONSISTENCY: attempt.clock.total / count}
+            saved = _digests(tools, cell, entry, edit, files)
+            batch.rows.append(_row(tools, cell, entry, edit, batch=count) | saved | found | seconds)
 
 
 def _read(dataset: Dataset, entry: Entry) -> tuple[Sample | None, str]:
@@ -222,16 +227,33 @@ def _read(dataset: Dataset, entry: Entry) -> tuple[Sample | None, str]:
 
 
 def _rows(
-    tools: Tools, cell: Cell, entries: Sequence[Entry], edit: Edit | None, clock: StageClock, values: dict[str, np.ndarray]
+    tools: Tools,
+    cell: Cell,
+    entries: Sequence[Entry],
+    edit: Edit | None,
+    clock: StageClock,
+    values: Mapping[str, np.ndarray],
+    files: Mapping[Path, bytes],
 ) -> list[Row]:
     count = len(entries)
-    times = {f"seconds.{name}": seconds / count for name, seconds in clock.stages.items()}
-    times["seconds.edit" if edit else "seconds.invert"] = clock.total / count
-    times |= {"memory.device_peak": float(clock.device_peak), "memory.rss_peak": float(clock.rss_peak)}
+    times = {schema.seconds(name): seconds / count for name, seconds in clock.stages.items()}
+    times[schema.EDIT if edit else schema.INVERT] = clock.total / count
+    times |= {schema.DEVICE_PEAK: float(clock.device_peak), schema.RSS_PEAK: float(clock.rss_peak)}
     return [
-        _row(tools, cell, entry, edit, batch=count) | {id: float(value[i]) for id, value in values.items()} | times
+        _row(tools, cell, entry, edit, batch=count)
+        | _digests(tools, cell, entry, edit, files)
+        | {id: float(value[i]) for id, value in values.items()}
+        | times
         for i, entry in enumerate(entries)
     ]
+
+
+def _digests(tools: Tools, cell: Cell, entry: Entry, edit: Edit | None, files: Mapping[Path, bytes]) -> Row:
+    """The columns "picture" and "mask" of a row: sha256 of those of ``files`` that it was scored from."""
+    paths = {"picture": tools.store.picture(cell.id, entry.name, edit)}
+    if edit is None:
+        paths["mask"] = tools.store.mask(cell.id, entry.name)
+    return {name: hashlib.sha256(files[path]).hexdigest() for name, path in paths.items() if path in files}
 
 
 def _row(tools: Tools, cell: Cell, entry: Entry, edit: Edit | None, *, batch: int, reason: str = "") -> Row:

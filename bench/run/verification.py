@@ -10,17 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
+from invbench import schema
 from invbench.api import Dataset, Edit, InvbenchError, Sample
 from invbench.plugins.config import Suite
 from invbench.plugins.registry import Registry
 from invbench.plugins.selection import choose_metrics
+from invbench.run import originals
 from invbench.run.plan import Cell
 from invbench.run.rescoring import score_rows
 from invbench.run.session import Session, Tools
 from invbench.run.shard import Row
 from invbench.scoring.scorer import Scorer
-from invbench.store import SCHEMA, Store
-from invbench.util.images import read_png
+from invbench.store import Store
 from invbench.util.progress import Progress
 
 TOLERANCE = 1e-5  # relative: other threads or batches may add in another order
@@ -74,7 +75,7 @@ def _compared(cells: Sequence[Cell], tools: Tools) -> list[Check]:
                 began = time.perf_counter()
                 changed |= {id for id, recipe in part.metrics.items() if scorer.recipes.get(id, recipe) != recipe}
                 old = [row for row in part.rows if row["status"] == "ok"]
-                new: list[Row] = [{key: value for key, value in row.items() if key in SCHEMA.names} for row in old]
+                new: list[Row] = [{key: value for key, value in row.items() if key in schema.ROWS.names} for row in old]
                 score_rows(cell, new, list(scorer.recipes), tools)
                 for was, now in zip(old, new):
                     for id in scorer.recipes:
@@ -122,7 +123,8 @@ class _Copies:
 
     def read(self, index: int) -> Sample:
         entry = self._entries[index]
-        return Sample(read_png(self._store.input(self._dataset, entry.name)), entry.name, entry.sha256 or "")
+        sha256 = entry.sha256 or ""
+        return Sample(originals.read(self._store, self._dataset, entry.name, sha256), entry.name, sha256)
 
     def truth(self, index: int, edit: Edit) -> np.ndarray | None:
         return None

@@ -39,6 +39,7 @@ class Scorer:
     feature_recipes  by feature name: the same without the metric's declaration, so that metrics share features
     unavailable      reason by id, for metrics that lack their weights
     failures         by id: how many values could not be computed since the metric raised, and the last reason
+    owed             reason by id of the metrics that raised since :meth:`take_owed` was called last
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class Scorer:
         self.feature_recipes: dict[str, str] = {}
         self.unavailable: dict[str, str] = {}
         self.failures: dict[str, dict[str, Any]] = {}
+        self.owed: dict[str, str] = {}
         self.sets: dict[str, SetMetric] = {}
         self._metrics: dict[str, Metric] = {}
         self._preparations: dict[str, Preparation] = {}  # by the protocol's entry: two ids may share one
@@ -140,8 +142,15 @@ class Scorer:
 
     def note(self, id: str, count: int, error: Exception) -> None:
         """Remember that a metric could not be computed on ``count`` images."""
-        known = self.failures.get(id, {"count": 0})
-        self.failures[id] = {"count": known["count"] + count, "reason": f"{type(error).__name__}: {error}"}
+        known, reason = self.failures.get(id, {"count": 0}), f"{type(error).__name__}: {error}"
+        self.failures[id] = {"count": known["count"] + count, "reason": reason}
+        self.owed[id] = reason
+
+    def take_owed(self) -> dict[str, str]:
+        """Which metrics raised since this was asked last, and why: their values have to be computed again."""
+        owed = dict(self.owed)
+        self.owed.clear()
+        return owed
 
 
 def _covers(spec: MetricSpec, given: MetricInput, index: int) -> bool:

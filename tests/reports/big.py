@@ -9,7 +9,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from invbench.store import SCHEMA, Store
+from invbench.schema import ROWS
+from invbench.store import Store
 
 METHODS = {"sg2_w": 0.05, "sg2_wplus": 0.03, "psp": 0.04, "e4e": 0.045, "pti": 0.012, "sam": 0.02, "dhr": 0.008}
 EDITS = {"age": 5.0, "yaw": 5.0, "smile": 0.1, "eye_openness": 0.1}
@@ -29,8 +30,8 @@ def make_big_run(folder: Path, *, images: int = 200) -> Store:
             frame = _rows(method, dataset, level, hard, rng)
             path = store.path / "rows" / cell / "000000-a.parquet"
             path.parent.mkdir(parents=True)
-            text = pa.Schema.from_pandas(frame.drop(columns=[n for n in SCHEMA.names if n in frame]), preserve_index=False)
-            pq.write_table(pa.Table.from_pandas(frame, schema=pa.schema([*SCHEMA, *text]), preserve_index=False), path)
+            text = pa.Schema.from_pandas(frame.drop(columns=[n for n in ROWS.names if n in frame]), preserve_index=False)
+            pq.write_table(pa.Table.from_pandas(frame, schema=pa.schema([*ROWS, *text]), preserve_index=False), path)
             cells[cell] = {
                 "method": method,
                 "preset": "paper",

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from PIL import Image
 
+from invbench import schema
 from invbench.api import Edit, InvbenchError
 from invbench.cli import main
 from invbench.compare.baseline import of_run
@@ -131,7 +132,7 @@ def test_every_mismatch_is_listed_and_every_failure_is_a_row(measured, measure, 
     assert rows.loc[("toy-00", "bright", 1.0)].reason.startswith("no reconstruction to compare the edit with: no picture")
     assert rows.loc[("toy-04", "bright", 1.0)].reason == f"no bright+1 of this name in {folder}"
     assert len(failed) == 4 * 3 + 1 and failed["toy_mse@native"].isna().all()
-    assert rows.loc["toy-05"][external.JPEG].tolist() == [1.0, 0.0, 0.0]
+    assert rows.loc["toy-05"][schema.JPEG].tolist() == [1.0, 0.0, 0.0]
     text = "\n".join(lines)
     assert "left out: notes.txt: not a PNG, JPEG or WebP" in text and "left out: toy-99.png: no image of this name" in text
     assert "left out: age_+1/: expected EDIT_STRENGTH with an edit of the suite (bright)" in text
@@ -149,7 +150,7 @@ def test_jpeg_and_webp_are_decoded_and_scored_from_what_they_show(measured, meas
         picture.save(folder / f"toy-{index:02d}.{'jpg' if index % 2 else 'webp'}", quality=60)
     code, store, lines = measure(folder)
     rows = store.rows()
-    assert code == 0 and rows[external.JPEG].tolist() == [0.0, 1.0] * 6 and "6 of 12 pictures are JPEG" in lines[0]
+    assert code == 0 and rows[schema.JPEG].tolist() == [0.0, 1.0] * 6 and "6 of 12 pictures are JPEG" in lines[0]
     assert (rows["toy_mse@native"] > measured.rows().query("edit.isna()")["toy_mse@native"].to_numpy()).all()
     assert store.manifest["methods"]["mine.scored"]["options"]["pictures"] == "6 JPEG, 6 WEBP"
 

@@ -52,7 +52,7 @@ def run(settings, *, code: int = 0) -> Store:
 
 def trips(store: Store) -> pd.DataFrame:
     rows = store.rows()
-    return rows[rows.edit.notna() & rows.edit.fillna("").str.startswith(round_trips.PREFIX)]
+    return rows[rows.edit.notna() & rows.edit.fillna("").str.startswith("consistency:")]
 
 
 @pytest.mark.parametrize("strength", [3.0, -3.0])

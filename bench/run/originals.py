@@ -1,0 +1,45 @@
+"""The originals of a run: one picture under one name, for every method in the folder."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from invbench.api import InvbenchError
+from invbench.run.plan import Entry
+from invbench.store import Store
+from invbench.util.images import read_png
+
+
+def expect_same(earlier: Mapping[str, Any], dataset: str, entries: Iterable[Entry]) -> None:
+    """Compare pictures with those that the run folder has under the same names, by the plan ``earlier``.
+
+    Raises InvbenchError naming the picture and both hashes: rows of two pictures must not stand under one name. A picture that
+    could not be used earlier has no values there, so it may be another one now.
+    """
+    had = {
+        image["name"]: image["sha256"]
+        for cell in earlier.get("cells", {}).values()
+        if cell["dataset"] == dataset
+        for image in cell["images"]
+        if image["sha256"]
+    }
+    for entry in entries:
+        if had.get(entry.name, entry.sha256) != entry.sha256:
+            found = f"sha256 {entry.sha256}" if entry.sha256 else f"one that cannot be used ({entry.reason})"
+            raise InvbenchError(
+                f"{dataset}: {entry.name}: expected the original that this run folder has (sha256 {had[entry.name]}), "
+                f"found {found}; choose another --out, or --fresh"
+            )
+
+
+def read(store: Store, dataset: str, name: str, sha256: str) -> np.ndarray:
+    """uint8 [H, W, 3], the run folder's copy of an original. Raises InvbenchError when it is not the picture that was run."""
+    picture = read_png(store.input(dataset, name))
+    found = hashlib.sha256(picture.tobytes()).hexdigest()
+    if found != sha256:
+        raise InvbenchError(f"{store.input(dataset, name)}: expected the original (sha256 {sha256}), found sha256 {found}")
+    return picture

@@ -1,0 +1,109 @@
+"""The grammar of columns: what a row of a run holds, and what the name of a column says.
+
+    key, recipe, ..., batch        fields, the same in every row (:data:`ROWS`)
+    NAME@PROTOCOL                  a metric; rows of the time before protocols have NAME alone
+    seconds.STAGE                  of throughput: seconds an image of a stage, and "invert", "edit", "consistency" as wholes
+    latency.STAGE                  the same of an image that comes alone, and "total"
+    memory.device_peak, .rss_peak  bytes
+    source.jpeg                    1 where a picture made elsewhere came as JPEG
+
+Rows of a reconstruction have no ``edit``. Rows of a round trip have "consistency:" before the edit's name, which no edit of a
+suite can have. Whoever reads or writes a column's name asks here.
+"""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from invbench.api import Edit
+
+TEXT = (
+    "key",
+    "recipe",
+    "suite",
+    "method",
+    "preset",
+    "dataset",
+    "image",
+    "edit",
+    "status",
+    "reason",
+    "picture",  # sha256 of the saved PNG file that the row was scored from; none in rows of older versions
+    "mask",  # sha256 of the saved domain mask, where the method has one
+)
+COUNTS = ("index", "batch")
+ROWS = pa.schema(
+    [*((name, pa.string()) for name in TEXT), *((name, pa.int64()) for name in COUNTS), ("strength", pa.float64())]
+)
+_TIMED = ("key", "recipe", "suite", "method", "preset", "dataset", "image", "edit", "status", "reason", "machine")
+TIMES = pa.schema(
+    [
+        *((name, pa.string()) for name in _TIMED),
+        *((name, pa.int64()) for name in ("index", "warmup")),
+        ("strength", pa.float64()),
+    ]
+)
+SETS = pa.schema(
+    [
+        *((name, pa.string()) for name in ("suite", "method", "preset", "dataset", "metric", "reason", "key")),
+        *((name, pa.float64()) for name in ("value", "low", "high", "bias")),
+        ("n", pa.int64()),
+    ]
+)
+ORDER = "suite, dataset, method, preset, index, edit NULLS FIRST, strength"
+
+SECONDS, LATENCY, MEMORY, SOURCE = "seconds.", "latency.", "memory.", "source."
+CLOCKED = (SECONDS, LATENCY)
+MEASURES = (*CLOCKED, MEMORY)  # what depends on the machine
+ROUND_TRIP = "consistency:"
+
+
+def seconds(stage: str) -> str:
+    """The column of a stage's time: seconds an image."""
+    return SECONDS + stage
+
+
+def latency(stage: str) -> str:
+    """The column of a stage's time when an image comes alone, in seconds."""
+    return LATENCY + stage
+
+
+INVERT, EDIT, CONSISTENCY = seconds("invert"), seconds("edit"), seconds("consistency")
+ALONE, EDIT_ALONE = latency("total"), latency("edit")
+DEVICE_PEAK, RSS_PEAK = MEMORY + "device_peak", MEMORY + "rss_peak"
+JPEG = SOURCE + "jpeg"
+
+
+def is_metric(column: str) -> bool:
+    """Whether a column of rows holds a metric, with its protocol or (as older runs have it) without."""
+    return "@" in column or ("." not in column and column not in ROWS.names)
+
+
+def is_measure(column: str) -> bool:
+    """Whether a column holds times or memory."""
+    return not is_metric(column) and column.startswith(MEASURES)
+
+
+def is_seconds(column: str) -> bool:
+    """Whether a column holds times of batches, which images of a batch share."""
+    return not is_metric(column) and column.startswith(SECONDS)
+
+
+def is_latency(column: str) -> bool:
+    """Whether a column holds times of an image that came alone."""
+    return not is_metric(column) and column.startswith(LATENCY)
+
+
+def round_trip(edit: Edit) -> Edit:
+    """The edit under the name that rows and files of its round trip have."""
+    return Edit(ROUND_TRIP + edit.name, edit.strength)
+
+
+def one_way(edit: Edit) -> Edit:
+    """The reverse of :func:`round_trip`."""
+    return Edit(edit.name.removeprefix(ROUND_TRIP), edit.strength)
+
+
+def is_round_trip(edit: str | None) -> bool:
+    """Whether the name of an edit in rows is that of a round trip."""
+    return edit is not None and edit.startswith(ROUND_TRIP)
