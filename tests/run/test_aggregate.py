@@ -71,7 +71,7 @@ def make(path, parts: Sequence[np.ndarray], *, failed: Sequence[int] = ()) -> St
     store = Store(path)
     hashes = [hashlib.sha256(picture.tobytes()).hexdigest() for picture in ORIGINALS]
     images = [{"name": name, "sha256": sha256} for name, sha256 in zip(NAMES, hashes)]
-    cell = {"method": "m", "preset": "p", "dataset": "d", "images": images}
+    cell = {"method": "m", "preset": "p", "dataset": "d", "edits": [], "images": images}
     store.write_json("plan.json", {"suite": "s", "cells": {"m.p.d": cell}})
     write_all({store.input("d", name): encode_png(picture) for name, picture in zip(NAMES, ORIGINALS)})
     features = Colours().features(dequantise(OUTPUTS, torch.device("cpu"))).numpy()

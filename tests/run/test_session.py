@@ -12,7 +12,8 @@ from click.testing import CliRunner, Result
 
 from invbench.cli import main
 from invbench.run.session import Session
-from invbench.store import SCHEMA, Store
+from invbench.schema import ROWS
+from invbench.store import Store
 from tests.checkout import PROJECT
 
 BUILDERS = re.compile(r"(?<![\w.])(?:\w+\.)?(Networks|Scorer|Tools|Prefetch)\(")
@@ -67,7 +68,7 @@ def test_the_same_pictures_by_other_code_have_the_same_scores(measured: Path, tm
     done = invbench("score", folder, "--against", "procfaces-test:2", "--name", "mine", "--out", out, "--device", "cpu")
     assert done.exit_code == 0, done.output
     foreign = Store(out).rows()
-    metrics = [name for name in own if name not in SCHEMA.names and "@" in name]
+    metrics = [name for name in own if name not in ROWS.names and "@" in name]
     assert len(metrics) > 20
     columns = ["image", "edit", "strength", *metrics]
     pd.testing.assert_frame_equal(foreign[columns], own[columns], rtol=1e-6)
