@@ -54,7 +54,7 @@ def test_a_forbidden_import_is_caught(tmp_path: Path, module: str, line: str, co
     for name in (".", *rooms):
         (package / name).mkdir(parents=True, exist_ok=True)
         (package / name / "__init__.py").touch()
-    for name in ("api", "store", "run/runner", "compare/stats", "compare/gate", "compare/baseline", "compare/pairs"):
+    for name in ("api", "schema", "store", "run/runner", "compare/stats", "compare/gate", "compare/baseline", "compare/pairs"):
         (package / f"{name}.py").touch()
     (package / "cli" / "reading.py").write_text("import invbench.reports\n")
     done = lint(tmp_path)
