@@ -56,11 +56,11 @@ class MethodSpec:
     title: str
     entry: str  # "module:Class"
     family: str  # "optimisation", "encoder", "weights", "features", "hybrid"
-    paper: str
-    venue: str
     roles: tuple[str, ...]  # networks asked of the suite: "generator", "perceptual", "encoder_e4e", ...
     options: Mapping[str, Option]
-    presets: Mapping[str, Mapping[str, Any]]  # preset -> the options that differ from the defaults
+    presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # name -> the options that differ; none: "default"
+    paper: str = ""
+    venue: str = ""
     summary: str = ""
     optional: tuple[str, ...] = ()  # roles that some of its options need: given to the method where the suite has them
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from invbench.plugins.registry import find
+from invbench.plugins.registry import Registry, check_roles, discover, find
 
 if TYPE_CHECKING:
     from invbench.plugins.config import Suite
@@ -85,6 +85,15 @@ def find_suite(name: str, config: Path | None) -> Suite:
     from invbench.plugins.config import load  # pydantic takes a while to import, and `list methods` does without
 
     return find("suite", name, load(config))
+
+
+def suite_and_plugins(name: str, config: Path | None, plugins: Iterable[Path]) -> tuple[Suite, Registry]:
+    """The suite of that name and all plug-ins; raises InvbenchError for a name or a role with a slip in it."""
+    from invbench.plugins.config import load
+
+    suites, registry = load(config), discover(plugins)
+    check_roles(registry, (role for one in suites.values() for role in one.networks))
+    return find("suite", name, suites), registry
 
 
 def batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int | None:

@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING
 import click
 
 from invbench.api import InvbenchError, MetricSpec
-from invbench.cli.common import config_option, find_suite, plugin_option, suite_option
+from invbench.cli.common import config_option, plugin_option, suite_and_plugins, suite_option
 from invbench.data.sources import open_dataset
 from invbench.plugins.files import NAME, sources
-from invbench.plugins.registry import discover, find, load_class
+from invbench.plugins.registry import find, load_class
 from invbench.util import provenance
 from invbench.util.names import PACKAGE
 
@@ -42,8 +42,7 @@ Exit code: 0 everything of the suite is here; 1 something is missing.
 @plugin_option
 def doctor(suite: str, config: Path | None, plugins: tuple[Path, ...]) -> None:
     """Look at this machine: libraries, devices, and the datasets and weights of a suite."""
-    chosen = find_suite(suite, config)
-    registry = discover(plugins)
+    chosen, registry = suite_and_plugins(suite, config, plugins)
     problems = 0
 
     git = provenance.git()

@@ -78,7 +78,8 @@ def _print(rows: list[tuple[str, str, list[str]]], detailed: bool) -> None:
 
 def _details(spec: Spec, registry: Registry) -> list[str]:
     if isinstance(spec, MethodSpec):
-        head = [spec.summary, f"{spec.paper} ({spec.venue})", f"family: {spec.family}", f"networks: {_join(spec.roles)}"]
+        venue = f"({spec.venue})" if spec.paper and spec.venue else spec.venue
+        head = [spec.summary, f"{spec.paper} {venue}".strip(), f"family: {spec.family}", f"networks: {_join(spec.roles)}"]
         presets = [f"preset {name}: {_pairs(changes)}" for name, changes in spec.presets.items()]
         options = [f"{name} = {o.default!r}{f' {o.unit}' if o.unit else ''}: {o.help}" for name, o in spec.options.items()]
         return [line for line in [*head, *presets, *options] if line]

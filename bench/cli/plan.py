@@ -6,8 +6,7 @@ from pathlib import Path
 
 import click
 
-from invbench.cli.common import Names, batch_size, config_option, find_suite, plugin_option, suite_option
-from invbench.plugins.registry import discover
+from invbench.cli.common import Names, batch_size, config_option, plugin_option, suite_and_plugins, suite_option
 
 EPILOG = """\b
 Examples
@@ -57,8 +56,7 @@ def plan(
     from invbench.plugins.selection import settings
 
     chosen = settings(
-        find_suite(suite, config),
-        discover(plugins),
+        *suite_and_plugins(suite, config, plugins),
         methods=methods,
         datasets=datasets,
         edits=edits,

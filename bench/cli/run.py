@@ -6,9 +6,8 @@ from pathlib import Path
 
 import click
 
-from invbench.cli.common import Names, batch_size, config_option, find_suite, plugin_option, suite_option
+from invbench.cli.common import Names, batch_size, config_option, plugin_option, suite_and_plugins, suite_option
 from invbench.cli.reading import print_tables, write_page
-from invbench.plugins.registry import discover
 
 FINISHED = (0, 1)  # exit codes of a run that came to its end
 
@@ -83,8 +82,7 @@ def run(
     from invbench.plugins.files import sources
     from invbench.plugins.selection import settings, supported
 
-    chosen_suite = find_suite(suite, config)
-    registry = discover(plugins)
+    chosen_suite, registry = suite_and_plugins(suite, config, plugins)
     chosen = settings(
         chosen_suite,
         registry,

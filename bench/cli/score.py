@@ -8,8 +8,7 @@ from pathlib import Path
 import click
 
 from invbench.api import InvbenchError
-from invbench.cli.common import Names, config_option, find_suite, plugin_option, suite_option
-from invbench.plugins.registry import discover
+from invbench.cli.common import Names, config_option, plugin_option, suite_and_plugins, suite_option
 
 EPILOG = """\b
 Examples
@@ -58,13 +57,12 @@ def score(
     listed, what belongs to no image is listed. Nothing is resized. Without --against, FOLDER is a run folder, whose scores are
     computed again from its pictures and compared.
     """
-    registry = discover(plugins)
     if against is None:
         ctx.exit(_verify(folder, suite, config, plugins, metrics, device))
     label = name or re.sub(r"[^a-z0-9_-]+", "-", folder.resolve().name.lower()).strip("-_") or "scored"
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", label):
         raise InvbenchError(f"--name: expected lower-case letters, digits, '_' and '-', found {label!r}")
-    chosen = find_suite(suite, config)
+    chosen, registry = suite_and_plugins(suite, config, plugins)
     from invbench.plugins.files import sources
     from invbench.run import external
 
@@ -90,10 +88,10 @@ def _verify(
 
     if not Store(folder).exists():
         raise InvbenchError(f"{folder}: expected --against DATASET, or a run folder (with a plan.json in it)")
-    chosen = find_suite(Store(folder).plan["suite"], config)
+    chosen, registry = suite_and_plugins(Store(folder).plan["suite"], config, plugins)
     from invbench.run.verification import verify
 
-    checks = verify(folder, chosen, discover(plugins), metrics=metrics, device=device, say=click.echo)
+    checks = verify(folder, chosen, registry, metrics=metrics, device=device, say=click.echo)
     rows = [
         [one.metric, one.n, f"{one.largest:.1e}", one.unequal, "its code, weights or protocol changed" if one.changed else ""]
         for one in checks

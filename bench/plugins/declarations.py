@@ -2,6 +2,9 @@
 
 ``SPEC = {...}`` declares one method, ``SPECS = [{...}, ...]`` several metrics or datasets, ``PROTOCOLS = [{...}, ...]`` metric
 protocols. A metric's declaration names its protocols, and becomes one spec for each of them.
+
+A declaration with ``variants``, a list of dicts, stands for as many: each is the declaration with the keys of the variant
+laid over it. Dicts (``options``, ``presets``) are merged by name, so that the declaration may hold what all have in common.
 """
 
 from __future__ import annotations
@@ -13,7 +16,7 @@ from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from invbench.api import DatasetSpec, InvbenchError, MethodSpec, MetricSpec, Option, ProtocolSpec
+from invbench.api import NEEDS, DatasetSpec, InvbenchError, MethodSpec, MetricSpec, Option, ProtocolSpec
 from invbench.util.names import unknown
 
 Spec = MethodSpec | MetricSpec | DatasetSpec | ProtocolSpec
@@ -32,8 +35,8 @@ def read(path: Path, module: str) -> list[Spec]:
     """
     try:
         source = path.read_text(encoding="utf-8")
-        tree = ast.parse(source) if any(name in source for name in NAMES) else ast.Module([], [])
-    except (OSError, UnicodeDecodeError, SyntaxError) as error:
+        tree = ast.parse(source, filename=path.name) if any(name in source for name in NAMES) else ast.Module([], [])
+    except (OSError, ValueError, SyntaxError, RecursionError) as error:  # ValueError: not UTF-8, or holds NUL
         raise InvbenchError(f"{path}: cannot read the plug-in: {error}") from error
     specs: list[Spec] = []
     for node in tree.body:
@@ -44,11 +47,31 @@ def read(path: Path, module: str) -> list[Spec]:
             continue
         try:
             declared = ast.literal_eval(node.value)
-        except ValueError as error:
+        except (ValueError, TypeError, RecursionError) as error:  # TypeError: a list as a key
             raise InvbenchError(f"{path}: {target.id}: expected a literal (no names, calls or sums): {error}") from error
-        for item in [declared] if target.id == "SPEC" else declared:
-            specs += parse(item, path=path, module=module)
+        if target.id == "SPEC":
+            declared = [declared]
+        elif not isinstance(declared, list | tuple):
+            raise InvbenchError(f"{path}: {target.id}: expected a list of dicts, found {declared!r}")
+        for item in declared:
+            for one in spread(item, path=path):
+                specs += parse(one, path=path, module=module)
     return specs
+
+
+def spread(declared: Any, *, path: Path) -> list[Any]:
+    """A declaration -> one for each of its ``variants``, or itself alone where it has none."""
+    if not isinstance(declared, dict) or "variants" not in declared:
+        return [declared]
+    variants = declared["variants"]
+    if not (isinstance(variants, list | tuple) and variants and all(isinstance(one, dict) for one in variants)):
+        raise InvbenchError(f"{path}: variants: expected a list of dicts, one for each variant, found {variants!r}")
+    common = {key: value for key, value in declared.items() if key != "variants"}
+    return [common | {key: _laid_over(common.get(key), value) for key, value in one.items()} for one in variants]
+
+
+def _laid_over(common: Any, own: Any) -> Any:
+    return {**common, **own} if isinstance(common, dict) and isinstance(own, dict) else own
 
 
 def parse(declared: Any, *, path: Path, module: str) -> list[Spec]:
@@ -97,6 +120,9 @@ def _value(where: str, key: str, value: Any, model: type[Spec]) -> Any:
     if key in TUPLES:
         if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
             raise InvbenchError(f"{where}: {key}: expected a list of names, found {value!r}")
+        for item in value if key == "needs" else ():
+            if item not in NEEDS:
+                raise InvbenchError(f"{where}: needs: {unknown('need', item, NEEDS)}")
         return tuple(value)
     if key in CHOICES and value not in CHOICES[key]:
         raise InvbenchError(f"{where}: {unknown(key, value, CHOICES[key])}")
@@ -120,7 +146,7 @@ def _option(where: str, declared: Any) -> Option:
 
 
 def _check_presets(where: str, values: Mapping[str, Any]) -> None:
-    for preset, changes in values["presets"].items():
+    for preset, changes in values.get("presets", {}).items():
         if not ID.fullmatch(preset) or not isinstance(changes, dict):
             raise InvbenchError(f"{where}: presets.{preset}: expected a dict of options, found {changes!r}")
         for name in changes:

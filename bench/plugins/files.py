@@ -3,7 +3,8 @@
 The package brings ``suites/<id>.toml`` (one suite each), ``networks.toml`` (sets of networks that suites inherit) and
 ``groups.toml`` (groups of metrics). A user's ``bench.toml``, or the file of ``--config`` in its stead, holds any of the tables
 ``[defaults]``, ``[suites.<id>]``, ``[networks.<set>]`` and ``[groups]``, and is laid over them key by key, so that it needs to
-hold only what differs. Paths of weights are relative to the folder of the file that names them.
+hold only what differs; the ``datasets`` of a suite are added to those that it has. Paths of weights are relative to the folder
+of the file that names them.
 """
 
 from __future__ import annotations
@@ -35,10 +36,14 @@ def tables(extra: Path | None = None) -> dict[str, Any]:
     Raises InvbenchError naming the file and the key for a file that is missing or no TOML, a top-level key that does not exist,
     and a set of networks that does not exist.
     """
-    merged = overlay(packaged(), {} if extra is None else read(extra))
+    base = packaged()
+    merged = overlay(base, {} if extra is None else read(extra))
     source = "suites" if extra is None else str(extra)
     for name, suite in _inner(source, "suites", merged["suites"]):
         suite["networks"] = _networks(f"{source}: suites.{name}", suite, merged["networks"])
+        known, own = base["suites"].get(name, {}).get("datasets", []), suite.get("datasets")
+        if isinstance(own, list):  # added to those of the suite, since its collections speak of these
+            suite["datasets"] = list(dict.fromkeys([*known, *own]))
     return merged
 
 

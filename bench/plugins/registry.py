@@ -14,6 +14,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from invbench.api import DatasetSpec, InvbenchError, MethodSpec, MetricSpec, Pro
 from invbench.plugins import declarations
 from invbench.plugins.declarations import Spec
 from invbench.util.names import PACKAGE, unknown
+
+SLIP = 0.85  # how alike two names are (difflib's ratio) when one is taken for the other misspelt
 
 
 @dataclass(frozen=True)
@@ -32,6 +35,7 @@ class Registry:
     metrics: Mapping[str, MetricSpec]
     datasets: Mapping[str, DatasetSpec]
     protocols: Mapping[str, ProtocolSpec] = field(default_factory=dict)
+    brought: frozenset[str] = frozenset()  # datasets of plug-ins: every suite takes them when they are named
 
 
 def discover(plugins: Iterable[Path] = (), *, root: Path = PACKAGE) -> Registry:
@@ -48,7 +52,23 @@ def discover(plugins: Iterable[Path] = (), *, root: Path = PACKAGE) -> Registry:
     for spec in metrics.values():
         if spec.protocol not in protocols:
             raise InvbenchError(f"metric {spec.name} of {spec.entry}: {unknown('protocol', spec.protocol, protocols)}")
-    return Registry(_collect(MethodSpec, sources["methods"]), metrics, _collect(DatasetSpec, sources["datasets"]), protocols)
+    datasets = _collect(DatasetSpec, sources["datasets"])
+    brought = frozenset(datasets) - set(_collect(DatasetSpec, [*_builtin(root / "datasets")]))
+    return Registry(_collect(MethodSpec, sources["methods"]), metrics, datasets, protocols, brought)
+
+
+def check_roles(registry: Registry, roles: Iterable[str]) -> None:
+    """Raises InvbenchError where a ``--plugin`` file names a role that no suite has but for a slip of the pen.
+
+    ``roles`` are those of all suites. A name that is like none of them is left alone: another configuration may have it.
+    """
+    known = sorted(set(roles))
+    for kind in ("methods", "metrics", "protocols"):
+        for spec in getattr(registry, kind).values():
+            asked = (*spec.roles, *getattr(spec, "optional", ()))
+            for role in asked if ".py:" in spec.entry else ():
+                if role not in known and get_close_matches(role, known, n=1, cutoff=SLIP):
+                    raise InvbenchError(f"{kind[:-1]} {spec.id} of {spec.entry}: {unknown('role', role, known)}")
 
 
 def _collect(model: type[Any], sources: Sequence[tuple[Path, str, str | None]]) -> dict[str, Any]:

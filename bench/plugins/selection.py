@@ -132,7 +132,8 @@ def _method(
     spec = find("method", name, known)
     for role in spec.roles:
         if role not in suite.networks:
-            raise InvbenchError(f"suite {suite.id} has no network for the role {role!r}, which {name} needs")
+            where = f"suite {suite.id} has no network for the role {role!r}, which {name} needs"
+            raise InvbenchError(f"{where}: {unknown('role', role, suite.networks)}")
     presets = set(spec.presets) | {default_preset(spec)}
     if own and own not in presets:
         raise InvbenchError(unknown(f"preset of {name}", own, presets))
@@ -146,16 +147,17 @@ def choose_datasets(suite: Suite, items: Iterable[str], registry: Registry, *, i
     for item in items:
         for part in suite.collections.get(item, (item,)):
             name, colon, count = part.rpartition(":") if ":" in part else (part, "", "")
-            if colon and not count.isdecimal() and f"{name}-{count}" in suite.datasets:
+            if colon and not count.isdecimal() and f"{name}-{count}" in {*suite.datasets, *registry.brought}:
                 name, colon = f"{name}-{count}", ""
             if colon and not (count.isdecimal() and int(count) > 0):
                 raise InvbenchError(f"dataset {part!r}: expected NAME or NAME:COUNT with COUNT at least 1")
-            if name in suite.datasets:
+            if name in suite.datasets or name in registry.brought:
                 spec = find("dataset", name, registry.datasets)
             elif "/" in name:
                 spec = _folder(suite, name)
             else:
-                raise InvbenchError(f"suite {suite.id}: {unknown('dataset', name, [*suite.datasets, *suite.collections])}")
+                known = [*suite.datasets, *suite.collections, *registry.brought]
+                raise InvbenchError(f"suite {suite.id}: {unknown('dataset', name, known)}")
             limits = [n for n in (int(count) if colon else None, images) if n is not None]
             chosen[spec.id] = (spec, min(limits) if limits else None)
     return tuple(DatasetChoice(spec=spec, count=n) for spec, n in chosen.values())
@@ -280,8 +282,9 @@ def _check_section(suite: Suite, section: str, known: Mapping[str, MethodSpec]) 
     where = f"suites.{suite.id}.methods"
     if name not in known:
         raise InvbenchError(f"{where}: {unknown('method', name, known)}")
-    if colon and preset not in known[name].presets:
-        raise InvbenchError(f"{where}: {unknown(f'preset of {name}', preset, known[name].presets)}")
+    presets = {*known[name].presets, default_preset(known[name])}
+    if colon and preset not in presets:
+        raise InvbenchError(f"{where}: {unknown(f'preset of {name}', preset, presets)}")
     resolve(suite, known[name], preset or default_preset(known[name]))
 
 

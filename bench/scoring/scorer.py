@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from invbench.api import (
-    NEEDS,
     Edit,
     InvbenchError,
     Metric,
@@ -64,9 +63,6 @@ class Scorer:
         self._networks = networks
         self.regions = dict(regions)
         for spec in specs:
-            for need in spec.needs:
-                if need not in NEEDS:
-                    raise InvbenchError(f"metric {spec.id}: needs: expected some of {', '.join(NEEDS)}, found {need!r}")
             try:
                 self._add(spec, find("protocol", spec.protocol, protocols))
             except MissingWeights as error:

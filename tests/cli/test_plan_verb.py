@@ -34,7 +34,7 @@ class Steps:
 
 
 OPTIONS = {"coarse": Option(40, "steps", ""), "fine": Option(100, "steps", ""), "rate": Option(0.1, "per step", "")}
-SPEC = MethodSpec("steps", "Steps", "x:Steps", "optimisation", "", "", (), OPTIONS, {"paper": {}})
+SPEC = MethodSpec("steps", "Steps", "x:Steps", "optimisation", roles=(), options=OPTIONS, presets={"paper": {}})
 
 
 def test_time_and_memory_are_extrapolated_from_few_steps():

@@ -5,10 +5,15 @@ from invbench.api import InvbenchError, MissingWeights, SetValue
 from invbench.metrics import manifold
 from invbench.metrics.frechet import frechet
 from invbench.metrics.kernel_distance import kernel_distance
-from invbench.metrics.sets import SPECS, FidProc, KidProc
+from invbench.metrics.sets import FidProc, KidProc
 from invbench.plugins import registry
 
-PROC = [spec["class"] for spec in SPECS if spec["roles"] == ["regressor"]]
+SPECS = {
+    spec.entry.rpartition(":")[2]: spec
+    for spec in registry.metrics().values()
+    if spec.entry.startswith("invbench.metrics.sets:")
+}
+PROC = [name for name, spec in SPECS.items() if spec.roles == ("regressor",)]
 
 
 def build(name, networks):
@@ -39,10 +44,10 @@ def test_every_class_computes_its_own_figure(features, networks):
     assert len({found[name] for name in found if name not in ('FidProc', 'KidProc')}) > 1
 
 
-@pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec["id"])
+@pytest.mark.parametrize("spec", SPECS.values(), ids=lambda spec: spec.name)
 def test_a_class_says_what_its_declaration_says(spec):
-    cls = registry.load_class(f"invbench.metrics.sets:{spec['class']}")
-    assert (cls.metric, [cls.feature]) == (spec["id"], spec["roles"])
+    cls = registry.load(spec)
+    assert (cls.metric, (cls.feature,)) == (spec.name, spec.roles)
 
 
 @pytest.mark.parametrize("name", PROC)
@@ -87,7 +92,7 @@ def test_bad_features_are_refused(name, features, networks):
         metric.compute(features[0], broken)
 
 
-@pytest.mark.parametrize("name", [spec["class"] for spec in SPECS if spec["roles"] == ["inception"]])
+@pytest.mark.parametrize("name", [name for name in SPECS if name not in PROC])
 def test_inception_says_what_is_missing(name, networks):
     with pytest.raises(MissingWeights, match="^weights missing: .*'inception'"):
         build(name, networks)

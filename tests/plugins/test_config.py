@@ -35,7 +35,7 @@ SUITE: dict[str, Any] = {
 def spec(name: str, *, roles: tuple[str, ...] = ("generator",)) -> MethodSpec:
     options = {"steps": Option(100, "steps", "h"), "lr": Option(0.1, "", "h"), "seed": Option(0, "", "h")}
     presets = {"paper": {"steps": 50}, "released": {"steps": 60, "lr": 0.2}}
-    return MethodSpec(name, name, f"m:{name}", "f", "p", "v", roles, options, presets)
+    return MethodSpec(name, name, f"m:{name}", "f", roles, options, presets)
 
 
 REGISTRY = Registry(
@@ -90,6 +90,23 @@ def test_a_subset_may_be_named_after_a_colon_and_a_folder_by_its_path(tmp_path: 
     assert folder.spec.options == {"root": str(tmp_path / "My Faces"), "resolution": 64}
     with pytest.raises(InvbenchError, match="dataset 'faces:worst': expected NAME or NAME:COUNT"):
         settings(suite(), REGISTRY, methods=["fit"], datasets=["faces:worst"])
+
+
+def test_a_dataset_of_a_plug_in_goes_with_every_suite_when_it_is_named() -> None:
+    datasets = {**REGISTRY.datasets, "mine": DatasetSpec("mine", "m", "d:m", "faces", 9)}
+    registry = Registry(REGISTRY.methods, REGISTRY.metrics, datasets, brought=frozenset({"mine"}))
+    chosen = settings(suite(), registry, methods=["fit"], datasets=["mine", "hats:2"]).datasets
+    assert [(one.id, one.count) for one in chosen] == [("mine", None), ("hats", 2)]
+    with pytest.raises(InvbenchError, match="suite s: unknown dataset 'mien'; did you mean 'mine'"):
+        settings(suite(), registry, methods=["fit"], datasets=["mien"])
+    assert [one.id for one in settings(suite(), registry, methods=["fit"]).datasets] == ["faces", "hats"]
+
+
+def test_datasets_of_a_file_laid_over_are_added(tmp_path: Path) -> None:
+    text = "[suites.procfaces]\ndatasets = ['procfaces-test', 'mine']\n[suites.procfaces.collections]\nboth = ['mine:3']\n"
+    plain, mine = load()["procfaces"], load(toml(tmp_path, text))["procfaces"]
+    assert mine.datasets == (*plain.datasets, "mine")
+    assert mine.collections == {**plain.collections, "both": ("mine:3",)}
 
 
 def test_losses_and_metrics_look_with_different_networks() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from invbench.api import DatasetSpec, InvbenchError, MethodSpec, MetricSpec
 from invbench.plugins import registry
+from invbench.plugins.selection import default_preset
 from tests.checkout import PROJECT
 
 EXAMPLE = PROJECT / "docs" / "plugin_example.py"
@@ -96,9 +97,46 @@ def test_bad_declarations_name_file_and_key(tmp_path: Path, change: dict, messag
 
 
 def test_missing_key(tmp_path: Path) -> None:
-    declared = {key: value for key, value in METHOD.items() if key != "venue"}
-    with pytest.raises(InvbenchError, match="missing key 'venue'"):
+    declared = {key: value for key, value in METHOD.items() if key != "family"}
+    with pytest.raises(InvbenchError, match="missing key 'family'"):
         registry.discover([write(tmp_path, f"SPEC = {declared!r}\n")])
+
+
+def test_what_is_for_people_and_presets_may_be_left_out(tmp_path: Path) -> None:
+    declared = {key: value for key, value in METHOD.items() if key not in {"paper", "venue", "presets"}}
+    spec = registry.discover([write(tmp_path, f"SPEC = {declared!r}\n")]).methods["mine"]
+    assert (spec.paper, spec.venue, spec.summary, dict(spec.presets)) == ("", "", "", {})
+    assert default_preset(spec) == "default"
+
+
+def test_variants_are_declarations_with_their_own_keys_laid_over(tmp_path: Path) -> None:
+    common = {key: value for key, value in DATASET.items() if key not in {"id", "size"}}
+    variants = [{"id": "a", "size": 3}, {"id": "b", "title": "B", "size": None, "options": {"root": "y", "kind": "cat"}}]
+    known = registry.discover([write(tmp_path, f"SPECS = [{common | {'variants': variants}!r}]\n")]).datasets
+    assert (known["a"].title, known["a"].size, known["a"].options) == ("D", 3, {"root": "x"})
+    assert (known["b"].title, known["b"].size, known["b"].options) == ("B", None, {"root": "y", "kind": "cat"})
+    assert known["a"].entry == known["b"].entry
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("SPECS = 3\n", "SPECS: expected a list of dicts, found 3"),
+        ("SPECS = [{'id': 'x', 'variants': {}}]\n", "variants: expected a list of dicts, one for each variant"),
+        ("SPECS = [{'id': 'x', 'variants': [3]}]\n", "variants: expected a list of dicts, one for each variant"),
+        ("SPEC = {[]: 1}\n", "SPEC: expected a literal"),
+        ("SPEC = 1\n\0", "plugin.py: cannot read the plug-in"),
+    ],
+)
+def test_declarations_that_are_no_lists_of_dicts(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(InvbenchError, match=message) as caught:
+        registry.discover([write(tmp_path, text)])
+    assert "plugin.py" in str(caught.value)
+
+
+def test_a_need_that_nobody_knows(tmp_path: Path) -> None:
+    with pytest.raises(InvbenchError, match="m: needs: unknown need 'parsin'; did you mean 'parsing'"):
+        registry.discover([write(tmp_path, f"SPECS = [{METRIC | {'needs': ['parsin']}!r}]\n")])
 
 
 def test_unknown_choice(tmp_path: Path) -> None:
@@ -145,3 +183,28 @@ def test_entry_points_are_read_and_not_imported(tmp_path: Path, monkeypatch: pyt
     spec = registry.methods()["mine"]
     assert "installed_plugin" not in sys.modules
     assert registry.load(spec).__module__ == "installed_plugin"
+
+
+@pytest.mark.parametrize(
+    ("declared", "message"),
+    [
+        (METHOD | {"roles": ["generatr"]}, "method mine of .*:Mine: unknown role 'generatr'; did you mean 'generator'"),
+        (METHOD | {"optional": ["direktions"]}, "unknown role 'direktions'; did you mean 'directions'"),
+        (METRIC | {"roles": ["regresor"]}, "metric m@native of .*: unknown role 'regresor'; did you mean 'regressor'"),
+    ],
+)
+def test_a_role_with_a_slip_in_it(tmp_path: Path, declared: dict, message: str) -> None:
+    found = registry.discover([write(tmp_path, f"SPECS = [{declared!r}]\n")])
+    with pytest.raises(InvbenchError, match=message):
+        registry.check_roles(found, ["generator", "directions", "regressor"])
+    registry.check_roles(found, ["generatr", "direktions", "generator", "regresor"])
+
+
+def test_a_role_like_no_other_is_left_to_the_configuration(tmp_path: Path) -> None:
+    found = registry.discover([write(tmp_path, f"SPEC = {METHOD | {'roles': ['segmenter']}!r}\n")])
+    registry.check_roles(found, ["generator", "directions"])
+
+
+def test_datasets_of_plug_ins_are_told_from_ours(tmp_path: Path) -> None:
+    assert registry.discover().brought == frozenset()
+    assert registry.discover([write(tmp_path, f"SPECS = [{DATASET!r}]\n")]).brought == {"d"}
