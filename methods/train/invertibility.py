@@ -63,7 +63,7 @@ BASE = {
     "dropouts": [0.0, 0.0, 0.0],
 }
 RATE, PYRAMID_FACTOR = 0.004, 10  # published: 1e-4, 10
-LAMBDA_PRIOR = 7.2e-8  # of SAM in the suite procfaces: the errors must be those of its inversions
+LAMBDA_PRIOR = 7.2e-8  # of SAM in the suite procfaces; the rate is the published one, the steps are few
 BATCH = 16
 PART = 16  # pictures inverted at a time; a finished part is never computed again
 DRAWS, TRAINING, HELD_OUT = 0, 1, 2  # streams of randomness
