@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
-NEEDS = ("factors", "ood_mask", "parsing", "truth", "true_factors", "domain_mask", "region")
+NEEDS = ("factors", "ood_mask", "parsing", "truth", "true_factors", "domain_mask", "region", "latents_back")
 """What a metric may need beside pictures: fields of Sample, of MetricInput, or (domain_mask) of an inversion's state."""
 
 STAGES = ("encode", "optimise", "segment", "refine", "synthesise", "edit")
@@ -87,7 +87,7 @@ class MetricSpec:
     id: str  # "mse@psp256"
     title: str
     entry: str  # "module:Class"
-    kind: str  # "inversion": per image | "edit": per image and edit | "set": over a set of images
+    kind: str  # "inversion": per image | "edit": per image and edit | "set": over a set | "round_trip": of a second inversion
     better: str  # "lower", "higher", "none"
     unit: str
     range: str
@@ -296,6 +296,8 @@ class MetricInput:
     truth      [N, 3, h, w]: the true edited picture where the dataset knows it, else None
     state      the inversion's state
     true_factors  float64 [N, K] in [0, 1]: the factors of the true edited pictures where the dataset knows them, else None
+    latents, latents_back  [N, L, D] of the inversion, and at the end of a round trip (edit, inversion, inverse edit; ``output``
+               is then its last picture); None beside round trips, latents_back also where a method does not say how it moves
     region     names of the parser's classes that the edit may change, as the suite says; empty where it does not
     memo       what :meth:`once` has computed; the harness hands it on from edit to edit of a batch
     """
@@ -308,6 +310,8 @@ class MetricInput:
     truth: Tensor | None = None
     state: Mapping[str, Tensor] = field(default_factory=dict)
     true_factors: np.ndarray | None = None
+    latents: Tensor | None = None
+    latents_back: Tensor | None = None
     region: tuple[str, ...] = ()
     memo: MutableMapping[tuple[str, int], tuple[Tensor, Any]] = field(default_factory=dict, repr=False, compare=False)
 

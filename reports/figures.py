@@ -119,7 +119,7 @@ def datasets(run: Run, board: pd.DataFrame, edits: pd.DataFrame, *, strongest: b
             table,
             _table(name, edits, run.specs_of("edit"), edited),
             _table(name, at_change, run.specs_of("edit"), compared),
-            _table(name, round_trips.frame, run.specs_of("consistency"), round_trips.compared),
+            _table(name, round_trips.frame, run.specs_of("round_trip"), round_trips.compared),
         )
         for name, table in boards(run, board).items()
     ]

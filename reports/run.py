@@ -19,7 +19,7 @@ from invbench.store import Store
 KEYS = ["dataset", "method", "preset"]
 EDIT_KEYS = [*KEYS, "edit", "strength"]
 EditPlace = tuple[str, str, float]  # dataset, edit, strength
-_KINDS = ("inversion", "set", "edit", "consistency")
+_KINDS = ("inversion", "set", "edit", "round_trip")
 _FIRST = ("mse", "psnr", "lpips", "ms_ssim", "id")  # as tables of this field have them; the others follow by name
 
 

@@ -57,7 +57,7 @@ def summary(source: Store | Run) -> Trips:
     if not asked:
         return Trips(pd.DataFrame(columns=[*EDIT_KEYS, "n_total", "n_ok", "n_failed", "seconds", "trimmed"]), [])
     rows = run.rows[run.rows["edit"].isin({name for _, name, _ in plan})]
-    metrics = [spec.id for spec in run.specs_of("consistency")]
+    metrics = [spec.id for spec in run.specs_of("round_trip")]
     found = compare.compare(compare.blocks(rows, plan, metrics=metrics, by=["dataset", "edit", "strength"]), run.better)
     frame = pd.DataFrame(asked).set_index(EDIT_KEYS).join(counts(rows, EDIT_KEYS))
     frame = frame.join(_costs(rows[rows["status"] == "ok"])).join(figures(found, EDIT_KEYS))

@@ -199,7 +199,7 @@ class RunSettings(Frozen):
     protocols: dict[str, ProtocolSpec]  # all that are registered, by id
     metrics_required: bool = False  # True: asked for by name, so one that lacks its weights is an error
     edits: tuple[Edit, ...] = ()
-    consistency: tuple[Edit, ...] = ()  # edits there and back, each at the price of a second inversion
+    consistency: tuple[Edit, ...] = ()  # edits of round trips, each at the price of a second inversion
     batch: Whole | None = Field(default=None, gt=0)  # images; None = auto
     latency: Whole = Field(default=0, ge=0)  # images timed one at a time after the cells; 0 = no such pass
     device: Device

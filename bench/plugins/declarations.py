@@ -24,7 +24,7 @@ ID = re.compile(r"[a-z0-9][a-z0-9_-]*")  # ids become file names, so nothing tha
 NAMES = ("SPEC", "SPECS", "PROTOCOLS")
 MARKS: dict[str, type[Spec]] = {"kind": MetricSpec, "domain": DatasetSpec, "options": MethodSpec, "recipe": ProtocolSpec}
 TUPLES = {"roles", "needs", "edits", "optional", "protocols"}
-CHOICES = {"kind": ("inversion", "edit", "set"), "better": ("lower", "higher", "none")}
+CHOICES = {"kind": ("inversion", "edit", "set", "round_trip"), "better": ("lower", "higher", "none")}
 
 
 def read(path: Path, module: str) -> list[Spec]:

@@ -48,7 +48,7 @@ def settings(
 ) -> RunSettings:
     """The settings of a run; an empty list stands for the suite's default, and for none of ``consistency``.
 
-    ``consistency``: edits there and back (:mod:`invbench.run.round_trips`), written as ``edits`` are.
+    ``consistency``: edits of round trips (:mod:`invbench.run.round_trips`), written as ``edits`` are.
     ``batch`` and ``workers`` None = auto. ``latency``: images timed one at a time after the cells. ``seed`` becomes the
     option ``seed`` of every method that has one.
     ``overrides`` are of the form ``method.option=value``. ``configuration``: the files that were read, with their sha256.
@@ -73,7 +73,7 @@ def settings(
             suite=suite,
             methods=tuple(choice for i, choice in enumerate(chosen) if labels[i] not in labels[:i]),
             datasets=choose_datasets(suite, datasets or [suite.default], registry, images=images),
-            metrics=choose_metrics(suite, metrics or suite.metrics or registry.metrics, registry),
+            metrics=choose_metrics(suite, metrics, registry, round_trips=bool(consistency)),
             protocols=dict(registry.protocols),
             metrics_required=bool(metrics),
             edits=_edits(suite, edits or suite.default_edits),
@@ -177,21 +177,31 @@ def _folder(suite: Suite, name: str) -> DatasetSpec:
     )
 
 
-def choose_metrics(suite: Suite, names: Iterable[str], registry: Registry) -> tuple[MetricSpec, ...]:
-    """The metrics that are named, each once; "none" is none, and a group what the suite has networks and edits for.
+def choose_metrics(
+    suite: Suite, named: Sequence[str], registry: Registry, *, round_trips: bool
+) -> tuple[MetricSpec, ...]:
+    """The metrics that are named, else the suite's, each once; "none" is none, and a group what the suite can serve of it.
 
-    Raises InvbenchError with the nearest name where there is none, and for a group of which the suite can serve nothing.
+    ``round_trips``: whether round trips are made. All metrics of these are then taken, unless some of them are named; else none.
+    Raises InvbenchError with the nearest name where there is none, for a group of which the suite has networks and edits for
+    nothing, and for the name of a metric of round trips where none are made.
     """
+    known = registry.metrics
     found: list[MetricSpec] = []
-    for name in names:
+    for name in named or suite.metrics or known:
         if name.startswith("@"):
-            members = [spec for spec in group(suite, name, registry.metrics) if _serves(suite, spec, registry)]
+            members = [spec for spec in group(suite, name, known) if _serves(suite, spec, registry)]
             if not members:
                 raise InvbenchError(f"metrics {name}: suite {suite.id} has networks for none of that group")
             found += members
         elif name != "none":
-            found.append(find_metric(name, registry.metrics))
-    return tuple(_unique(found))
+            spec = find_metric(name, known)
+            if named and spec.kind == "round_trip" and not round_trips:
+                raise InvbenchError(f"metric {spec.id}: needs a second inversion: expected `run --consistency EDIT`, found none")
+            found.append(spec)
+    trips = [spec for spec in found if spec.kind == "round_trip"] or [spec for spec in known.values() if spec.kind == "round_trip"]
+    others = [spec for spec in found if spec.kind != "round_trip"]
+    return tuple(_unique([*others, *(trips if round_trips else ())]))
 
 
 def group(suite: Suite, item: str, known: Mapping[str, MetricSpec]) -> list[MetricSpec]:

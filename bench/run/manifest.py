@@ -10,7 +10,7 @@ from typing import Any
 from invbench.api import DatasetSpec
 from invbench.data import sources
 from invbench.plugins.config import MethodChoice
-from invbench.run import plan, round_trips
+from invbench.run import plan
 from invbench.run.session import Session
 from invbench.scoring.scorer import Scorer
 from invbench.util import provenance
@@ -34,18 +34,16 @@ def build(
     datasets: Sequence[DatasetSpec],
     seed: int | None,
     configuration: Mapping[str, str],
-    trips: bool,
     started: str,
     finished: str | None,
     earlier: Mapping[str, Any],
     failures: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The manifest of a run; methods and weights of ``earlier`` runs in the same folder stay in it.
+    """The manifest of a run; methods, weights, datasets and metrics of ``earlier`` runs in the same folder stay in it.
 
     methods    as :func:`of_methods` has them; ``roles`` are the networks that they use
     seed       None where nothing is drawn
     configuration  the files that were read, and the sha256 of each
-    trips      whether edits there and back are measured
     failures   metrics that raised, in any cell of the folder, until they succeed: count and reason by id
     seconds    in it: of this run by purpose: methods, metrics, data, loading, writing, ``wall`` and ``overhead`` (the
                harness itself: wall minus methods minus metrics)
@@ -59,8 +57,7 @@ def build(
     machines = list(earlier.get("machines", []))
     if seconds.get("methods", 0.0) > 0 and machine not in machines:
         machines.append(machine)
-    known = earlier.get("metrics", {})
-    measured = {id: one for id, one in round_trips.describe().items() if trips or id in known}
+    metrics = {id: asdict(spec) | {"recipe": scorer.recipes[id]} for id, spec in scorer.specs.items()}
     return {
         "format": 1,
         "protocol": plan.PROTOCOL,
@@ -74,7 +71,7 @@ def build(
         "methods": {**earlier.get("methods", {}), **methods},
         "weights": {**earlier.get("weights", {}), **{role: networks.provenance(role) for role in used}},
         "datasets": {**earlier.get("datasets", {}), **{spec.id: sources.provenance(spec) for spec in datasets}},
-        "metrics": {id: asdict(spec) | {"recipe": scorer.recipes[id]} for id, spec in scorer.specs.items()} | measured,
+        "metrics": {**earlier.get("metrics", {}), **metrics},
         "protocols": {id: asdict(spec) for id, spec in scorer.protocols.items()},
         "unavailable": scorer.unavailable,
         "metric_failures": failures,

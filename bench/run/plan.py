@@ -60,7 +60,7 @@ class Cell:
 
     @property
     def asked(self) -> tuple[Edit, ...]:
-        """What is asked for beside the inversion, a row each: edits, then edits there and back."""
+        """What is asked for beside the inversion, a row each: edits, then round trips."""
         return (*self.edits, *self.consistency)
 
     @property

@@ -30,18 +30,18 @@ def rescore(cell: Cell, tools: Tools) -> int:
 def rescore_part(cell: Cell, part: Part, tools: Tools) -> int:
     """Bring one part up to date and write it; a part with failed rows is left as it is. Returns how many rows changed."""
     entries = {entry.name: entry for entry in cell.entries if entry.sha256 is not None}
-    stale = [id for id, recipe in tools.scorer.recipes.items() if part.metrics.get(id) != recipe]
+    recipes = {id: recipe for id, recipe in tools.scorer.recipes.items() if id not in tools.scorer.round_trips}
+    stale = [id for id, recipe in recipes.items() if part.metrics.get(id) != recipe]
     rows = [row for row in part.rows if row["status"] == "ok" and row["image"] in entries]
     if len(rows) < len(part.rows) or not (stale or _lacks_features(cell, part, tools)):
         return 0
     tools.scorer.take_owed()
     evaluators = score_rows(cell, rows, stale, tools)
     failed = _refresh_features(cell, part, [entries[row["image"]] for row in rows if "edit" not in row], evaluators, tools)
-    recipes = part.metrics | tools.scorer.recipes
     with tools.ledger.spent("writing"):
         owed = dict.fromkeys(failed, "its features could not be computed") | tools.scorer.take_owed()
-        done = {id: recipe for id, recipe in recipes.items() if id not in owed}
-        still = {id: why for id, why in part.failures.items() if id not in tools.scorer.recipes}  # not asked for in this run
+        done = {id: recipe for id, recipe in (part.metrics | recipes).items() if id not in owed}
+        still = {id: why for id, why in part.failures.items() if id not in recipes}  # not asked for in this run
         tools.store.write_part(cell.id, Part(part.name, part.rows, done, still | owed))
     return len(rows)
 
@@ -55,7 +55,7 @@ def score_rows(cell: Cell, rows: Sequence[Row], ids: Sequence[str], tools: Tools
     evaluators: dict[tuple[str, ...], Evaluator] = {}  # one for all edits of the same images
     for edit, group in groups.items():
         if edit is not None and schema.is_round_trip(edit.name):
-            continue  # measured by the harness, from latents that are not kept
+            continue  # from latents that are not kept
         _score_group(cell, edit, group, [entries[row["image"]] for row in group], ids, evaluators, tools)
     return evaluators
 
@@ -69,7 +69,7 @@ def _score_group(
     evaluators: dict[tuple[str, ...], Evaluator],
     tools: Tools,
 ) -> None:
-    wanted = [id for id in tools.scorer.wanted(edit) if id in ids]
+    wanted = [id for id in tools.scorer.wanted("inversion" if edit is None else "edit", edit) if id in ids]
     if not wanted:
         return
     evaluator = _evaluator(cell, entries, evaluators, tools)

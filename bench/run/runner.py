@@ -206,10 +206,10 @@ class _Run:
         wanted, names = set(cell.keys()), {entry.name for entry in cell.entries}
         edits = {None, *((edit.name, edit.strength) for edit in cell.asked)}
         done, failed, outdated, gone = dict[str, str](), [], [], dict[str, str]()
-        for row in (row for part in self.store.parts(cell.id) for row in part.rows):
+        for part, row in ((part, row) for part in self.store.parts(cell.id) for row in part.rows):
             edit = (row["edit"], row["strength"]) if "edit" in row else None
             asked = row["image"] in names and edit in edits
-            if row["recipe"] != cell.recipe or (asked and row["key"] not in wanted):
+            if row["recipe"] != cell.recipe or (asked and (row["key"] not in wanted or self._is_old_trip(part, row))):
                 outdated.append(row["key"])
             elif asked and row["status"] != "ok":
                 failed.append(row["key"])
@@ -222,6 +222,11 @@ class _Run:
         self.store.set_aside(cell.id, [*failed, *gone, *again], keep=False)
         return {*done} - again, self.store.set_aside(cell.id, outdated, keep=True), len(gone)
 
+    def _is_old_trip(self, part: Part, row: Mapping[str, Any]) -> bool:
+        """Whether a row is of a round trip whose metrics changed: it has to be made again, since its latents are not kept."""
+        changed = any(part.metrics.get(id) != recipe for id, recipe in self.scorer.round_trips.items())
+        return changed and "edit" in row and schema.is_round_trip(row["edit"])
+
     def _write_manifest(self, *, finished: str | None) -> None:
         methods, networks = self.settings.methods, self.session.networks
         content = manifest.build(
@@ -232,7 +237,6 @@ class _Run:
             datasets=[choice.spec for choice in self.settings.datasets],
             seed=self.settings.seed,
             configuration=self.settings.configuration,
-            trips=bool(self.settings.consistency),
             started=self.started,
             finished=finished,
             failures=self.store.failures(),

@@ -163,7 +163,7 @@ def _finish_inversion(batch: _Batch, attempt: Attempt[Inversion], tools: Tools) 
             _finish_edit(batch, inverted, edit, tools)
     for edit in cell.consistency:
         if any(cell.key(entry, edit) in batch.keys for entry in entries):
-            _finish_consistency(batch, inverted, edit, tools)
+            _finish_round_trip(batch, inverted, edit, tools)
 
 
 def _finish_edit(batch: _Batch, inverted: _Inverted, edit: Edit, tools: Tools) -> None:
@@ -188,22 +188,23 @@ def _finish_edit(batch: _Batch, inverted: _Inverted, edit: Edit, tools: Tools) -
         batch.rows += _rows(tools, cell, own, edit, attempt.clock, values, files)
 
 
-def _finish_consistency(batch: _Batch, inverted: _Inverted, edit: Edit, tools: Tools) -> None:
-    """There and back again; ``edit`` has the name that :func:`invbench.schema.round_trip` gave it."""
-    cell, entries = batch.cell, inverted.entries
+def _finish_round_trip(batch: _Batch, inverted: _Inverted, edit: Edit, tools: Tools) -> None:
+    """A second inversion and the way back; ``edit`` has the name that :func:`invbench.schema.round_trip` gave it."""
+    cell, entries, plain = batch.cell, inverted.entries, schema.one_way(edit)
     method, move = tools.methods[cell.id], tools.moves[cell.id]
 
     def call(chosen: list[int], clock: StageClock) -> round_trips.Trip:
-        return round_trips.there_and_back(method, inverted.part(chosen), schema.one_way(edit), clock, move=move)
+        return round_trips.travel(method, inverted.part(chosen), plain, clock, move=move)
 
     for attempt in isolate(call, len(entries), tools):
         own, count = [entries[index] for index in attempt.indices], len(attempt.indices)
         if attempt.value is None:
             batch.rows += [_row(tools, cell, entry, edit, batch=count, reason=attempt.reason) for entry in own]
             continue
-        trip, first = attempt.value, inverted.pictures[attempt.indices]
+        trip, latents = attempt.value, inverted.part(attempt.indices).latents
         with tools.ledger.spent("metrics"):
-            values = round_trips.measures(inverted.part(attempt.indices).latents, first, trip)
+            evaluator = inverted.evaluator_of(attempt.indices, tools.scorer)
+            values = evaluator.round_trip(plain, trip.pictures, latents=latents, latents_back=trip.latents)
         files = {tools.store.picture(cell.id, entry.name, edit): encode_png(trip.pictures[i]) for i, entry in enumerate(own)}
         with tools.ledger.spent("writing"):
             write_all(files)

@@ -7,7 +7,8 @@ metrics compute alike (:meth:`invbench.api.MetricInput.once`) is computed once.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -41,7 +42,7 @@ class Evaluator:
         """float64 [N] by id of the metrics of reconstructions, or of those in ``only``."""
         state: dict[str, Tensor] = {}
         values: dict[str, np.ndarray] = {}
-        for protocol, ids in self._groups(None, only):
+        for protocol, ids in self._groups("inversion", None, only):
             try:
                 target, output = self._prepared(protocol, "target"), self._prepared(protocol, "inverted")
                 if self._masks is not None and not state:
@@ -68,9 +69,40 @@ class Evaluator:
         truth         uint8 [N, H, W, 3], the true edited pictures or None where they are not known
         true_factors  float64 [N, K] in [0, 1], their factors, or None
         """
+        prepared: dict[tuple[str, str], Tensor] = {}
+
+        def complete(given: MetricInput, protocol: str) -> MetricInput:
+            shown = None if truth is None else self._once(prepared, protocol, "truth", truth)
+            return replace(given, truth=shown, true_factors=true_factors)
+
+        return self._edited(self._groups("edit", edit, only), edit, output, complete)
+
+    def round_trip(
+        self, edit: Edit, output: np.ndarray, *, latents: Tensor, latents_back: Tensor | None
+    ) -> dict[str, np.ndarray]:
+        """float64 [N] by id of the metrics of a round trip by ``edit``.
+
+        output        uint8 [N, H, W, 3], the pictures at its end as they are stored
+        latents       [N, L, D] of the first inversion
+        latents_back  [N, L, D] at its end, or None where nobody knows how the method's edits move latents
+        """
+
+        def complete(given: MetricInput, protocol: str) -> MetricInput:
+            return replace(given, latents=latents, latents_back=latents_back)
+
+        return self._edited(self._groups("round_trip", edit, None), edit, output, complete)
+
+    def _edited(
+        self,
+        groups: Iterable[tuple[str, list[str]]],
+        edit: Edit,
+        output: np.ndarray,
+        complete: Callable[[MetricInput, str], MetricInput],
+    ) -> dict[str, np.ndarray]:
+        """The metrics ``groups`` of edited pictures; ``complete`` adds what its kind of metric sees under a protocol."""
         values: dict[str, np.ndarray] = {}
         prepared: dict[tuple[str, str], Tensor] = {}
-        for protocol, ids in self._groups(edit, only):
+        for protocol, ids in groups:
             try:
                 given = MetricInput(
                     target=self._prepared(protocol, "target"),
@@ -78,11 +110,10 @@ class Evaluator:
                     samples=self._samples,
                     edit=edit,
                     inverted=self._prepared(protocol, "inverted"),
-                    truth=None if truth is None else self._once(prepared, protocol, "truth", truth),
-                    true_factors=true_factors,
                     region=self._scorer.regions.get(edit.name, ()),
                     memo=self._memo,
                 )
+                given = complete(given, protocol)
             except Exception as error:
                 values |= self._failed(ids, error)
                 continue
@@ -103,8 +134,8 @@ class Evaluator:
                     self._scorer.note(id, len(self._samples), error)
         return found
 
-    def _groups(self, edit: Edit | None, only: Sequence[str] | None) -> Iterable[tuple[str, list[str]]]:
-        ids = [id for id in self._scorer.wanted(edit) if only is None or id in only]
+    def _groups(self, kind: str, edit: Edit | None, only: Sequence[str] | None) -> Iterable[tuple[str, list[str]]]:
+        ids = [id for id in self._scorer.wanted(kind, edit) if only is None or id in only]
         ids.sort(key=self._protocol)
         return ((protocol, list(group)) for protocol, group in itertools.groupby(ids, key=self._protocol))
 

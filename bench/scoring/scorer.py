@@ -95,17 +95,19 @@ class Scorer:
         used = [spec.roles for spec in self.specs.values()] + [spec.roles for spec in self.protocols.values()]
         return {role for roles in used for role in roles}
 
-    def wanted(self, edit: Edit | None) -> list[str]:
-        """Ids of the per-image metrics of a reconstruction (``None``) or of an edit."""
-        kind = "inversion" if edit is None else "edit"
-        return [
-            id for id in self._metrics
-            if self.specs[id].kind == kind and (edit is None or not self.specs[id].edits or edit.name in self.specs[id].edits)
-        ]  # fmt: skip
+    def wanted(self, kind: str, edit: Edit | None) -> list[str]:
+        """Ids of the metrics of a kind, "inversion", "edit" or "round_trip", that speak of an edit (None for inversions)."""
+        own = [spec for spec in self.specs.values() if spec.kind == kind]
+        return [spec.id for spec in own if edit is None or not spec.edits or edit.name in spec.edits]
+
+    @property
+    def round_trips(self) -> dict[str, str]:
+        """Recipes by id of the metrics of round trips, which only the method itself can bring up to date."""
+        return {id: recipe for id, recipe in self.recipes.items() if self.specs[id].kind == "round_trip"}
 
     def wants_truth(self, edit: Edit) -> bool:
         """Whether some metric compares this edit with the true edited picture."""
-        return any("truth" in self.specs[id].needs for id in self.wanted(edit))
+        return any("truth" in self.specs[id].needs for id in self.wanted("edit", edit))
 
     def prepare(self, protocol: str, pictures: np.ndarray, *, original: bool) -> Tensor:
         """uint8 [N, H, W, 3] -> what the metrics of a protocol see; ``original`` as in :class:`invbench.api.Preparation`."""
@@ -153,9 +155,11 @@ def _covers(spec: MetricSpec, given: MetricInput, index: int) -> bool:
     sample = given.samples[index]
     if any(need in spec.needs and getattr(sample, need) is None for need in SAMPLE_NEEDS):
         return False
-    for need, known in (("truth", given.truth), ("true_factors", given.true_factors), ("region", given.region or None)):
-        if need in spec.needs and known is None:
-            return False
+    known = {"truth": given.truth, "true_factors": given.true_factors, "latents_back": given.latents_back}
+    if any(need in spec.needs and value is None for need, value in known.items()):
+        return False
+    if "region" in spec.needs and not given.region:
+        return False
     return "domain_mask" not in spec.needs or "domain_mask" in given.state
 
 
@@ -172,6 +176,8 @@ def _subset(given: MetricInput, indices: Sequence[int]) -> MetricInput:
         samples=[given.samples[i] for i in indices],
         inverted=pick(given.inverted),
         truth=pick(given.truth),
+        latents=pick(given.latents),
+        latents_back=pick(given.latents_back),
         true_factors=None if given.true_factors is None else given.true_factors[list(indices)],
         state={key: value[index] for key, value in given.state.items()},
         memo={},

@@ -55,6 +55,8 @@ def test_values_are_float64_one_an_image_and_alike_in_any_batch(name, given, net
         truth=truth,
         true_factors=np.linspace(0, 1, 16).reshape(4, 4),
         region=("face",),
+        latents=torch.linspace(0, 1, 4 * 3 * 5).reshape(4, 3, 5),
+        latents_back=torch.linspace(1, 3, 4 * 3 * 5).reshape(4, 3, 5),
         state={"domain_mask": torch.linspace(0, 1, 4).reshape(4, 1, 1, 1).expand(4, 1, 8, 8)},
     )
     if spec.kind == "set":
@@ -62,7 +64,7 @@ def test_values_are_float64_one_an_image_and_alike_in_any_batch(name, given, net
         return
     values = metric(full)
     assert values.dtype == np.float64 and values.shape == (4,) and np.isfinite(values).all()
-    tensors = {name: getattr(full, name)[3:] for name in ("target", "output", "inverted", "truth")}
+    tensors = {name: getattr(full, name)[3:] for name in ("target", "output", "inverted", "truth", "latents", "latents_back")}
     tensors |= {"true_factors": full.true_factors[3:], "memo": {}}
     alone = replace(full, samples=masks[3:], state={"domain_mask": full.state["domain_mask"][3:]}, **tensors)
     np.testing.assert_allclose(metric(alone), values[3:], rtol=1e-4, atol=1e-5)

@@ -1,4 +1,4 @@
-"""Edits there and back in tables and on the page, against means done by hand."""
+"""Round trips in tables and on the page, against means done by hand."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ SPECS = {
     "mse@native": {"kind": "inversion", "better": "lower"},
     "id_kept@native": {"kind": "edit", "better": "higher"},
     "smile_change@native": {"kind": "edit", "better": "none", "edits": ["smile"]},
-    "consistency_lec@native": {"kind": "consistency", "better": "lower"},
-    "consistency_mse@native": {"kind": "consistency", "better": "lower"},
+    "consistency_lec@native": {"kind": "round_trip", "better": "lower"},
+    "consistency_mse@native": {"kind": "round_trip", "better": "lower"},
 }
 COUNT = 8
 

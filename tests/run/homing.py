@@ -1,4 +1,4 @@
-"""A plug-in file with methods that come home, or do not: what an edit there and back finds is known exactly."""
+"""A plug-in file with methods that come home, or do not: what a round trip finds is known exactly."""
 
 import hashlib
 

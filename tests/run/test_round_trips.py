@@ -1,4 +1,4 @@
-"""Edits there and back: exact methods come home, others miss it by what they lose, and nothing else mixes with it."""
+"""Round trips: exact methods come home, others miss it by what they lose, and nothing else mixes with it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from invbench.api import Edit
+from invbench.api import Edit, InvbenchError
 from invbench.plugins import selection
 from invbench.plugins.config import EditConfig, Suite
-from invbench.plugins.registry import discover
+from invbench.plugins.registry import discover, load, metrics
 from invbench.reports import query
 from invbench.run import round_trips, runner
 from invbench.store import Store
@@ -143,6 +143,26 @@ def test_a_second_inversion_that_fails_is_a_row_and_is_tried_again(make, trouble
     assert failed.reason.str.contains(reason, regex=False).all()
     assert (rows[rows.edit.isna()].status == "ok").all()
     assert len(query.failures(store)) == 1
+
+
+def test_a_metric_of_round_trips_that_changed_has_them_made_again(make, monkeypatch):
+    store = run(make())
+    first = store.rows()
+    spec = metrics()["consistency_mse@native"]
+    monkeypatch.setattr(load(spec), "__call__", lambda self, given: np.full(len(given.samples), 7.0))
+    monkeypatch.setattr("invbench.scoring.scorer.source_digest", lambda objects: "changed")
+    now = run(make()).rows()
+    assert set(trips(store)[IDS[2]]) == {7.0} and len(now) == len(first)
+    plain = now.edit.fillna("").str.startswith(round_trips.PREFIX)
+    kept, made = first[first.edit.isna()], now[~plain & now.edit.isna()]
+    assert list(kept["seconds.invert"]) == list(made["seconds.invert"])  # rows of inversions stand
+
+
+def test_their_metrics_are_named_with_a_second_inversion_only(make):
+    named = [spec.id for spec in make(metrics=["toy_mse", "consistency_mse"]).metrics]
+    assert named == ["toy_mse@native", IDS[2]]
+    with pytest.raises(InvbenchError, match=r"metric consistency_mse@native: needs a second inversion.*--consistency EDIT"):
+        make(metrics=["consistency_mse"], consistency=[])
 
 
 def test_when_the_first_inversion_fails_there_is_no_way_back(make, monkeypatch):
