@@ -205,7 +205,7 @@ class _Work:
         return {"folder": self.folder.path.name, "pictures": told}
 
     def _parts(self, cell: Cell, entries: Sequence[Entry], known: Mapping[str, Part]) -> tuple[list[Part], Part]:
-        """The rows of some images: those to be scored, unless they stand already, and those that failed."""
+        """The rows of some images: those to be evaluated, unless they stand already, and those that failed."""
         name = f"{entries[0].index:06d}-{digest(cell.keys(entries))[:12]}"
         failed = f"{name}-failed"
         if name in known and all(self.tools.store.stands(row, cell.id) for row in known[name].rows):

@@ -36,7 +36,7 @@ def rescore_part(cell: Cell, part: Part, tools: Tools) -> int:
     if len(rows) < len(part.rows) or not (stale or _lacks_features(cell, part, tools)):
         return 0
     tools.scorer.take_owed()
-    evaluators = score_rows(cell, rows, stale, tools)
+    evaluators = evaluate_rows(cell, rows, stale, tools)
     failed = _refresh_features(cell, part, [entries[row["image"]] for row in rows if "edit" not in row], evaluators, tools)
     with tools.ledger.spent("writing"):
         owed = dict.fromkeys(failed, "its features could not be computed") | tools.scorer.take_owed()
@@ -46,7 +46,7 @@ def rescore_part(cell: Cell, part: Part, tools: Tools) -> int:
     return len(rows)
 
 
-def score_rows(cell: Cell, rows: Sequence[Row], ids: Sequence[str], tools: Tools) -> dict[tuple[str, ...], Evaluator]:
+def evaluate_rows(cell: Cell, rows: Sequence[Row], ids: Sequence[str], tools: Tools) -> dict[tuple[str, ...], Evaluator]:
     """Put the values of the metrics ``ids`` into rows that are ok, from their saved pictures. Returns the evaluators used."""
     entries = {entry.name: entry for entry in cell.entries}
     groups: dict[Edit | None, list[Row]] = defaultdict(list)
@@ -56,11 +56,11 @@ def score_rows(cell: Cell, rows: Sequence[Row], ids: Sequence[str], tools: Tools
     for edit, group in groups.items():
         if edit is not None and schema.is_round_trip(edit.name):
             continue  # from latents that are not kept
-        _score_group(cell, edit, group, [entries[row["image"]] for row in group], ids, evaluators, tools)
+        _evaluate_group(cell, edit, group, [entries[row["image"]] for row in group], ids, evaluators, tools)
     return evaluators
 
 
-def _score_group(
+def _evaluate_group(
     cell: Cell,
     edit: Edit | None,
     rows: Sequence[Row],

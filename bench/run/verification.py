@@ -17,7 +17,7 @@ from invbench.plugins.registry import Registry
 from invbench.plugins.selection import choose_metrics
 from invbench.run import originals
 from invbench.run.plan import Cell
-from invbench.run.rescoring import score_rows
+from invbench.run.rescoring import evaluate_rows
 from invbench.run.session import Session, Tools
 from invbench.run.shard import Row
 from invbench.scoring.scorer import Scorer
@@ -78,7 +78,7 @@ def _compared(cells: Sequence[Cell], tools: Tools) -> list[Check]:
                 changed |= {id for id, recipe in part.metrics.items() if scorer.recipes.get(id, recipe) != recipe}
                 old = [row for row in part.rows if row["status"] == "ok"]
                 new: list[Row] = [{key: value for key, value in row.items() if key in schema.ROWS.names} for row in old]
-                score_rows(cell, new, list(scorer.recipes), tools)
+                evaluate_rows(cell, new, list(scorer.recipes), tools)
                 for was, now in zip(old, new):
                     for id in scorer.recipes:
                         if id in was and id in now and not (isinstance(datasets[cell.dataset], _Copies) and _blind(scorer, id)):
