@@ -182,7 +182,7 @@ def choose_metrics(
 ) -> tuple[MetricSpec, ...]:
     """The metrics that are named, else the suite's, each once; "none" is none, and a group what the suite can serve of it.
 
-    ``round_trips``: whether round trips are made. All metrics of these are then taken, unless some of them are named; else none.
+    ``round_trips``: whether round trips are made; all metrics of these are then taken, unless some are named, and else none.
     Raises InvbenchError with the nearest name where there is none, for a group of which the suite has networks and edits for
     nothing, and for the name of a metric of round trips where none are made.
     """
@@ -197,11 +197,13 @@ def choose_metrics(
         elif name != "none":
             spec = find_metric(name, known)
             if named and spec.kind == "round_trip" and not round_trips:
-                raise InvbenchError(f"metric {spec.id}: needs a second inversion: expected `run --consistency EDIT`, found none")
+                raise InvbenchError(f"metric {spec.id}: needs a second inversion: expected --consistency EDIT, found none")
             found.append(spec)
-    trips = [spec for spec in found if spec.kind == "round_trip"] or [spec for spec in known.values() if spec.kind == "round_trip"]
     others = [spec for spec in found if spec.kind != "round_trip"]
-    return tuple(_unique([*others, *(trips if round_trips else ())]))
+    if not round_trips:
+        return tuple(_unique(others))
+    trips = [spec for spec in found if spec.kind == "round_trip"]
+    return tuple(_unique([*others, *(trips or (spec for spec in known.values() if spec.kind == "round_trip"))]))
 
 
 def group(suite: Suite, item: str, known: Mapping[str, MetricSpec]) -> list[MetricSpec]:

@@ -21,7 +21,7 @@ TOYS = PROJECT / "tests" / "toys.py"
 
 
 def chosen(suite: config.Suite, *names: str) -> list[str]:
-    return [spec.id for spec in choose_metrics(suite, names, REGISTRY)]
+    return [spec.id for spec in choose_metrics(suite, names, REGISTRY, round_trips=False)]
 
 
 @pytest.fixture

@@ -37,6 +37,7 @@ def make_big_run(folder: Path, *, images: int = 200) -> Store:
                 "preset": "paper",
                 "dataset": dataset,
                 "recipe": "r",
+                "consistency": [],
                 "edits": [{"name": edit, "strength": strength} for edit in EDITS for strength in STRENGTHS],
                 "images": [{"index": i, "name": f"{i:04d}"} for i in range(images)],
             }

@@ -93,7 +93,8 @@ def make_run(
             store.write_part(cell, Part("000000-all", rows, dict.fromkeys(METRICS, "r")))
             images = [{"index": i, "name": name, "sha256": "0", "reason": "", "key": str(i)} for i, name in enumerate(names)]
             asked = [{"name": edit, "strength": strength} for edit, strength in edited]
-            cells[cell] = {"method": method, "preset": "paper", "dataset": dataset, "edits": asked, "images": images}
+            cells[cell] = {"method": method, "preset": "paper", "dataset": dataset, "edits": asked, "consistency": []}
+            cells[cell]["images"] = images
             head = {"suite": "procfaces", "method": method, "preset": "paper", "dataset": dataset}
             kept = len({row["image"] for row in rows if row["status"] == "ok"})
             reason = f"needs at least 100 images, found {kept}"

@@ -131,7 +131,8 @@ def make(folder: Path, methods: dict[str, tuple[float, float]], *, failed: tuple
                     row |= {"status": "failed", "reason": "no"}
                 rows.append(row)
         store.write_part(f"{method}.paper.d", Part("000000-a", rows, {}))
-        cells[f"{method}.paper.d"] = {"method": method, "preset": "paper", "dataset": "d", "images": [], "edits": []}
+        head = {"method": method, "preset": "paper", "dataset": "d"}
+        cells[f"{method}.paper.d"] = head | {"images": [], "edits": [], "consistency": []}
     metrics = {id: SPEC | one | {"id": id, "title": id} for id, one in METRICS.items()}
     store.write_json("plan.json", {"suite": "s", "cells": cells})
     store.write_json("manifest.json", {"metrics": metrics, "edits": {"age": {"unit": "years", "per_strength": 5}}})

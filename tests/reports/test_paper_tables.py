@@ -49,7 +49,7 @@ def make_run(
     for method, level in ((name, LEVELS[name]) for name in methods):
         cell, rows = f"{method}.released.{dataset}", []
         cells[cell] = {"method": method, "preset": "released", "dataset": dataset, "images": images}
-        cells[cell]["edits"] = [{"name": "age", "strength": 3.0}]
+        cells[cell] |= {"edits": [{"name": "age", "strength": 3.0}], "consistency": []}
         for i in range(count):
             error = level * hard[i] * rng.lognormal(0, 0.1)
             one = head | {"method": method, "image": f"i{i}", "index": i, "batch": 4, "recipe": "r", "status": "ok"}

@@ -30,7 +30,8 @@ def toy(folder: Path, rows: dict[str, list[dict]], *, planned: int = 4, sets: li
     images = [{"index": i, "name": f"i{i}"} for i in range(planned)]
     cells = {}
     for method, ones in rows.items():
-        cells[f"{method}.paper.d"] = {"method": method, "preset": "paper", "dataset": "d", "images": images, "edits": edits}
+        head = {"method": method, "preset": "paper", "dataset": "d"}
+        cells[f"{method}.paper.d"] = head | {"images": images, "edits": edits, "consistency": []}
         if ones:
             store.write_part(f"{method}.paper.d", Part("000000-a", ones, {}))
     store.write_json("plan.json", {"suite": "s", "cells": cells})
