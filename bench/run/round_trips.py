@@ -25,7 +25,6 @@ from invbench.run import calls
 from invbench.util.clock import StageClock
 from invbench.util.images import dequantise, quantise
 
-
 Move = Callable[[Tensor, Edit], Tensor]
 
 

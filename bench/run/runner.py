@@ -20,7 +20,7 @@ from invbench.run.plan import Cell, Entry
 from invbench.run.rescoring import rescore
 from invbench.run.session import Session, Tools, open_store
 from invbench.scoring.scorer import Scorer
-from invbench.store import Store
+from invbench.store import Part, Store
 from invbench.util.files import WriteFailed, locked, write_all
 from invbench.util.images import encode_png
 from invbench.util.progress import Progress
@@ -206,7 +206,7 @@ class _Run:
         wanted, names = set(cell.keys()), {entry.name for entry in cell.entries}
         edits = {None, *((edit.name, edit.strength) for edit in cell.asked)}
         done, failed, outdated, gone = dict[str, str](), [], [], dict[str, str]()
-        for part, row in ((part, row) for part in self.store.parts(cell.id) for row in part.rows):
+        for part, row in ((one, row) for one in self.store.parts(cell.id) for row in one.rows):
             edit = (row["edit"], row["strength"]) if "edit" in row else None
             asked = row["image"] in names and edit in edits
             if row["recipe"] != cell.recipe or (asked and (row["key"] not in wanted or self._is_old_trip(part, row))):

@@ -153,7 +153,7 @@ def test_a_metric_of_round_trips_that_changed_has_them_made_again(make, monkeypa
     monkeypatch.setattr("invbench.scoring.scorer.source_digest", lambda objects: "changed")
     now = run(make()).rows()
     assert set(trips(store)[IDS[2]]) == {7.0} and len(now) == len(first)
-    plain = now.edit.fillna("").str.startswith(round_trips.PREFIX)
+    plain = now.edit.fillna("").str.startswith("consistency:")
     kept, made = first[first.edit.isna()], now[~plain & now.edit.isna()]
     assert list(kept["seconds.invert"]) == list(made["seconds.invert"])  # rows of inversions stand
 
