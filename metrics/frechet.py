@@ -13,7 +13,6 @@ import math
 
 import numpy as np
 import torch
-from scipy import stats
 
 from invbench.api import SetValue
 
@@ -35,6 +34,7 @@ def frechet(reference: np.ndarray, measured: np.ndarray) -> SetValue:
 
     Both take more images than features for granted, also without a tenth of them; otherwise there is neither.
     """
+    from scipy import stats  # takes a while to import
     from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
 
     statistics = [fid_features_to_statistics(torch.from_numpy(features)) for features in (reference, measured)]

@@ -15,7 +15,6 @@ from functools import partial
 
 import numpy as np
 import torch
-from scipy import stats
 
 from invbench.api import SetValue
 
@@ -84,6 +83,8 @@ def _interval(h: np.ndarray) -> tuple[float, float]:
     n = len(h)
     if not h.any():  # equal sets: BCa cannot correct what does not vary
         return 0.0, 0.0
+    from scipy import stats  # takes a while to import
+
     found = stats.bootstrap(
         (np.arange(n),),
         partial(_mean, h=h),

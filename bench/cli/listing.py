@@ -11,6 +11,7 @@ import click
 
 from invbench.api import MethodSpec, MetricSpec, ProtocolSpec
 from invbench.cli.common import plain_config_option, plugin_option
+from invbench.plugins import files
 from invbench.plugins.registry import Registry, discover
 
 if TYPE_CHECKING:
@@ -57,10 +58,13 @@ def list_(kind: str, detailed: bool, config: Path | None, plugins: tuple[Path, .
 
 def _placed(registry: Registry, config: Path | None) -> dict[str, str]:
     """The groups that a metric is named in, by its id; a group holds a name under all protocols."""
-    from invbench.plugins.config import groups
+    groups = files.groups()  # the package's own are right, and pydantic, which would check them, takes a while to import
+    if config is not None and "groups" in files.read(config):
+        from invbench.plugins import config as checked
 
+        groups = checked.groups(config)
     places: dict[str, list[str]] = {}
-    for group, members in groups(config).items():
+    for group, members in groups.items():
         for member in members:
             places.setdefault(member.partition("@")[0], []).append(f"@{group}")
     return {id: " ".join(places.get(spec.name, [])) for id, spec in registry.metrics.items()}

@@ -214,7 +214,7 @@ def load(extra: Path | None = None) -> dict[str, Suite]:
     """Suites by id: those of the package with ``extra`` laid over them. Raises InvbenchError naming the file and the key."""
     tables = files.tables(extra)
     source = "suites" if extra is None else str(extra)
-    known = groups(extra)
+    known = _groups(extra, tables["groups"])
     return {
         name: _checked(source, f"suites.{name}", Suite, {**table, "id": name, "groups": known})
         for name, table in tables["suites"].items()
@@ -223,7 +223,10 @@ def load(extra: Path | None = None) -> dict[str, Suite]:
 
 def groups(extra: Path | None = None) -> dict[str, tuple[str, ...]]:
     """Groups of metrics by name, those of the package with ``extra`` laid over them."""
-    table = files.tables(extra)["groups"]
+    return _groups(extra, files.groups(extra))
+
+
+def _groups(extra: Path | None, table: Any) -> dict[str, tuple[str, ...]]:
     return _checked("groups" if extra is None else str(extra), "groups", Groups, {"groups": table}).groups
 
 

@@ -13,6 +13,7 @@ import ast
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
+from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -35,28 +36,36 @@ def read(path: Path, module: str) -> list[Spec]:
     """
     try:
         source = path.read_text(encoding="utf-8")
-        tree = ast.parse(source, filename=path.name) if any(name in source for name in NAMES) else ast.Module([], [])
+        literals = _literals(source, path.name) if any(name in source for name in NAMES) else ()
     except (OSError, ValueError, SyntaxError, RecursionError) as error:  # ValueError: not UTF-8, or holds NUL
         raise InvbenchError(f"{path}: cannot read the plug-in: {error}") from error
     specs: list[Spec] = []
-    for node in tree.body:
-        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
-        if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(target, ast.Name):
-            continue
-        if target.id not in NAMES or node.value is None:
-            continue
+    for name, literal in literals:
         try:
-            declared = ast.literal_eval(node.value)
+            declared = ast.literal_eval(literal)
         except (ValueError, TypeError, RecursionError) as error:  # TypeError: a list as a key
-            raise InvbenchError(f"{path}: {target.id}: expected a literal (no names, calls or sums): {error}") from error
-        if target.id == "SPEC":
+            raise InvbenchError(f"{path}: {name}: expected a literal (no names, calls or sums): {error}") from error
+        if name == "SPEC":
             declared = [declared]
         elif not isinstance(declared, list | tuple):
-            raise InvbenchError(f"{path}: {target.id}: expected a list of dicts, found {declared!r}")
+            raise InvbenchError(f"{path}: {name}: expected a list of dicts, found {declared!r}")
         for item in declared:
             for one in spread(item, path=path):
                 specs += parse(one, path=path, module=module)
     return specs
+
+
+@cache  # by the text: a file is read for each kind of plug-in, and again whenever plug-ins are looked for
+def _literals(source: str, name: str) -> tuple[tuple[str, ast.expr], ...]:
+    """What stands at the right of each of NAMES at the top of a source text of the file ``name``."""
+    found = []
+    for node in ast.parse(source, filename=name).body:
+        target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
+        if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(target, ast.Name):
+            continue
+        if target.id in NAMES and node.value is not None:
+            found.append((target.id, node.value))
+    return tuple(found)
 
 
 def spread(declared: Any, *, path: Path) -> list[Any]:
@@ -132,10 +141,15 @@ def _value(where: str, key: str, value: Any, model: type[Spec]) -> Any:
         if model is MethodSpec and key == "options":
             return {name: _option(f"{where}: options.{name}", option) for name, option in value.items()}
         return value
-    hint = get_type_hints(model)[key]
+    hint = _hints()[model][key]
     if not isinstance(value, hint):
         raise InvbenchError(f"{where}: {key}: expected {getattr(hint, '__name__', hint)}, found {value!r}")
     return value
+
+
+@cache
+def _hints() -> Mapping[type[Spec], Mapping[str, Any]]:
+    return {model: get_type_hints(model) for model in MARKS.values()}
 
 
 def _option(where: str, declared: Any) -> Option:

@@ -55,6 +55,11 @@ def packaged() -> dict[str, Any]:
     return {"defaults": {}, "groups": _parse(GROUPS), "networks": _parse(NETWORKS), "suites": suites}
 
 
+def groups(extra: Path | None = None) -> dict[str, Any]:
+    """The table ``groups`` of :func:`tables`, for which no suite is read."""
+    return overlay(_parse(GROUPS), {} if extra is None else read(extra).get("groups", {}))
+
+
 def read(path: Path) -> dict[str, Any]:
     """The tables of a user's file, with the paths of weights made absolute."""
     found = _parse(path)

@@ -15,7 +15,8 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
-from importlib.metadata import entry_points
+from functools import cache
+from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def discover(plugins: Iterable[Path] = (), *, root: Path = PACKAGE) -> Registry:
     an id that exists, or names a protocol that does not.
     """
     files = [(Path(plugin), str(Path(plugin).resolve()), None) for plugin in plugins]
-    sources = {kind: [*_builtin(root / kind), *_installed(kind), *files] for kind in ("methods", "metrics", "datasets")}
+    sources = {kind: [*_builtin(root / kind), *_points(kind), *files] for kind in ("methods", "metrics", "datasets")}
     modules = {path: (path, module, None) for path, module, _ in sources["metrics"]}  # several entry points may share one
     protocols = _collect(ProtocolSpec, list(modules.values()))
     metrics = _collect(MetricSpec, sources["metrics"])
@@ -103,6 +104,16 @@ def datasets() -> Mapping[str, DatasetSpec]:
 def protocols() -> Mapping[str, ProtocolSpec]:
     """Metric protocols by id, without ``--plugin`` files."""
     return discover().protocols
+
+
+def installed(kind: str) -> EntryPoints:
+    """The entry points ``invbench.<kind>`` of what is installed."""
+    return _installed(f"invbench.{kind}", tuple(sys.path))
+
+
+@cache  # every package's metadata is read for them
+def _installed(group: str, path: tuple[str, ...]) -> EntryPoints:
+    return entry_points(group=group)
 
 
 def find(kind: str, name: str, known: Mapping[str, Any]) -> Any:
@@ -170,8 +181,8 @@ def _builtin(folder: Path) -> Iterator[tuple[Path, str, None]]:
         yield path, f"invbench.{folder.name}.{path.parent.name}", None
 
 
-def _installed(kind: str) -> Iterator[tuple[Path, str, str]]:
-    for point in sorted(entry_points(group=f"invbench.{kind}"), key=lambda point: point.name):
+def _points(kind: str) -> Iterator[tuple[Path, str, str]]:
+    for point in sorted(installed(kind), key=lambda point: point.name):
         module, _, class_name = point.value.partition(":")
         found = importlib.util.find_spec(module)
         if found is None or found.origin is None:

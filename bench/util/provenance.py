@@ -8,14 +8,11 @@ import importlib.util
 import inspect
 import json
 import platform
-import subprocess
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
-
-import psutil
 
 from invbench.api import InvbenchError
 
@@ -61,11 +58,16 @@ def _reachable(classes: Iterable[Callable[..., Any]]) -> dict[str, bytes]:
     return found
 
 
-def _imports(source: bytes, path: Path, package: str) -> Iterable[str]:
+@cache  # by the text: metrics share most of what they import
+def _imports(source: bytes, path: Path, package: str) -> tuple[str, ...]:
     try:
         tree = ast.parse(source)
     except SyntaxError as error:
         raise InvbenchError(f"{path}:{error.lineno}: expected Python source, found {error.msg}") from error
+    return tuple(_imported(tree, package))
+
+
+def _imported(tree: ast.Module, package: str) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -101,6 +103,7 @@ def versions() -> dict[str, str | None]:
 
 def machine(device: str) -> dict[str, Any]:
     """Kind of machine, without its name: processor, cores, memory in bytes, system, and the device in use."""
+    import psutil  # takes a while to import
     import torch
 
     gpu = torch.cuda.get_device_name(device) if device.startswith("cuda") else None
@@ -131,6 +134,8 @@ def git() -> dict[str, Any]:
 
     An installed copy may lie within a repository of somebody else, whose commit says nothing of this project.
     """
+    import subprocess  # takes a while to import
+
     root = Path(__file__).resolve().parents[2]  # links of an editable install lead to the checkout
 
     def ask(*words: str) -> str | None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from torch import Tensor, nn
 
 from invbench.api import InvbenchError, MethodSpec, MissingWeights
 from invbench.plugins.config import NetworkConfig, Suite
-from invbench.plugins.registry import load_class
+from invbench.plugins.registry import installed, load_class
 from invbench.util.provenance import file_digest
 from invbench.weights import build
 from invbench.weights.cache import WeightsCache
@@ -149,7 +148,7 @@ def network_class(config: NetworkConfig) -> type:
 
 def check_package(entry: str) -> None:
     """Raises InvbenchError unless ``module:name`` lies in our packages or in those of installed plug-ins."""
-    plugins = {point.value.partition(":")[0].partition(".")[0] for point in entry_points(group="invbench.methods")}
+    plugins = {point.value.partition(":")[0].partition(".")[0] for point in installed("methods")}
     if entry.partition(":")[0].partition(".")[0] not in {*OURS, *plugins}:
         raise InvbenchError(f"{entry}: expected a class in one of the packages {', '.join(sorted({*OURS, *plugins}))}")
 

@@ -126,8 +126,27 @@ def test_help_and_list_import_no_heavy_module(args: Sequence[str]) -> None:
     assert done.returncode == 0, done.stderr
 
 
+@pytest.mark.parametrize("kind", ["methods", "metrics", "groups"])
+def test_lists_of_plug_ins_check_no_configuration(kind: str) -> None:
+    code = (
+        "import sys\nfrom invbench.cli import main\n"
+        f"try: main(['list', {kind!r}], prog_name='invbench')\nexcept SystemExit as end: assert not end.code, end.code\n"
+        f"slow = {{'psutil', *({[] if kind == 'groups' else ['pydantic']})}} & set(sys.modules)\nassert not slow, slow\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_list_of_metrics_checks_the_groups_of_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "own.toml"
+    path.write_text("[groups]\nmine = ['ssim']\n")
+    assert "@mine" in call("list", "metrics", "--config", str(path)).output
+    path.write_text("[groups]\nmine = [3]\n")
+    assert "groups.mine.0" in call("list", "metrics", "--config", str(path)).output
+
+
 @pytest.mark.perf
-@pytest.mark.parametrize("args", [("--help",), ("list", "methods")])
+@pytest.mark.parametrize("args", [("--help",), ("list", "methods"), ("list", "metrics"), ("list", "suites")])
 def test_help_and_list_are_instant(args: Sequence[str]) -> None:
     seconds = []
     for _ in range(5):

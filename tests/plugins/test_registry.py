@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
@@ -60,6 +61,23 @@ def test_listing_runs_no_plug_in_code_and_imports_no_torch(tmp_path: Path) -> No
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_a_file_is_parsed_once_and_again_when_its_text_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+    real = ast.parse
+
+    def counting(source: str, *, filename: str) -> ast.Module:
+        parsed.append(source)
+        return real(source, filename=filename)
+
+    monkeypatch.setattr("invbench.plugins.declarations.ast.parse", counting)
+    plugin = write(tmp_path, f"SPEC = {METHOD!r}\n")
+    first = registry.discover([plugin]).methods["mine"]
+    assert registry.discover([plugin]).methods["mine"] == first
+    write(tmp_path, f"SPEC = {METHOD | {'title': 'Another'}!r}\n")
+    assert registry.discover([plugin]).methods["mine"].title == "Another" != first.title
+    assert len([source for source in parsed if "'mine'" in source]) == 2
 
 
 def test_plugin_file_loads_its_class() -> None:
