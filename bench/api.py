@@ -41,11 +41,17 @@ class MissingWeights(InvbenchError):
 
 @dataclass(frozen=True)
 class Option:
-    """One setting of a method: default value, unit ("steps", "per step", ...) and one line of help."""
+    """One setting of a method: default value, unit ("steps", "per step", ...), one line of help, and the values that it admits.
+
+    range    of a number, "[0, inf)" or "(0, 1]"; "" = every finite one (of a count of steps: every one from 0 on)
+    choices  the values that it admits, or the items that a list of it may hold; empty = all of the default's type
+    """
 
     default: Any
     unit: str
     help: str
+    range: str = ""
+    choices: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -256,8 +262,9 @@ class Clock(Protocol):
 class Method(Protocol):
     """One way to invert and edit.
 
-    A method is built as ``Class(networks, **options)`` with ``networks`` a mapping from the roles in its spec to modules
-    in eval mode with frozen parameters, and one keyword per option of its spec. It never opens a file.
+    A method is built as ``Class(networks, options)`` with ``networks`` a mapping from the roles in its spec to modules
+    in eval mode with frozen parameters, and ``options`` the frozen record of the values of its spec's options, each of its
+    type and within its range: ``options.steps`` (:class:`invbench.options.Options`). It never opens a file.
     It gives the same result for an image whether it comes alone or in a batch.
     """
 

@@ -17,8 +17,13 @@ SPEC = {
     "venue": "none",
     "roles": ["generator", "directions"],
     "options": {
-        "candidates": {"default": 64, "unit": "samples", "help": "latent codes that are tried for every image"},
-        "seed": {"default": 0, "unit": "seed", "help": "draws the latent codes"},
+        "candidates": {
+            "default": 64,
+            "unit": "samples",
+            "range": "[1, inf)",
+            "help": "latent codes that are tried for every image",
+        },
+        "seed": {"default": 0, "unit": "seed", "range": "[0, 4294967296)", "help": "draws the latent codes"},
     },
     "presets": {"paper": {}},
     "summary": "Draws latent codes once and gives each image the one whose picture is nearest in mean squared error.",
@@ -26,15 +31,15 @@ SPEC = {
 
 
 class Nearest:
-    def __init__(self, networks, *, candidates: int, seed: int):
+    def __init__(self, networks, options):
         self.generator, self.directions = networks["generator"], networks["directions"]
-        self.candidates, self.seed = candidates, seed
+        self.options = options
 
     @torch.inference_mode()
     def invert(self, images, clock):
         with clock.stage("optimise"):
-            rng = torch.Generator().manual_seed(self.seed)
-            z = torch.randn(self.candidates, self.generator.z_dim, generator=rng).to(images.device)
+            rng = torch.Generator().manual_seed(self.options.seed)
+            z = torch.randn(self.options.candidates, self.generator.z_dim, generator=rng).to(images.device)
             w = self.generator.mapping(z)
             latents = w[:, None].repeat(1, self.generator.num_ws, 1)  # [K, D] -> [K, L, D]
             pictures = self.generator.synthesis(latents)

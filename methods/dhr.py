@@ -16,6 +16,7 @@ from invbench.methods.common.batching import PerImageAdam
 from invbench.methods.common.losses import PerceptualTarget, region_mean
 from invbench.methods.common.projection import LOSS_SIZE, project
 from invbench.methods.nets.stylegan2 import FeatureEdit
+from invbench.options import Options
 
 SPEC = {
     "id": "dhr",
@@ -26,14 +27,25 @@ SPEC = {
     "venue": "WACV 2024",
     "roles": ["generator", "latent_stats", "perceptual_vgg", "perceptual_alex", "encoder_e4e", "parser", "directions"],
     "options": {
-        "coarse_steps": {"default": 40, "unit": "steps", "help": "projection steps of the coarse inversion in W"},
-        "coarse_lr": {"default": 0.1, "unit": "per step", "help": "peak learning rate of the coarse inversion"},
-        "segments": {"default": 200, "unit": "superpixels", "help": "SLIC superpixels asked for"},
-        "compactness": {"default": 30.0, "unit": "", "help": "SLIC compactness"},
-        "sigma": {"default": 1.0, "unit": "pixels", "help": "smoothing before SLIC"},
+        "coarse_steps": {
+            "default": 40,
+            "unit": "steps",
+            "range": "[1, inf)",
+            "help": "projection steps of the coarse inversion in W",
+        },
+        "coarse_lr": {
+            "default": 0.1,
+            "unit": "per step",
+            "range": "(0, inf)",
+            "help": "peak learning rate of the coarse inversion",
+        },
+        "segments": {"default": 200, "unit": "superpixels", "range": "[1, inf)", "help": "SLIC superpixels asked for"},
+        "compactness": {"default": 30.0, "unit": "", "range": "(0, inf)", "help": "SLIC compactness"},
+        "sigma": {"default": 1.0, "unit": "pixels", "range": "[0, inf)", "help": "smoothing before SLIC"},
         "error_at": {
             "default": "map",
             "unit": "",
+            "choices": ["map", "picture"],
             "help": '"map": a superpixel is reduced to each error map by nearest, and is out-of-domain if no cell is left of '
             'it; "picture": the maps are enlarged by nearest, and every superpixel has an error',
         },
@@ -48,17 +60,37 @@ SPEC = {
             "unit": "",
             "help": "parsing classes under threshold_parts",
         },
-        "threshold_face": {"default": 0.7, "unit": "LPIPS", "help": "error under which a superpixel of the face is in-domain"},
-        "threshold_parts": {"default": 0.8, "unit": "LPIPS", "help": "the same for the parts of the face"},
-        "threshold_rest": {"default": 0.6, "unit": "LPIPS", "help": "the same for all other classes"},
-        "feature_resolution": {"default": 128, "unit": "pixels", "help": "resolution of the block whose output is stored"},
-        "feature_steps": {"default": 100, "unit": "steps", "help": "steps of the feature"},
-        "feature_lr": {"default": 0.09, "unit": "per step", "help": "learning rate of the feature"},
-        "weight_steps": {"default": 50, "unit": "steps", "help": "the first of these steps also tune the weights"},
-        "weight_lr": {"default": 1.5e-3, "unit": "per step", "help": "learning rate of the weights"},
-        "lambda_lpips": {"default": 1.0, "unit": "", "help": "weight of the perceptual loss in either region"},
-        "lambda_mse": {"default": 1.0, "unit": "", "help": "weight of the pixel loss in either region"},
-        "seed": {"default": 0, "unit": "", "help": "seeds the coarse inversion"},
+        "threshold_face": {
+            "default": 0.7,
+            "unit": "LPIPS",
+            "range": "[0, inf)",
+            "help": "error under which a superpixel of the face is in-domain",
+        },
+        "threshold_parts": {"default": 0.8, "unit": "LPIPS", "range": "[0, inf)", "help": "the same for the parts of the face"},
+        "threshold_rest": {"default": 0.6, "unit": "LPIPS", "range": "[0, inf)", "help": "the same for all other classes"},
+        "feature_resolution": {
+            "default": 128,
+            "unit": "pixels",
+            "choices": [4, 8, 16, 32, 64, 128, 256, 512],
+            "help": "resolution of the block whose output is stored",
+        },
+        "feature_steps": {"default": 100, "unit": "steps", "range": "[0, inf)", "help": "steps of the feature"},
+        "feature_lr": {"default": 0.09, "unit": "per step", "range": "(0, inf)", "help": "learning rate of the feature"},
+        "weight_steps": {
+            "default": 50,
+            "unit": "steps",
+            "range": "[0, inf)",
+            "help": "the first of these steps also tune the weights",
+        },
+        "weight_lr": {"default": 1.5e-3, "unit": "per step", "range": "(0, inf)", "help": "learning rate of the weights"},
+        "lambda_lpips": {
+            "default": 1.0,
+            "unit": "",
+            "range": "[0, inf)",
+            "help": "weight of the perceptual loss in either region",
+        },
+        "lambda_mse": {"default": 1.0, "unit": "", "range": "[0, inf)", "help": "weight of the pixel loss in either region"},
+        "seed": {"default": 0, "unit": "", "range": "[0, 4294967296)", "help": "seeds the coarse inversion"},
     },
     "presets": {"released": {}, "paper": {"threshold_rest": 0.7}},
     "summary": "Starts from e4e. Preset released: caopulan/GANInverter, whose third threshold, 0.6, the paper does not name. "
@@ -84,58 +116,23 @@ def superpixel_means(labels: np.ndarray, error: np.ndarray) -> np.ndarray:
 
 
 class DHR:
-    def __init__(
-        self,
-        networks,
-        *,
-        coarse_steps: int,
-        coarse_lr: float,
-        segments: int,
-        compactness: float,
-        sigma: float,
-        error_at: str,
-        outside: Sequence[str],
-        face: Sequence[str],
-        parts: Sequence[str],
-        threshold_face: float,
-        threshold_parts: float,
-        threshold_rest: float,
-        feature_resolution: int,
-        feature_steps: int,
-        feature_lr: float,
-        weight_steps: int,
-        weight_lr: float,
-        lambda_lpips: float,
-        lambda_mse: float,
-        seed: int,
-    ):
-        self.networks = networks
+    def __init__(self, networks, options: Options):
+        self.networks, self.options = networks, options
         self.generator = networks["generator"]
         self.perceptual = networks["perceptual_alex"]
-        if feature_resolution >= self.generator.resolution:
+        if options.feature_resolution >= self.generator.resolution:
             raise InvbenchError(
                 f"dhr.feature_resolution: expected less than the generator's {self.generator.resolution}, "
-                f"found {feature_resolution}"
+                f"found {options.feature_resolution}"
             )
-        if error_at not in ("map", "picture"):
-            raise InvbenchError(f'dhr.error_at: expected "map" or "picture", found {error_at!r}')
-        self.coarse_steps, self.coarse_lr = coarse_steps, coarse_lr
-        self.segments, self.compactness, self.sigma = segments, compactness, sigma
-        self.error_at = error_at
-        self.position = f"b{feature_resolution}.conv1"
-        self.feature_resolution = feature_resolution
-        self.feature_steps, self.feature_lr = feature_steps, feature_lr
-        self.weight_steps, self.weight_lr = weight_steps, weight_lr
-        self.lambda_lpips, self.lambda_mse = lambda_lpips, lambda_mse
-        self.seed = seed
-
+        self.position = f"b{options.feature_resolution}.conv1"
         classes = networks["parser"].classes
-        for name in (*outside, *face, *parts):
+        for name in (*options.outside, *options.face, *options.parts):
             if name not in classes:
                 raise InvbenchError(f"dhr: {name!r} is no class of the parser ({', '.join(classes)})")
-        self.outside = [classes.index(name) for name in outside]
-        thresholds = dict.fromkeys(parts, threshold_parts) | dict.fromkeys(face, threshold_face)
-        self.thresholds = np.array([thresholds.get(name, threshold_rest) for name in classes])
+        self.outside = [classes.index(name) for name in options.outside]
+        thresholds = dict.fromkeys(options.parts, options.threshold_parts) | dict.fromkeys(options.face, options.threshold_face)
+        self.thresholds = np.array([thresholds.get(name, options.threshold_rest) for name in classes])
 
     def invert(self, images: Tensor, clock: Clock) -> Inversion:
         with clock.stage("encode"), torch.no_grad():
@@ -163,7 +160,7 @@ class DHR:
 
     def _at_feature(self, domain: Tensor) -> Tensor:
         """The domain mask [N, 1, H, W] at the feature's resolution; soft at its borders."""
-        return F.adaptive_avg_pool2d(self.generator.on_canvas(domain, outside=1.0), self.feature_resolution)
+        return F.adaptive_avg_pool2d(self.generator.on_canvas(domain, outside=1.0), self.options.feature_resolution)
 
     # ---- domain-specific segmentation (section 3.2 of the paper)
 
@@ -176,13 +173,13 @@ class DHR:
             perceptual=self.networks["perceptual_vgg"],
             view=clamped,
             space="w",
-            steps=self.coarse_steps,
-            lr=self.coarse_lr,
-            seed=self.seed,
+            steps=self.options.coarse_steps,
+            lr=self.options.coarse_lr,
+            seed=self.options.seed,
         )
         with torch.no_grad():
             errors = self.networks["perceptual_vgg"].maps(coarse.last_images, images)
-            if self.error_at == "picture":
+            if self.options.error_at == "picture":
                 errors = [F.interpolate(e, size=images.shape[-2:], mode="nearest") for e in errors]
             errors = [e[:, 0].double().cpu().numpy() for e in errors]
             scores = self.networks["parser"](images).softmax(1)
@@ -200,9 +197,9 @@ class DHR:
         """
         labels = slic(
             picture[..., ::-1],  # the released code hands SLIC a BGR picture
-            n_segments=self.segments,
-            compactness=self.compactness,
-            sigma=self.sigma,
+            n_segments=self.options.segments,
+            compactness=self.options.compactness,
+            sigma=self.options.sigma,
             start_label=0,
             channel_axis=2,
         )
@@ -219,15 +216,15 @@ class DHR:
         """
         with torch.no_grad():
             _, features = self.generator.synthesis(latents, return_features=[self.position])
-        feature = PerImageAdam({"feature": features[self.position]}, self.feature_lr)
-        weights = PerImageAdam(self.generator.per_image_parameters(images.shape[0]), self.weight_lr)
+        feature = PerImageAdam({"feature": features[self.position]}, self.options.feature_lr)
+        weights = PerImageAdam(self.generator.per_image_parameters(images.shape[0]), self.options.weight_lr)
         pooled = self._at_feature(domain)
         target = PerceptualTarget(self.perceptual, images)
         free, tuned = feature.parameters["feature"], list(weights.parameters.values())
         current = weights.parameters
-        for step in range(self.feature_steps):
-            tuning = step < self.weight_steps
-            if step == self.weight_steps:
+        for step in range(self.options.feature_steps):
+            tuning = step < self.options.weight_steps
+            if step == self.options.weight_steps:
                 current = weights.result()
             blended = {self.position: FeatureEdit.blend(free, pooled)}
             output = self.generator.synthesis(latents, features=blended, weights=current)
@@ -253,5 +250,5 @@ class DHR:
         losses = []
         for full, soft in ((domain, pooled), (1 - domain, 1 - pooled)):
             perceptual = sum(region_mean(m, F.interpolate(soft, size=m.shape[-2:], mode="nearest")) for m in maps)
-            losses.append(self.lambda_lpips * perceptual + self.lambda_mse * region_mean(squared, full))
+            losses.append(self.options.lambda_lpips * perceptual + self.options.lambda_mse * region_mean(squared, full))
         return losses[0], losses[1]

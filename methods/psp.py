@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from invbench.api import Clock, Edit, Inversion
+from invbench.options import Options
 
 SPEC = {
     "id": "psp",
@@ -28,7 +29,7 @@ SPEC = {
 class PSP:
     role = "encoder_psp"
 
-    def __init__(self, networks: Mapping[str, Any]):
+    def __init__(self, networks: Mapping[str, Any], options: Options):
         self.generator = networks["generator"]
         self.encoder = networks[self.role]
         self.directions = networks["directions"]

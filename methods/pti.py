@@ -9,6 +9,7 @@ from invbench.api import Clock, Edit, Inversion
 from invbench.methods.common.batching import PerImageAdam, image_generators, randn
 from invbench.methods.common.losses import PerceptualTarget, mse
 from invbench.methods.common.projection import project, reduced, sampled_spread
+from invbench.options import Options
 
 SPEC = {
     "id": "pti",
@@ -20,23 +21,44 @@ SPEC = {
     "roles": ["generator", "latent_stats", "perceptual_vgg", "perceptual_alex", "directions"],
     "optional": ["encoder_e4e"],
     "options": {
-        "pivot": {"default": "w", "unit": "", "help": '"w": projection into W; "encoder": the e4e latents in W+'},
-        "pivot_steps": {"default": 450, "unit": "steps", "help": "projection steps, for pivot w"},
-        "pivot_lr": {"default": 0.01, "unit": "per step", "help": "peak learning rate of the projection"},
+        "pivot": {
+            "default": "w",
+            "unit": "",
+            "choices": ["w", "encoder"],
+            "help": '"w": projection into W; "encoder": the e4e latents in W+',
+        },
+        "pivot_steps": {"default": 450, "unit": "steps", "range": "[1, inf)", "help": "projection steps, for pivot w"},
+        "pivot_lr": {"default": 0.01, "unit": "per step", "range": "(0, inf)", "help": "peak learning rate of the projection"},
         "pivot_samples": {
             "default": 600,
             "unit": "latents",
+            "range": "[0, inf)",
             "help": "their mean starts the projection, their spread scales its jitter; 0: the suite's latent statistics",
         },
-        "steps": {"default": 350, "unit": "steps", "help": "tuning steps at most"},
-        "lr": {"default": 3e-4, "unit": "per step", "help": "learning rate of the tuning"},
-        "lpips_stop": {"default": 0.06, "unit": "LPIPS", "help": "an image is finished when its LPIPS falls to this"},
-        "lambda_mse": {"default": 1.0, "unit": "", "help": "weight of the pixel loss"},
-        "lambda_lpips": {"default": 1.0, "unit": "", "help": "weight of the perceptual loss"},
+        "steps": {"default": 350, "unit": "steps", "range": "[0, inf)", "help": "tuning steps at most"},
+        "lr": {"default": 3e-4, "unit": "per step", "range": "(0, inf)", "help": "learning rate of the tuning"},
+        "lpips_stop": {
+            "default": 0.06,
+            "unit": "LPIPS",
+            "range": "[0, inf)",
+            "help": "an image is finished when its LPIPS falls to this",
+        },
+        "lambda_mse": {"default": 1.0, "unit": "", "range": "[0, inf)", "help": "weight of the pixel loss"},
+        "lambda_lpips": {"default": 1.0, "unit": "", "range": "[0, inf)", "help": "weight of the perceptual loss"},
         "locality": {"default": False, "unit": "", "help": "regularise the tuned generator around the pivot"},
-        "locality_alpha": {"default": 30.0, "unit": "W+ distance", "help": "how far from the pivot it is regularised"},
-        "locality_lambda": {"default": 0.1, "unit": "", "help": "weight of the locality regulariser"},
-        "seed": {"default": 0, "unit": "", "help": "seeds the projection and the regulariser's samples"},
+        "locality_alpha": {
+            "default": 30.0,
+            "unit": "W+ distance",
+            "range": "[0, inf)",
+            "help": "how far from the pivot it is regularised",
+        },
+        "locality_lambda": {"default": 0.1, "unit": "", "range": "[0, inf)", "help": "weight of the locality regulariser"},
+        "seed": {
+            "default": 0,
+            "unit": "",
+            "range": "[0, 4294967296)",
+            "help": "seeds the projection and the regulariser's samples",
+        },
     },
     "presets": {"released": {}, "paper": {"pivot_lr": 5e-3, "pivot_samples": 0, "locality": True}},
     "summary": "Preset released: danielroich/PTI, whose projector peaks at 0.01 whatever is configured and starts from the "
@@ -47,37 +69,12 @@ TRUNCATION = 0.5  # of the latents sampled by the locality regulariser
 
 
 class PTI:
-    def __init__(
-        self,
-        networks,
-        *,
-        pivot: str,
-        pivot_steps: int,
-        pivot_lr: float,
-        pivot_samples: int,
-        steps: int,
-        lr: float,
-        lpips_stop: float,
-        lambda_mse: float,
-        lambda_lpips: float,
-        locality: bool,
-        locality_alpha: float,
-        locality_lambda: float,
-        seed: int,
-    ):
-        if pivot not in ("w", "encoder"):
-            raise ValueError(f'pti.pivot: expected "w" or "encoder", found {pivot!r}')
-        if pivot == "encoder" and "encoder_e4e" not in networks:
+    def __init__(self, networks, options: Options):
+        if options.pivot == "encoder" and "encoder_e4e" not in networks:
             raise ValueError('pti.pivot: "encoder" needs an e4e encoder, and this suite has none')
-        self.networks = networks
+        self.networks, self.options = networks, options
         self.generator = networks["generator"]
         self.perceptual = networks["perceptual_alex"]
-        self.pivot, self.pivot_steps, self.pivot_lr = pivot, pivot_steps, pivot_lr
-        self.pivot_samples = pivot_samples
-        self.steps, self.lr, self.lpips_stop = steps, lr, lpips_stop
-        self.lambda_mse, self.lambda_lpips = lambda_mse, lambda_lpips
-        self.locality, self.locality_alpha, self.locality_lambda = locality, locality_alpha, locality_lambda
-        self.seed = seed
 
     def invert(self, images: Tensor, clock: Clock) -> Inversion:
         latents = self._find_pivot(images, clock)
@@ -97,37 +94,37 @@ class PTI:
 
     def _find_pivot(self, images: Tensor, clock: Clock) -> Tensor:
         """[N, L, D]. The projector's noise maps are thrown away: the tuning starts from the stored noise."""
-        if self.pivot == "encoder":
+        if self.options.pivot == "encoder":
             with clock.stage("encode"), torch.no_grad():
                 return self.networks["encoder_e4e"](images)
         with clock.stage("optimise"):
-            stats = self.networks["latent_stats"]
+            samples = self.options.pivot_samples
             return project(
                 self.generator,
                 images,
-                latent_stats=sampled_spread(self.generator, self.pivot_samples) if self.pivot_samples else stats,
+                latent_stats=sampled_spread(self.generator, samples) if samples else self.networks["latent_stats"],
                 perceptual=self.networks["perceptual_vgg"],
                 view=reduced,
                 space="w",
-                steps=self.pivot_steps,
-                lr=self.pivot_lr,
-                seed=self.seed,
+                steps=self.options.pivot_steps,
+                lr=self.options.pivot_lr,
+                seed=self.options.seed,
             ).latents
 
     def _tune(self, images: Tensor, latents: Tensor) -> dict[str, Tensor]:
         """Equation 3 of the paper, every image on weights of its own; a finished image leaves the batch."""
-        adam = PerImageAdam(self.generator.per_image_parameters(images.shape[0]), self.lr)
-        draws = image_generators(images, self.seed + 1)
+        adam = PerImageAdam(self.generator.per_image_parameters(images.shape[0]), self.options.lr)
+        draws = image_generators(images, self.options.seed + 1)
         target = PerceptualTarget(self.perceptual, images)
-        for _ in range(self.steps):
+        for _ in range(self.options.steps):
             output = self.generator.synthesis(latents[adam.kept], weights=adam.parameters)
             distance = target.distance(output)
-            done = distance.detach() <= self.lpips_stop
+            done = distance.detach() <= self.options.lpips_stop
             if done.all():
                 break
-            loss = self.lambda_mse * mse(output, images[adam.kept]) + self.lambda_lpips * distance
-            if self.locality:
-                loss = loss + self.locality_lambda * self._locality(latents[adam.kept], adam, draws)
+            loss = self.options.lambda_mse * mse(output, images[adam.kept]) + self.options.lambda_lpips * distance
+            if self.options.locality:
+                loss = loss + self.options.locality_lambda * self._locality(latents[adam.kept], adam, draws)
             adam.zero_grad()
             loss[~done].sum().backward()
             adam.retire(done)
@@ -142,7 +139,8 @@ class PTI:
             mean = self.generator.mean_latent
             sampled = mean + TRUNCATION * (self.generator.mapping(z) - mean)
             offset = sampled[:, None] - latents
-            near = latents + self.locality_alpha * offset / offset.flatten(1).norm(dim=1)[:, None, None]
+            near = latents + self.options.locality_alpha * offset / offset.flatten(1).norm(dim=1)[:, None, None]
             before = self.generator.synthesis(near, noise="none")
         after = self.generator.synthesis(near, noise="none", weights=adam.parameters)
-        return self.lambda_mse * mse(after, before) + self.lambda_lpips * self.perceptual.distance(after, before)
+        distance = self.perceptual.distance(after, before)
+        return self.options.lambda_mse * mse(after, before) + self.options.lambda_lpips * distance

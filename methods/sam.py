@@ -13,6 +13,7 @@ from invbench.methods.common.batching import PerImageAdam
 from invbench.methods.common.losses import PerceptualTarget, at_most, gaussian_prior, mse, ramp, size_at_most
 from invbench.methods.common.resizing import lanczos
 from invbench.methods.nets.stylegan2 import FeatureEdit
+from invbench.options import Options
 
 SPEC = {
     "id": "sam",
@@ -26,22 +27,43 @@ SPEC = {
         "spaces": {
             "default": ["F4", "F6", "F8", "F10"],
             "unit": "",
+            "choices": ["F4", "F6", "F8", "F10"],
             "help": "feature spaces beside W+, from the most to the least editable; F4 is the feature after the 16x16 "
             "block, F6 after 32x32, F8 after 64x64, F10 after 128x128",
         },
-        "threshold": {"default": 0.225, "unit": "LPIPS", "help": "highest predicted error at which a space may be used"},
+        "threshold": {
+            "default": 0.225,
+            "unit": "LPIPS",
+            "range": "[0, inf)",
+            "help": "highest predicted error at which a space may be used",
+        },
         "fused": {
             "default": ["skin", "l_brow", "r_brow", "l_eye", "r_eye", "l_ear", "r_ear", "nose", "mouth", "u_lip", "l_lip", "neck"],  # noqa: E501
             "unit": "",
             "help": "classes of the segmenter that are one segment",
         },
-        "steps": {"default": 1001, "unit": "steps", "help": "optimisation steps"},
-        "lr": {"default": 0.05, "unit": "per step", "help": "peak learning rate of Adam"},
-        "lambda_mse": {"default": 1.0, "unit": "", "help": "weight of the pixel loss"},
-        "lambda_lpips": {"default": 1.0, "unit": "", "help": "weight of the perceptual loss"},
-        "lambda_prior": {"default": 1e-8, "unit": "", "help": "weight of the Gaussian prior on the latents"},
-        "lambda_delta": {"default": 1e-3, "unit": "", "help": "weight of the latents' distance from the first layer's"},
-        "lambda_feature": {"default": 5.0, "unit": "", "help": "weight of the mean squared feature offset"},
+        "steps": {"default": 1001, "unit": "steps", "range": "[0, inf)", "help": "optimisation steps"},
+        "lr": {"default": 0.05, "unit": "per step", "range": "(0, inf)", "help": "peak learning rate of Adam"},
+        "lambda_mse": {"default": 1.0, "unit": "", "range": "[0, inf)", "help": "weight of the pixel loss"},
+        "lambda_lpips": {"default": 1.0, "unit": "", "range": "[0, inf)", "help": "weight of the perceptual loss"},
+        "lambda_prior": {
+            "default": 1e-8,
+            "unit": "",
+            "range": "[0, inf)",
+            "help": "weight of the Gaussian prior on the latents",
+        },
+        "lambda_delta": {
+            "default": 1e-3,
+            "unit": "",
+            "range": "[0, inf)",
+            "help": "weight of the latents' distance from the first layer's",
+        },
+        "lambda_feature": {
+            "default": 5.0,
+            "unit": "",
+            "range": "[0, inf)",
+            "help": "weight of the mean squared feature offset",
+        },
         "squared_delta": {
             "default": False,
             "unit": "",
@@ -67,42 +89,19 @@ BLOCKS = {"F4": 16, "F6": 32, "F8": 64, "F10": 128}  # space -> resolution of th
 
 
 class SAM:
-    def __init__(
-        self,
-        networks,
-        *,
-        spaces: Sequence[str],
-        threshold: float,
-        fused: Sequence[str],
-        steps: int,
-        lr: float,
-        lambda_mse: float,
-        lambda_lpips: float,
-        lambda_prior: float,
-        lambda_delta: float,
-        lambda_feature: float,
-        squared_delta: bool,
-        soft_masks: bool,
-    ):
-        self.networks = networks
+    def __init__(self, networks, options: Options):
+        self.networks, self.options = networks, options
         self.generator = networks["generator"]
-        for space in spaces:
-            if space not in BLOCKS:
-                raise InvbenchError(f"sam.spaces: expected some of {', '.join(BLOCKS)}, found {space!r}")
+        for space in options.spaces:
             if BLOCKS[space] >= self.generator.resolution:
                 raise InvbenchError(
                     f"sam.spaces: {space} follows the {BLOCKS[space]}x{BLOCKS[space]} block, after which a generator of "
                     f"{self.generator.resolution}x{self.generator.resolution} has no layer left"
                 )
-        classes = networks["segmenter"].classes if fused else ()  # inversions in a single space come without one
-        unknown = [name for name in fused if name not in classes]
+        classes = networks["segmenter"].classes if options.fused else ()  # inversions in a single space come without one
+        unknown = [name for name in options.fused if name not in classes]
         if unknown:
             raise InvbenchError(f"sam.fused: {unknown[0]!r} is no class of the segmenter ({', '.join(classes)})")
-        self.spaces, self.threshold, self.fused = tuple(spaces), threshold, tuple(fused)
-        self.steps, self.lr = steps, lr
-        self.lambda_mse, self.lambda_lpips = lambda_mse, lambda_lpips
-        self.lambda_prior, self.lambda_delta, self.lambda_feature = lambda_prior, lambda_delta, lambda_feature
-        self.squared_delta, self.soft_masks = squared_delta, soft_masks
 
     def invert(self, images: Tensor, clock: Clock) -> Inversion:
         with clock.stage("encode"), torch.no_grad():
@@ -124,14 +123,15 @@ class SAM:
         Where a mask is soft, an edit of strength 0 is not quite the inversion: as released, the offset is weighed by the
         mask twice.
         """
-        masks = {space: inversion.state[f"mask.{space}"] for space in self.spaces}
-        offsets = {space: inversion.state[space] for space in self.spaces}
+        spaces = self.options.spaces
+        masks = {space: inversion.state[f"mask.{space}"] for space in spaces}
+        offsets = {space: inversion.state[space] for space in spaces}
         with clock.stage("edit"), torch.no_grad():
-            positions = [self._position(space) for space in self.spaces]
+            positions = [self._position(space) for space in spaces]
             _, features = self.generator.synthesis(
                 inversion.latents, features=self._added(offsets, masks), return_features=positions
             )
-            pasted = {p: FeatureEdit.blend(features[p], 1 - masks[s]) for s, p in zip(self.spaces, positions, strict=True)}
+            pasted = {p: FeatureEdit.blend(features[p], 1 - masks[s]) for s, p in zip(spaces, positions, strict=True)}
             return self.generator.synthesis(self.networks["directions"].move(inversion.latents, edit), features=pasted)
 
     def max_batch(self, memory: int) -> int:
@@ -142,9 +142,9 @@ class SAM:
 
         What the invertibility predictor learns to foresee. Raises ValueError if there are several spaces.
         """
-        if len(self.spaces) > 1:
-            raise ValueError(f"spaces: expected at most one beside W+, found {', '.join(self.spaces)}")
-        masks = {space: images.new_ones(len(images), 1, BLOCKS[space], BLOCKS[space]) for space in self.spaces}
+        if len(self.options.spaces) > 1:
+            raise ValueError(f"spaces: expected at most one beside W+, found {', '.join(self.options.spaces)}")
+        masks = {space: images.new_ones(len(images), 1, BLOCKS[space], BLOCKS[space]) for space in self.options.spaces}
         with torch.no_grad():
             start = self.networks["encoder_e4e"](images)
         found = self._optimise(images, start, masks)
@@ -156,7 +156,7 @@ class SAM:
         return f"b{BLOCKS[space]}.conv1"
 
     def _added(self, offsets: dict[str, Tensor], masks: dict[str, Tensor]) -> dict[str, FeatureEdit]:
-        return {self._position(space): FeatureEdit.add(offsets[space], masks[space]) for space in self.spaces}
+        return {self._position(space): FeatureEdit.add(offsets[space], masks[space]) for space in self.options.spaces}
 
     def _choose_spaces(self, images: Tensor) -> dict[str, Tensor]:
         """Masks [N, 1, r, r] of the feature spaces; what none of them claims is inverted in W+.
@@ -165,14 +165,14 @@ class SAM:
         code, predict error.)
         """
         errors = self.networks["invertibility"](images)
-        errors = torch.cat([errors[space] for space in ("W+", *self.spaces)], dim=1)
+        errors = torch.cat([errors[space] for space in ("W+", *self.options.spaces)], dim=1)
         segments = self._segments(images)
-        chosen = F.one_hot(most_editable(errors, segments, self.threshold), len(self.spaces) + 1).to(segments)
+        chosen = F.one_hot(most_editable(errors, segments, self.options.threshold), len(self.options.spaces) + 1).to(segments)
         by_space = self.generator.on_canvas(torch.einsum("nchw,nck->nkhw", segments, chosen)[:, 1:], outside=0.0)
         masks = {}
-        for index, space in enumerate(self.spaces):
+        for index, space in enumerate(self.options.spaces):
             size, full = (BLOCKS[space], BLOCKS[space]), by_space[:, index, None]
-            if self.soft_masks:
+            if self.options.soft_masks:
                 masks[space] = lanczos(full, size).clamp(0, 1)
             else:
                 masks[space] = (F.interpolate(full, size=size, mode="bilinear", antialias=True) >= 0.5).to(full)
@@ -183,7 +183,7 @@ class SAM:
         segmenter = self.networks["segmenter"]
         classes = segmenter(images).argmax(1)
         one_hot = F.one_hot(classes, len(segmenter.classes)).movedim(3, 1).to(images)
-        return join_classes(one_hot, segmenter.classes, self.fused)
+        return join_classes(one_hot, segmenter.classes, self.options.fused)
 
     def _full_size(self, masks: dict[str, Tensor], images: Tensor) -> Tensor:
         """The masks [N, K, H, W] in the size of the pictures."""
@@ -197,19 +197,19 @@ class SAM:
         target = lanczos(images, size_at_most(images, 256)).clamp(-1, 1)  # the code resizes the file, and the output by area
         perceptual = PerceptualTarget(self.networks["perceptual_vgg"], target)
         channels = self.generator.channels
-        offsets = {s: images.new_zeros(len(images), channels[BLOCKS[s]], BLOCKS[s], BLOCKS[s]) for s in self.spaces}
-        adam = PerImageAdam({"latents": start, **offsets}, self.lr)
+        offsets = {s: images.new_zeros(len(images), channels[BLOCKS[s]], BLOCKS[s], BLOCKS[s]) for s in self.options.spaces}
+        adam = PerImageAdam({"latents": start, **offsets}, self.options.lr)
         free = adam.parameters
-        for step in range(self.steps):
-            adam.lr = self.lr * ramp(step / self.steps)
+        for step in range(self.options.steps):
+            adam.lr = self.options.lr * ramp(step / self.options.steps)
             output = self.generator.synthesis(free["latents"], features=self._added(free, masks))
             output = at_most(output, 256).clamp(-1, 1)
-            loss = self.lambda_mse * mse(output, target)
-            loss = loss + self.lambda_lpips * perceptual.distance(output)
-            loss = loss + self.lambda_prior * gaussian_prior(free["latents"], stats.prior_mean, stats.prior_factor)
-            loss = loss + self.lambda_delta * self._delta(free["latents"])
-            for space in self.spaces:
-                loss = loss + self.lambda_feature * free[space].square().flatten(1).mean(1)
+            loss = self.options.lambda_mse * mse(output, target)
+            loss = loss + self.options.lambda_lpips * perceptual.distance(output)
+            loss = loss + self.options.lambda_prior * gaussian_prior(free["latents"], stats.prior_mean, stats.prior_factor)
+            loss = loss + self.options.lambda_delta * self._delta(free["latents"])
+            for space in self.options.spaces:
+                loss = loss + self.options.lambda_feature * free[space].square().flatten(1).mean(1)
             adam.zero_grad()
             loss.sum().backward()
             adam.step()
@@ -218,7 +218,7 @@ class SAM:
     def _delta(self, latents: Tensor) -> Tensor:
         """Distance of the later layers' latents from the first layer's, summed over layers -> [N]."""
         distance = (latents[:, 1:] - latents[:, :1]).norm(dim=2)
-        return (distance.square() / self.networks["latent_stats"].std if self.squared_delta else distance).sum(1)
+        return (distance.square() / self.networks["latent_stats"].std if self.options.squared_delta else distance).sum(1)
 
 
 def most_editable(errors: Tensor, segments: Tensor, threshold: float) -> Tensor:

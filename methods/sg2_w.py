@@ -7,6 +7,7 @@ from torch import Tensor
 
 from invbench.api import Clock, Edit, Inversion
 from invbench.methods.common.projection import project, reduced
+from invbench.options import Options
 
 SPEC = {
     "id": "sg2_w",
@@ -17,9 +18,14 @@ SPEC = {
     "venue": "CVPR 2020",
     "roles": ["generator", "latent_stats", "perceptual_vgg", "directions"],
     "options": {
-        "steps": {"default": 1000, "unit": "steps", "help": "projection steps"},
-        "lr": {"default": 0.1, "unit": "per step", "help": "peak learning rate of Adam"},
-        "seed": {"default": 0, "unit": "", "help": "seeds the noise maps and the jitter of the latent"},
+        "steps": {"default": 1000, "unit": "steps", "range": "[1, inf)", "help": "projection steps"},
+        "lr": {"default": 0.1, "unit": "per step", "range": "(0, inf)", "help": "peak learning rate of Adam"},
+        "seed": {
+            "default": 0,
+            "unit": "",
+            "range": "[0, 4294967296)",
+            "help": "seeds the noise maps and the jitter of the latent",
+        },
     },
     "presets": {"paper": {}, "released": {"steps": 600, "lr": 0.01}},
     "summary": "One latent code and the noise maps optimised for a perceptual loss. Preset released: the baseline of "
@@ -30,12 +36,12 @@ SPEC = {
 class SG2W:
     space = "w"
 
-    def __init__(self, networks, *, steps: int, lr: float, seed: int):
+    def __init__(self, networks, options: Options):
+        self.options = options
         self.generator = networks["generator"]
         self.latent_stats = networks["latent_stats"]
         self.perceptual = networks["perceptual_vgg"]
         self.directions = networks["directions"]
-        self.steps, self.lr, self.seed = steps, lr, seed
 
     def invert(self, images: Tensor, clock: Clock) -> Inversion:
         with clock.stage("optimise"):
@@ -46,9 +52,9 @@ class SG2W:
                 perceptual=self.perceptual,
                 view=reduced,
                 space=self.space,
-                steps=self.steps,
-                lr=self.lr,
-                seed=self.seed,
+                steps=self.options.steps,
+                lr=self.options.lr,
+                seed=self.options.seed,
             )
         with clock.stage("synthesise"), torch.no_grad():
             output = self.generator.synthesis(found.latents, noise_maps=found.noise_maps)

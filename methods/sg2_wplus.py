@@ -13,9 +13,14 @@ SPEC = {
     "venue": "ICCV 2019 / CVPR 2020",
     "roles": ["generator", "latent_stats", "perceptual_vgg", "directions"],
     "options": {
-        "steps": {"default": 1000, "unit": "steps", "help": "projection steps"},
-        "lr": {"default": 0.1, "unit": "per step", "help": "peak learning rate of Adam"},
-        "seed": {"default": 0, "unit": "", "help": "seeds the noise maps and the jitter of the latents"},
+        "steps": {"default": 1000, "unit": "steps", "range": "[1, inf)", "help": "projection steps"},
+        "lr": {"default": 0.1, "unit": "per step", "range": "(0, inf)", "help": "peak learning rate of Adam"},
+        "seed": {
+            "default": 0,
+            "unit": "",
+            "range": "[0, 4294967296)",
+            "help": "seeds the noise maps and the jitter of the latents",
+        },
     },
     "presets": {"paper": {}, "released": {"steps": 2000, "lr": 0.01}},
     "summary": "L latent codes and the noise maps optimised for a perceptual loss. Preset released: the W+ baseline of "

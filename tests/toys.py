@@ -17,9 +17,14 @@ SPECS = [
         "venue": "none",
         "roles": [],
         "options": {
-            "sleep": {"default": 0.0, "unit": "seconds", "help": "time that a call takes"},
-            "trouble": {"default": "", "unit": "", "help": "what goes wrong: raise, nan, shape, edit, or nothing"},
-            "level": {"default": 8.0, "unit": "levels", "help": "how coarse the reconstruction is"},
+            "sleep": {"default": 0.0, "unit": "seconds", "range": "[0, inf)", "help": "time that a call takes"},
+            "trouble": {
+                "default": "",
+                "unit": "",
+                "choices": ["", "raise", "nan", "shape", "edit"],
+                "help": "what goes wrong",
+            },
+            "level": {"default": 8.0, "unit": "levels", "range": "(0, inf)", "help": "how coarse the reconstruction is"},
         },
         "presets": {"paper": {}, "fine": {"level": 64.0}},
     },
@@ -78,21 +83,21 @@ SPECS = [
 class Toy:
     """Rounds pictures to a few levels; an edit brightens them. Trouble comes with the third picture of the dataset."""
 
-    def __init__(self, networks, *, sleep, trouble, level):
-        self.sleep, self.trouble, self.level = sleep, trouble, level
+    def __init__(self, networks, options):
+        self.options = options
 
     def invert(self, images, clock):
         bad = (images[:, :, 0, 0] == images.new_tensor(MARK / 127.5 - 1)).all(dim=1)
         with clock.stage("encode"):
             latents = images.mean(dim=(2, 3))[:, None]
         with clock.stage("refine"):
-            time.sleep(self.sleep)
-            output = (images * self.level).round() / self.level
-        if self.trouble == "raise" and bad.any():
+            time.sleep(self.options.sleep)
+            output = (images * self.options.level).round() / self.options.level
+        if self.options.trouble == "raise" and bad.any():
             raise RuntimeError("no convergence")
-        if self.trouble == "nan":
+        if self.options.trouble == "nan":
             output[bad] = float("nan")
-        if self.trouble == "shape":
+        if self.options.trouble == "shape":
             output = output[..., 1:]
         images.zero_()  # a method that spoils its input must harm nobody
         mask = (output[:, :1] > 0).float()
@@ -100,7 +105,7 @@ class Toy:
 
     def edit(self, inversion, edit, clock):
         with clock.stage("edit"):
-            if self.trouble == "edit" and inversion.state["bad"].any():
+            if self.options.trouble == "edit" and inversion.state["bad"].any():
                 raise RuntimeError("no direction")
             return inversion.images + 0.1 * edit.strength
 

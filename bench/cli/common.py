@@ -77,6 +77,13 @@ plugin_option = click.option(
     metavar="FILE.py",
     help="A file that declares a method, metric or dataset of yours. Repeatable.",
 )
+overrides_option = click.option(
+    "--set",
+    "overrides",
+    multiple=True,
+    metavar="METHOD.OPTION=VALUE",
+    help="Repeatable. See `invbench list methods --long`: options with ranges and choices.",
+)
 suite_option = click.option("--suite", default="procfaces", show_default=True, help="See `invbench list suites`.")
 
 

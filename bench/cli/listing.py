@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from invbench.api import MethodSpec, MetricSpec, ProtocolSpec
+from invbench.api import MethodSpec, MetricSpec, Option, ProtocolSpec
 from invbench.cli.common import plain_config_option, plugin_option
+from invbench.options import limits
 from invbench.plugins import files
 from invbench.plugins.registry import Registry, discover
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 EPILOG = """\b
 Examples
   invbench list methods
-  invbench list methods --long      with presets, options, defaults and units
+  invbench list methods --long      with presets, options, defaults, units, ranges and choices
   invbench list metrics --long      with recipe, range, unit, direction and reference implementation
   invbench list protocols           the recipes by which pictures are prepared; an id is METRIC@PROTOCOL
   invbench list groups              groups of metrics, written as @pixel where metrics are named
@@ -85,7 +86,7 @@ def _details(spec: Spec, registry: Registry) -> list[str]:
         venue = f"({spec.venue})" if spec.paper and spec.venue else spec.venue
         head = [spec.summary, f"{spec.paper} {venue}".strip(), f"family: {spec.family}", f"networks: {_join(spec.roles)}"]
         presets = [f"preset {name}: {_pairs(changes)}" for name, changes in spec.presets.items()]
-        options = [f"{name} = {o.default!r}{f' {o.unit}' if o.unit else ''}: {o.help}" for name, o in spec.options.items()]
+        options = [_option(name, option) for name, option in spec.options.items()]
         return [line for line in [*head, *presets, *options] if line]
     if isinstance(spec, MetricSpec):
         protocol = registry.protocols[spec.protocol]
@@ -107,6 +108,11 @@ def _details(spec: Spec, registry: Registry) -> list[str]:
     size = "counted when opened" if spec.size is None else f"{spec.size} images"
     source = f"files: {spec.page} (licence: {spec.licence})" if spec.page else ""
     return [line for line in (spec.summary, f"domain {spec.domain}, {size}", source) if line]
+
+
+def _option(name: str, option: Option) -> str:
+    admits = f", {limits(option)}" if limits(option) else ""
+    return f"{name} = {option.default!r}{f' {option.unit}' if option.unit else ''}{admits}: {option.help}"
 
 
 def _pairs(changes: Mapping[str, Any]) -> str:

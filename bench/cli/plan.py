@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 
-from invbench.cli.common import Names, batch_size, config_option, plugin_option, suite_and_plugins, suite_option
+from invbench.cli.common import (
+    Names,
+    batch_size,
+    config_option,
+    overrides_option,
+    plugin_option,
+    suite_and_plugins,
+    suite_option,
+)
 
 EPILOG = """\b
 Examples
@@ -28,7 +36,7 @@ Exit code: 0 all of it can run; 1 some network or dataset is missing (the table 
 @click.option("--batch", default="auto", show_default=True, callback=batch_size, help="Images at a time: 'auto' or a number.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
 @click.option("--preset", help="For methods named without one.")
-@click.option("--set", "overrides", multiple=True, metavar="METHOD.OPTION=VALUE", help="Repeatable.")
+@overrides_option
 @click.option("--probe/--no-probe", default=True, help="Run each method for a few steps to estimate its time. [default: probe]")
 @config_option
 @plugin_option

@@ -6,7 +6,15 @@ from pathlib import Path
 
 import click
 
-from invbench.cli.common import Names, batch_size, config_option, plugin_option, suite_and_plugins, suite_option
+from invbench.cli.common import (
+    Names,
+    batch_size,
+    config_option,
+    overrides_option,
+    plugin_option,
+    suite_and_plugins,
+    suite_option,
+)
 from invbench.cli.reading import print_tables, write_page
 
 FINISHED = (0, 1)  # exit codes of a run that came to its end
@@ -43,7 +51,7 @@ Exit code: 0 all images done; 1 some failed; 2 nothing was started; 3 a file cou
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
 @click.option("--seed", type=int, default=0, show_default=True, help="For all that is drawn at random.")
 @click.option("--preset", help="For methods named without one. [default: the first that a method declares]")
-@click.option("--set", "overrides", multiple=True, metavar="METHOD.OPTION=VALUE", help="Repeatable.")
+@overrides_option
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="[default: runs/latest-SUITE]")
 @click.option("--resume/--fresh", default=True, help="Keep results already in the folder, or start anew. [default: keep]")
 @click.option("--show", is_flag=True, help="Then print the tables and write the page.")

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, Strict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, Strict, ValidationError, model_validator
 
 from invbench.api import DatasetSpec, Edit, InvbenchError, MethodSpec, MetricSpec, ProtocolSpec
 from invbench.plugins import files
@@ -122,12 +122,19 @@ class Suite(Frozen):
     groups: dict[str, tuple[str, ...]] = {}  # of metrics, by name: the same for all suites of a configuration
     methods: dict[str, dict[str, Any]] = {}  # "method" or "method:preset" -> options that differ in this suite
     max_batch: Whole = Field(default=16, gt=0)  # upper bound of ``--batch auto``
+    _files: tuple[tuple[Path | None, Mapping[str, Any]], ...] = PrivateAttr(default=())  # file, ``methods``; the last one rules
 
     @property
     def picture_size(self) -> tuple[int, int]:
         """Height and width of the pictures in pixels."""
         first, end = self.rows or (0, self.resolution)
         return end - first, self.resolution
+
+    def place(self, section: str, option: str) -> str:
+        """Where the value of an option of ``methods.<section>`` stands: the key and, of a suite that was read, the file."""
+        key = f'"{section}"' if ":" in section else section
+        found = [file for file, methods in self._files if option in methods.get(section, {})]
+        return f"suites.{self.id}.methods.{key}.{option}" + (f" in {found[-1]}" if found else "")
 
     @model_validator(mode="after")
     def _names_agree(self) -> Suite:
@@ -215,10 +222,15 @@ def load(extra: Path | None = None) -> dict[str, Suite]:
     tables = files.tables(extra)
     source = "suites" if extra is None else str(extra)
     known = _groups(extra, tables["groups"])
-    return {
+    suites = {
         name: _checked(source, f"suites.{name}", Suite, {**table, "id": name, "groups": known})
         for name, table in tables["suites"].items()
     }
+    added = {} if extra is None else files.read(extra).get("suites", {})
+    for name, suite in suites.items():
+        own = added.get(name, {}).get("methods", {})
+        suite._files = ((files.SUITES / f"{name}.toml", suite.methods), (extra, own))
+    return suites
 
 
 def groups(extra: Path | None = None) -> dict[str, tuple[str, ...]]:

@@ -17,7 +17,8 @@ from functools import cache
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from invbench.api import NEEDS, DatasetSpec, InvbenchError, MethodSpec, MetricSpec, Option, ProtocolSpec
+from invbench.api import NEEDS, DatasetSpec, InvbenchError, MethodSpec, MetricSpec, ProtocolSpec
+from invbench.options import declare, laid_over
 from invbench.util.names import unknown
 
 Spec = MethodSpec | MetricSpec | DatasetSpec | ProtocolSpec
@@ -139,7 +140,7 @@ def _value(where: str, key: str, value: Any, model: type[Spec]) -> Any:
         if not isinstance(value, dict):
             raise InvbenchError(f"{where}: {key}: expected a dict, found {value!r}")
         if model is MethodSpec and key == "options":
-            return {name: _option(f"{where}: options.{name}", option) for name, option in value.items()}
+            return declare(value, where=f"{where}: options")
         return value
     hint = _hints()[model][key]
     if not isinstance(value, hint):
@@ -152,17 +153,9 @@ def _hints() -> Mapping[type[Spec], Mapping[str, Any]]:
     return {model: get_type_hints(model) for model in MARKS.values()}
 
 
-def _option(where: str, declared: Any) -> Option:
-    keys = {"default", "unit", "help"}
-    if not isinstance(declared, dict) or set(declared) != keys:
-        raise InvbenchError(f"{where}: expected the keys {sorted(keys)}, found {declared!r}")
-    return Option(**declared)
-
-
 def _check_presets(where: str, values: Mapping[str, Any]) -> None:
     for preset, changes in values.get("presets", {}).items():
         if not ID.fullmatch(preset) or not isinstance(changes, dict):
             raise InvbenchError(f"{where}: presets.{preset}: expected a dict of options, found {changes!r}")
-        for name in changes:
-            if name not in values["options"]:
-                raise InvbenchError(f"{where}: presets.{preset}: {unknown('option', name, values['options'])}")
+        place = f"{where}: presets.{preset}"
+        laid_over(values["options"], {}, changes, method=values["id"], place=lambda name, place=place: f"{place}.{name}")

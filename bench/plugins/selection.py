@@ -13,13 +13,15 @@ import ast
 import hashlib
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from invbench.api import DatasetSpec, Edit, InvbenchError, MethodSpec, MetricSpec
+from invbench.options import laid_over
 from invbench.plugins.config import DatasetChoice, MethodChoice, RunSettings, Suite
 from invbench.plugins.registry import Registry, find, find_metric
 from invbench.util.names import unknown
@@ -63,10 +65,7 @@ def settings(
         presets = {known for spec in registry.methods.values() for known in [*spec.presets, default_preset(spec)]}
         find("preset", preset, dict.fromkeys(presets))
     changes = _overrides(overrides, names, registry.methods)
-    for name in {name.partition(":")[0] for name in names} & set(registry.methods):
-        if "seed" in registry.methods[name].options:
-            changes[name] = {"seed": seed, **changes.get(name, {})}
-    chosen = [_method(suite, name, registry.methods, preset=preset, changes=changes) for name in names]
+    chosen = [_method(suite, name, registry.methods, preset=preset, changes=changes, seed=seed) for name in names]
     labels = [f"{choice.id}:{choice.preset}" for choice in chosen]
     try:
         return RunSettings(
@@ -98,20 +97,24 @@ def supported(suite: Suite, methods: Mapping[str, MethodSpec]) -> list[str]:
     return [name for name, spec in methods.items() if set(spec.roles) <= set(suite.networks)]
 
 
-def resolve(suite: Suite, spec: MethodSpec, preset: str, changes: Mapping[str, Any] | None = None) -> dict[str, Any]:
-    """Every option's value: defaults <- preset <- ``[suites.X.methods.ID]`` <- ``...methods."ID:PRESET"]`` <- changes."""
-    values = {name: option.default for name, option in spec.options.items()}
-    layers = [
-        (f"preset {preset}", spec.presets.get(preset, {})),
-        (f"suites.{suite.id}.methods.{spec.id}", suite.methods.get(spec.id, {})),
-        (f'suites.{suite.id}.methods."{spec.id}:{preset}"', suite.methods.get(f"{spec.id}:{preset}", {})),
-        ("--set", changes or {}),
+def resolve(
+    suite: Suite, spec: MethodSpec, preset: str, changes: Mapping[str, Any] | None = None, *, seed: int | None = None
+) -> dict[str, Any]:
+    """Every option's value: defaults <- preset <- ``[suites.X.methods.ID]`` <- ``...methods."ID:PRESET"]`` <- seed <- changes.
+
+    ``changes`` are those of ``--set``; ``seed`` None leaves the option ``seed`` as it is. Raises InvbenchError that says where
+    a value stands that the option does not admit, or that is of an option which the method does not have.
+    """
+    seeds = {} if seed is None or "seed" not in spec.options else {"seed": seed}
+    layers: list[tuple[Mapping[str, Any], Callable[[str], str]]] = [
+        (spec.presets.get(preset, {}), lambda name: f"preset {preset} of {spec.id}: {name}"),
+        *((suite.methods.get(one, {}), partial(suite.place, one)) for one in (spec.id, f"{spec.id}:{preset}")),
+        (seeds, lambda name: f"--{name} (or defaults.{name})"),
+        (changes or {}, lambda name: f"--set {spec.id}.{name}"),
     ]
-    for source, layer in layers:
-        for name, value in layer.items():
-            if name not in values:
-                raise InvbenchError(f"{source}: {unknown(f'option of {spec.id}', name, values)}")
-            values[name] = _same_type(f"{source}: {spec.id}.{name}", value, spec.options[name].default)
+    values = {name: option.default for name, option in spec.options.items()}
+    for layer, place in layers:
+        values = laid_over(spec.options, values, layer, method=spec.id, place=place)
     return values
 
 
@@ -127,6 +130,7 @@ def _method(
     *,
     preset: str | None,
     changes: Mapping[str, Mapping[str, Any]],
+    seed: int,
 ) -> MethodChoice:
     name, _, own = item.partition(":")
     spec = find("method", name, known)
@@ -138,7 +142,7 @@ def _method(
     if own and own not in presets:
         raise InvbenchError(unknown(f"preset of {name}", own, presets))
     asked = own or (preset if preset in presets else "") or default_preset(spec)
-    return MethodChoice(spec=spec, preset=asked, options=resolve(suite, spec, asked, changes.get(name)))
+    return MethodChoice(spec=spec, preset=asked, options=resolve(suite, spec, asked, changes.get(name), seed=seed))
 
 
 def choose_datasets(suite: Suite, items: Iterable[str], registry: Registry, *, images: int | None) -> tuple[DatasetChoice, ...]:
@@ -272,21 +276,10 @@ def _overrides(
             raise InvbenchError(f"--set {item!r}: {method} is not among the methods of this run")
         try:
             value = ast.literal_eval(text)
-        except (ValueError, SyntaxError):
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # not a literal: a word
             value = {"true": True, "false": False, "none": None}.get(text.lower(), text)
         changes.setdefault(method, {})[option] = value
     return changes
-
-
-def _same_type(where: str, value: Any, default: Any) -> Any:
-    """``value`` as the type of the default: a whole number is a float too; None as default admits every type."""
-    if isinstance(default, float) and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if isinstance(default, list | tuple) and isinstance(value, list | tuple):
-        return type(default)(value)
-    if default is not None and type(value) is not type(default):
-        raise InvbenchError(f"{where}: expected {type(default).__name__} like {default!r}, found {value!r}")
-    return value
 
 
 def _check_section(suite: Suite, section: str, known: Mapping[str, MethodSpec]) -> None:

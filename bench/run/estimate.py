@@ -39,6 +39,7 @@ def probe(
     build: Callable[[Mapping[str, int]], Method],
     counts: Mapping[str, int],
     *,
+    least: Callable[[str, int], int] = lambda name, count: count,
     edit: Edit | None,
     size: tuple[int, int],
     batch: int,
@@ -46,12 +47,12 @@ def probe(
 ) -> Estimate:
     """Run a method for a few steps on ``batch`` pictures of noise of ``size`` (height, width) and extrapolate.
 
-    ``build`` makes the method with the step counts that it is given; ``counts`` are those asked for, by option. Raises what
-    the method raises.
+    ``build`` makes the method with the step counts that it is given; ``counts`` are those asked for, by option; ``least`` says
+    of an option the least count from a number on that it admits. Raises what the method raises.
     """
     draws = torch.Generator().manual_seed(SEED)
     images = (torch.rand(batch, 3, *size, generator=draws) * 2 - 1).to(device)
-    few = {name: min(FEW, count) for name, count in counts.items()}
+    few = {name: min(least(name, FEW), count) for name, count in counts.items()}
 
     def timed(steps: Mapping[str, int]) -> tuple[float, Inversion, StageClock]:
         method = build(steps)
@@ -64,7 +65,7 @@ def probe(
     base, inversion, clock = timed(few)
     seconds = base
     for name, count in counts.items():
-        more = min(MORE, count)
+        more = min(least(name, few[name] + MORE - FEW), count)
         if more > few[name]:
             longer, _, clock = timed({**few, name: more})
             seconds += max(longer - base, 0.0) / (more - few[name]) * (count - few[name])

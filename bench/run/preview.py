@@ -7,6 +7,7 @@ from typing import Any
 from tabulate import tabulate
 
 from invbench.api import InvbenchError
+from invbench.options import at_least
 from invbench.plugins.config import DatasetChoice, MethodChoice, RunSettings
 from invbench.run.estimate import Estimate, probe, step_options
 from invbench.run.session import Session
@@ -65,6 +66,7 @@ def _estimate(settings: RunSettings, method: MethodChoice, session: Session) -> 
     return batch, probe(
         lambda steps: session.build(method.spec, {**method.options, **steps}),
         step_options(method.spec, method.options),
+        least=lambda name, count: at_least(method.spec.options[name], count),
         edit=edit,
         size=size,
         batch=batch,

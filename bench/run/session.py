@@ -19,6 +19,7 @@ import torch
 from invbench.api import Dataset, DatasetSpec, InvbenchError, Method, MethodSpec, MetricSpec, MissingWeights, ProtocolSpec
 from invbench.data import sources
 from invbench.data.prefetch import Prefetch
+from invbench.options import make
 from invbench.plugins.config import MethodChoice, Suite
 from invbench.plugins.registry import load
 from invbench.run.round_trips import Move, mover
@@ -86,7 +87,7 @@ class Session:
         """A method that is not kept, with other options than a run's, say. Raises as :meth:`method` does."""
         try:
             with self.ledger.spent("loading"):
-                return load(spec)(self.networks.chosen(spec), **options)
+                return load(spec)(self.networks.chosen(spec), make(spec, options))
         except MissingWeights as error:
             raise InvbenchError(f"method {spec.id}: {error}") from error
         except (TypeError, ValueError) as error:

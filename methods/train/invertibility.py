@@ -40,6 +40,7 @@ from invbench.methods.sam import BLOCKS, SAM, SPEC, join_classes, most_editable
 from invbench.methods.train.common import ZOO, Recipe, Step, descend, step_rng, write_atomic
 from invbench.methods.train.frozen import load_frozen
 from invbench.methods.train.renders import blurred, draw
+from invbench.options import make
 
 RECIPES = {
     "invertibility": {
@@ -67,7 +68,6 @@ LAMBDA_PRIOR = 7.2e-8  # of SAM in the suite procfaces; the rate is the publishe
 BATCH = 16
 PART = 16  # pictures inverted at a time; a finished part is never computed again
 DRAWS, TRAINING, HELD_OUT = 0, 1, 2  # streams of randomness
-OPTIONS: dict[str, Any] = cast(Any, SPEC["options"])
 FUSED = [name for name in PARSING_CLASSES if name not in ("background", "hair", "neck", "cloth", "occluder")]
 
 
@@ -175,11 +175,10 @@ class Training(Recipe):
 
 def single_space_inverters(networks: Mapping[str, Any], steps: int) -> dict[str, SAM]:
     """SAM as in the suite, restricted to each space that exists in the generator, from the most to the least editable."""
-    options = {name: option["default"] for name, option in OPTIONS.items()}
-    options |= {"steps": steps, "lambda_prior": LAMBDA_PRIOR, "fused": []}
+    options = {"steps": steps, "lambda_prior": LAMBDA_PRIOR, "fused": []}
     features = [space for space, side in BLOCKS.items() if side < networks["generator"].resolution]
     choices: dict[str, list[str]] = {"W+": []} | {space: [space] for space in features}
-    return {space: SAM(networks, **options | {"spaces": choice}) for space, choice in choices.items()}
+    return {space: SAM(networks, make(SPEC, {**options, "spaces": choice})) for space, choice in choices.items()}
 
 
 def prepare(

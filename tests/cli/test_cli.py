@@ -29,8 +29,8 @@ SPECS = [
 
 
 class Blur:
-    def __init__(self, networks, *, size):
-        self.size = size
+    def __init__(self, networks, options):
+        self.size = options.size
 
     def invert(self, images, clock):
         from torch.nn.functional import avg_pool2d

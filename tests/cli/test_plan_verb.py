@@ -10,6 +10,7 @@ from click.testing import CliRunner
 
 from invbench.api import Inversion, MethodSpec, Option
 from invbench.cli import main
+from invbench.options import make
 from invbench.run.estimate import probe, step_options
 
 COARSE, FINE, EDIT = 0.01, 0.02, 0.03  # seconds
@@ -18,8 +19,8 @@ COARSE, FINE, EDIT = 0.01, 0.02, 0.03  # seconds
 class Steps:
     """Sleeps for each step of two kinds; takes 1 MB an image."""
 
-    def __init__(self, networks, *, coarse: int, fine: int, rate: float):
-        self.seconds = COARSE * coarse + FINE * fine
+    def __init__(self, networks, options):
+        self.seconds = COARSE * options.coarse + FINE * options.fine
 
     def invert(self, images, clock):
         time.sleep(self.seconds)
@@ -45,7 +46,7 @@ def test_time_and_memory_are_extrapolated_from_few_steps():
     began = time.perf_counter()
     counts = step_options(SPEC, options)
     how = {"edit": Edit("age", 1), "size": (8, 16), "batch": 2, "device": torch.device("cpu")}
-    found = probe(lambda steps: Steps({}, **{**options, **steps}), counts, **how)
+    found = probe(lambda steps: Steps({}, make(SPEC, steps)), counts, **how)
     assert time.perf_counter() - began < 1.2  # the whole would take 2.4 seconds
     assert found.invert == pytest.approx((40 * COARSE + 100 * FINE) / 2, rel=0.2)
     assert found.edit == pytest.approx(EDIT / 2, rel=0.5)

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from invbench.api import Edit, Inversion, Method, MethodSpec
+from invbench.options import at_least, make
 from invbench.plugins import registry
 from invbench.plugins.config import Suite, load
 from invbench.plugins.selection import default_preset, resolve
@@ -79,12 +80,12 @@ def built(request: pytest.FixtureRequest) -> Built:
     case: Case = request.param
     suite, networks, images = _toy() if case.toy else _real()
     options = {
-        name: min(value, STEPS) if case.spec.options[name].unit == "steps" and isinstance(value, int) else value
+        name: min(value, at_least(case.spec.options[name], STEPS)) if case.spec.options[name].unit == "steps" else value
         for name, value in resolve(suite, case.spec, case.preset).items()
     }
     torch.manual_seed(0)  # a method must not depend on it; test_same_bytes_twice sets another
     roles = [role for role in (*case.spec.roles, *case.spec.optional) if role in networks]
-    method = registry.load(case.spec)({role: networks[role] for role in roles}, **options)
+    method = registry.load(case.spec)({role: networks[role] for role in roles}, make(case.spec, options))
     return Built(case, suite, method, images.clone(), next(iter(suite.edits)))
 
 

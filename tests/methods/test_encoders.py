@@ -15,6 +15,7 @@ from invbench.methods.nets.stylegan2 import Generator
 from invbench.methods.nets.stylegan2_config import GeneratorConfig
 from invbench.methods.psp import PSP
 from invbench.metrics.nets.irse import IRSE50, stage_ends
+from invbench.options import Options
 from invbench.util.clock import StageClock
 from tests import golden_vectors
 
@@ -140,7 +141,7 @@ def test_methods_encode_synthesise_and_move(method, role, network, images):
     generator, encoder = filled(Generator(config)), filled(network(**SMALL))
     directions = Directions(["age"], 10, 16)
     directions.vectors.normal_(generator=torch.Generator().manual_seed(2))
-    model = method({"generator": generator, role: encoder, "directions": directions})
+    model = method({"generator": generator, role: encoder, "directions": directions}, Options("encoder", {}))
     clock = StageClock("cpu")
     found = model.invert(images, clock)
     with torch.no_grad():

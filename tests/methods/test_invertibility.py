@@ -15,6 +15,7 @@ from invbench.methods.nets.latent_stats import LatentStatistics
 from invbench.methods.nets.stylegan2 import Generator
 from invbench.methods.nets.stylegan2_config import GeneratorConfig
 from invbench.methods.sam import SAM, SPEC, join_classes, most_editable
+from invbench.options import make
 from tests.golden_vectors import GOLDEN
 
 SMALL = {
@@ -144,8 +145,7 @@ def sam(spaces: list[str], steps: int) -> SAM:
         "perceptual_vgg": Perceptual(),
         "encoder_e4e": Encoder(),
     }
-    options = {name: option["default"] for name, option in SPEC["options"].items()}
-    return SAM(networks, **options | {"spaces": spaces, "fused": [], "steps": steps})
+    return SAM(networks, make(SPEC, {"spaces": spaces, "fused": [], "steps": steps}))
 
 
 def test_inversion_in_a_single_space():
@@ -162,6 +162,6 @@ def test_inversion_in_a_single_space():
 
 def test_a_single_space_is_one_space():
     method = sam(["F4"], 1)
-    method.spaces = ("F4", "F6")
+    method.options = make(SPEC, {"spaces": ["F4", "F6"]})
     with pytest.raises(ValueError, match="expected at most one beside W\\+, found F4, F6"):
         method.invert_single_space(torch.zeros(1, 3, 32, 32))

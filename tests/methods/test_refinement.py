@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import ast
 import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -19,6 +17,7 @@ from invbench.methods.pti import PTI
 from invbench.methods.sam import SAM
 from invbench.methods.sg2_w import SG2W
 from invbench.methods.sg2_wplus import SG2WPlus
+from invbench.options import Options, make
 
 CLASSES = {
     SG2W: {"steps": 12},
@@ -34,10 +33,7 @@ CLASSES = {
 
 
 def build(kind, networks, **options):
-    module = ast.parse(Path(sys.modules[kind.__module__].__file__).read_text())
-    (spec,) = [ast.literal_eval(n.value) for n in module.body if isinstance(n, ast.Assign) and n.targets[0].id == "SPEC"]
-    defaults = {name: option["default"] for name, option in spec["options"].items()}
-    return kind(networks, **(defaults | CLASSES[kind] | options))
+    return kind(networks, make(sys.modules[kind.__module__].SPEC, CLASSES[kind] | options))
 
 
 def psnr(a, b):
@@ -94,8 +90,11 @@ def test_pti_improves_on_its_pivot(networks, images, clock):
 
 
 def test_pti_refuses_an_unknown_pivot(networks):
-    with pytest.raises(ValueError, match="pivot"):
+    with pytest.raises(InvbenchError, match="pti.pivot: expected str like 'w' one of 'w', 'encoder', found 'z'"):
         build(PTI, networks, pivot="z")
+    alone = {role: network for role, network in networks.items() if role != "encoder_e4e"}
+    with pytest.raises(ValueError, match="pti.pivot: .* needs an e4e encoder"):
+        build(PTI, alone, pivot="encoder")
 
 
 def test_sam_keeps_the_features_of_a_segment_below_its_space(networks, images, clock):
@@ -127,7 +126,9 @@ def test_sam_refuses_a_space_that_the_generator_does_not_have(networks):
 
 
 def test_sam_with_a_low_threshold_uses_the_last_space_everywhere(networks, images, clock):
-    assert build(SAM, networks, threshold=-1.0).invert(images, clock).state["mask.F4"].min() == 1
+    method = build(SAM, networks)
+    method.options = Options("sam", {**method.options, "threshold": -1.0})  # the predictor says 0 here, which no range is below
+    assert method.invert(images, clock).state["mask.F4"].min() == 1
 
 
 def test_dhr_moves_only_what_each_region_may_move(networks, images, clock):

@@ -244,8 +244,8 @@ def test_preset_for_all_leaves_alone_what_names_its_own() -> None:
         ({"edits": ["age:nan"]}, "expected NAME or NAME:STRENGTH"),
         ({"device": "gpu"}, "device: .*found 'gpu'"),
         ({"overrides": ["fit.step=1"]}, "unknown option of fit 'step'; did you mean 'steps'"),
-        ({"overrides": ["fit.steps=1.5"]}, "fit.steps: expected int like 100, found 1.5"),
-        ({"overrides": ["fit.steps=true"]}, "fit.steps: expected int like 100, found True"),
+        ({"overrides": ["fit.steps=1.5"]}, "--set fit.steps: expected int like 100 in \\[0, inf\\), found 1.5"),
+        ({"overrides": ["fit.steps=true"]}, "fit.steps: expected int like 100 in .*, found True"),
         ({"overrides": ["fit.steps"]}, "expected METHOD.OPTION=VALUE"),
         ({"overrides": ["encode.steps=1"], "methods": ["fit"]}, "encode is not among the methods of this run"),
     ],
@@ -259,8 +259,8 @@ def test_bad_names(asked: dict[str, Any], message: str) -> None:
     ("section", "message"),
     [
         ({"fitt": {}}, "suites.s.methods: unknown method 'fitt'; did you mean 'fit'"),
-        ({"fit": {"stpes": 1}}, "suites.s.methods.fit: unknown option of fit 'stpes'; did you mean 'steps'"),
-        ({"fit": {"steps": "many"}}, "suites.s.methods.fit: fit.steps: expected int"),
+        ({"fit": {"stpes": 1}}, "suites.s.methods.fit.stpes: unknown option of fit 'stpes'; did you mean 'steps'"),
+        ({"fit": {"steps": "many"}}, "suites.s.methods.fit.steps: expected int like 100 in \\[0, inf\\), found 'many'"),
         ({"fit:relesed": {}}, "unknown preset of fit 'relesed'"),
     ],
 )

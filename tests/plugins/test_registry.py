@@ -102,8 +102,8 @@ def test_one_file_may_declare_methods_metrics_and_datasets(tmp_path: Path) -> No
         ({"title": 3}, "title: expected str, found 3"),
         ({"id": "../up"}, "id: expected lower-case letters"),
         ({"roles": "generator"}, "roles: expected a list of names"),
-        ({"options": {"steps": 3}}, r"options.steps: expected the keys \['default', 'help', 'unit'\]"),
-        ({"presets": {"paper": {"step": 1}}}, "presets.paper: unknown option 'step'; did you mean 'steps'"),
+        ({"options": {"steps": 3}}, r"options.steps: expected the keys \['default', 'help', 'unit'\], and range or choices"),
+        ({"presets": {"paper": {"step": 1}}}, "presets.paper.step: unknown option of mine 'step'; did you mean 'steps'"),
         ({"class": "a b"}, "class: expected the name of a class"),
     ],
 )

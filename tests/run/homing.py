@@ -21,7 +21,7 @@ SPECS = [
         "options": {
             "drift": {"default": 0.0, "unit": "", "help": "added to the latents by every inversion, times its number"},
             "darker": {"default": 0, "unit": "levels", "help": "taken from the picture by every inversion"},
-            "trouble": {"default": "", "unit": "", "help": "what goes wrong the second time: raise, nan, or nothing"},
+            "trouble": {"default": "", "unit": "", "choices": ["", "raise", "nan"], "help": "what goes wrong the second time"},
         },
         "presets": {"paper": {}},
     },
@@ -34,8 +34,8 @@ SPECS = [
 class Homing:
     """Latents [N, 2, 3]: the picture's mean colour, and twice that colour. Edits brighten by whole levels, so none is lost."""
 
-    def __init__(self, networks, *, drift, darker, trouble):
-        self.drift, self.darker, self.trouble, self.inverted = drift, darker, trouble, 0
+    def __init__(self, networks, options):
+        self.drift, self.darker, self.trouble, self.inverted = options.drift, options.darker, options.trouble, 0
 
     def invert(self, images, clock):
         with clock.stage("encode"):
@@ -66,8 +66,8 @@ class Lost(Homing):
 
     move_latents = None
 
-    def __init__(self, networks):
-        super().__init__(networks, drift=0.0, darker=0, trouble="")
+    def __init__(self, networks, options):
+        self.drift, self.darker, self.trouble, self.inverted = 0.0, 0, "", 0
 
 
 class Middle:

@@ -16,6 +16,7 @@ from invbench.methods.nets.invertibility import InvertibilityPredictor
 from invbench.methods.nets.latent_stats import LatentStatistics
 from invbench.methods.nets.stylegan2 import Generator
 from invbench.methods.nets.stylegan2_config import GeneratorConfig
+from invbench.methods.sam import SAM
 from invbench.methods.train import invertibility
 from invbench.methods.train.common import Budget, fit
 from invbench.methods.train.frozen import load_frozen
@@ -85,7 +86,7 @@ def test_examples_are_inverted_in_every_space(targets):
 def test_targets_are_inverted_with_the_prior_of_the_suite():
     asked = selection.resolve(config.load()["procfaces"], registry.methods()["sam"], "released")
     for inverter in single_space_inverters({"generator": load_frozen("generator")}, 50).values():
-        assert asked["lambda_prior"] == inverter.lambda_prior
+        assert asked["lambda_prior"] == inverter.options.lambda_prior
     assert inspect.signature(Training).parameters["threshold"].default == asked["threshold"]
 
 
@@ -94,9 +95,8 @@ def test_finished_parts_are_not_computed_again(tmp_path, monkeypatch):
     (folder,) = tmp_path.iterdir()
     assert sorted(p.name for p in (folder / "training").iterdir()) == [f"000{i}.safetensors" for i in range(3)]
     (folder / "training" / "0001.safetensors").unlink()  # as if interrupted
-    inverted = []
-    invert = invertibility.SAM.invert_single_space
-    monkeypatch.setattr(invertibility.SAM, "invert_single_space", lambda s, x: inverted.append(s.spaces) or invert(s, x))
+    inverted, invert = [], SAM.invert_single_space
+    monkeypatch.setattr(SAM, "invert_single_space", lambda s, x: inverted.append(s.options.spaces) or invert(s, x))
     again = training(tmp_path, steps=1)
     assert inverted == [(), ("F4",), ("F6",)]
     torch.testing.assert_close(again.train.errors, whole.train.errors, atol=1e-5, rtol=1e-4)
