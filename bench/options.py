@@ -135,14 +135,15 @@ def admitted(option: Option, value: Any, *, place: str) -> Any:
         found = _typed(value, _model(option))
         fits = _fits(option, found)
     if not fits:
-        each = ", each once" if option.choices and isinstance(option.default, list | tuple) else ""
-        known = " ".join(part for part in (f"{_kind(option)}like {option.default!r}", limits(option)) if part) + each
-        raise InvbenchError(f"{place}: expected {known}, found {value!r}")
+        raise InvbenchError(f"{place}: expected {_expected(option)}, found {value!r}")
     return found
 
 
-def _kind(option: Option) -> str:
-    return "" if option.default is None else f"{type(option.default).__name__} "
+def _expected(option: Option) -> str:
+    kind = "" if option.default is None else f"{type(option.default).__name__} "
+    each = ", each once" if option.choices and isinstance(option.default, list | tuple) else ""
+    more = limits(option) and f"{',' if option.choices else ''} {limits(option)}"
+    return f"{kind}like {option.default!r}{more}{each}"
 
 
 def _model(option: Option) -> Any:

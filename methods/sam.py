@@ -114,7 +114,7 @@ class SAM:
         with clock.stage("synthesise"), torch.no_grad():
             output = self.generator.synthesis(latents, features=self._added(found, masks))
         state = {f"mask.{space}": mask for space, mask in masks.items()} | found
-        state["domain_mask"] = 1 - self._full_size(masks, images).amax(1, keepdim=True)
+        state["domain_mask"] = 1 - self._claimed(masks, images)
         return Inversion(latents, output, state)
 
     def edit(self, inversion: Inversion, edit: Edit, clock: Clock) -> Tensor:
@@ -185,11 +185,12 @@ class SAM:
         one_hot = F.one_hot(classes, len(segmenter.classes)).movedim(3, 1).to(images)
         return join_classes(one_hot, segmenter.classes, self.options.fused)
 
-    def _full_size(self, masks: dict[str, Tensor], images: Tensor) -> Tensor:
-        """The masks [N, K, H, W] in the size of the pictures."""
+    def _claimed(self, masks: dict[str, Tensor], images: Tensor) -> Tensor:
+        """The greatest of the masks at each place [N, 1, H, W] of the pictures; 0 everywhere without feature spaces."""
         canvas = (self.generator.resolution,) * 2
-        full = torch.cat([F.interpolate(mask, size=canvas, mode="nearest") for mask in masks.values()], dim=1)
-        return self.generator.off_canvas(full)
+        full = [F.interpolate(mask, size=canvas, mode="nearest") for mask in masks.values()]
+        greatest = torch.cat([images.new_zeros(len(images), 1, *canvas), *full], dim=1).amax(1, keepdim=True)
+        return self.generator.off_canvas(greatest)
 
     def _optimise(self, images: Tensor, start: Tensor, masks: dict[str, Tensor]) -> dict[str, Tensor]:
         """Latents and all feature offsets together -> "latents" [N, L, D] and one [N, C, r, r] for each space."""

@@ -111,8 +111,8 @@ def _details(spec: Spec, registry: Registry) -> list[str]:
 
 
 def _option(name: str, option: Option) -> str:
-    admits = f", {limits(option)}" if limits(option) else ""
-    return f"{name} = {option.default!r}{f' {option.unit}' if option.unit else ''}{admits}: {option.help}"
+    admits = f"; {limits(option)}" if limits(option) else ""
+    return f"{name} = {option.default!r}{f' {option.unit}' if option.unit else ''}: {option.help}{admits}"
 
 
 def _pairs(changes: Mapping[str, Any]) -> str:

@@ -13,7 +13,7 @@ import ast
 import re
 from collections.abc import Mapping
 from dataclasses import MISSING, Field, fields
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -157,5 +157,5 @@ def _check_presets(where: str, values: Mapping[str, Any]) -> None:
     for preset, changes in values.get("presets", {}).items():
         if not ID.fullmatch(preset) or not isinstance(changes, dict):
             raise InvbenchError(f"{where}: presets.{preset}: expected a dict of options, found {changes!r}")
-        place = f"{where}: presets.{preset}"
-        laid_over(values["options"], {}, changes, method=values["id"], place=lambda name, place=place: f"{place}.{name}")
+        place = partial("{}: presets.{}.{}".format, where, preset)
+        laid_over(values["options"], {}, changes, method=values["id"], place=place)

@@ -277,7 +277,7 @@ def _overrides(
         try:
             value = ast.literal_eval(text)
         except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):  # not a literal: a word
-            value = {"true": True, "false": False, "none": None}.get(text.lower(), text)
+            value = {"true": True, "false": False, "none": None, "inf": math.inf}.get(text.lower(), text)
         changes.setdefault(method, {})[option] = value
     return changes
 

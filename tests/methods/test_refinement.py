@@ -90,7 +90,7 @@ def test_pti_improves_on_its_pivot(networks, images, clock):
 
 
 def test_pti_refuses_an_unknown_pivot(networks):
-    with pytest.raises(InvbenchError, match="pti.pivot: expected str like 'w' one of 'w', 'encoder', found 'z'"):
+    with pytest.raises(InvbenchError, match="pti.pivot: expected str like 'w', one of 'w', 'encoder', found 'z'"):
         build(PTI, networks, pivot="z")
     alone = {role: network for role, network in networks.items() if role != "encoder_e4e"}
     with pytest.raises(ValueError, match="pti.pivot: .* needs an e4e encoder"):
@@ -129,6 +129,11 @@ def test_sam_with_a_low_threshold_uses_the_last_space_everywhere(networks, image
     method = build(SAM, networks)
     method.options = Options("sam", {**method.options, "threshold": -1.0})  # the predictor says 0 here, which no range is below
     assert method.invert(images, clock).state["mask.F4"].min() == 1
+
+
+def test_sam_without_feature_spaces_is_in_the_domain_everywhere(networks, images, clock):
+    inversion = build(SAM, networks, spaces=[]).invert(images, clock)
+    assert (inversion.state["domain_mask"] == 1).all() and inversion.state["domain_mask"].shape == (4, 1, 32, 32)
 
 
 def test_dhr_moves_only_what_each_region_may_move(networks, images, clock):
