@@ -10,7 +10,7 @@ from click.testing import CliRunner
 
 from invbench.api import Inversion, MethodSpec, Option
 from invbench.cli import main
-from invbench.options import make
+from invbench.options import at_least, make
 from invbench.run.estimate import probe, step_options
 
 COARSE, FINE, EDIT = 0.01, 0.02, 0.03  # seconds
@@ -51,6 +51,19 @@ def test_time_and_memory_are_extrapolated_from_few_steps():
     assert found.invert == pytest.approx((40 * COARSE + 100 * FINE) / 2, rel=0.2)
     assert found.edit == pytest.approx(EDIT / 2, rel=0.5)
     assert found.memory == pytest.approx(2e6, rel=0.02)
+
+
+def test_probes_take_only_counts_that_an_option_admits():
+    option, built = Option(40, "steps", "", "[10, inf)"), []
+
+    def build(steps):
+        built.append(steps["coarse"])
+        return Steps({}, make(SPEC, {"fine": 0, **steps}))
+
+    how = {"edit": None, "size": (8, 16), "batch": 1, "device": torch.device("cpu")}
+    found = probe(build, {"coarse": 40}, least=lambda name, count: at_least(option, count), **how)
+    assert set(built) == {10, 12}
+    assert found.invert == pytest.approx(40 * COARSE, rel=0.5)
 
 
 def test_the_table_counts_without_loading_anything():
