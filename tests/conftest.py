@@ -30,7 +30,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="append",
         default=[],
         metavar="FILE.py",
-        help="put the methods of this file through tests/contract (repeatable)",
+        help="put the methods, metrics and datasets of this file through tests/contract (repeatable)",
     )
 
 

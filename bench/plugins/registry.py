@@ -12,6 +12,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -164,14 +165,35 @@ def load_callable(entry: str) -> Callable[..., Any]:
 
 
 def _imported(entry: str) -> Any:
-    """What ``module:name`` stands for; None where the module has no such name."""
+    """What ``module:name`` stands for; None where the module has no such name.
+
+    Raises InvbenchError for whatever importing it raises, with the file and the line, as it is a fault of the plug-in.
+    """
     module_name, _, name = entry.rpartition(":")
-    if module_name.endswith(".py"):
-        return getattr(_import_file(Path(module_name)), name, None)
     try:
+        if module_name.endswith(".py"):
+            return getattr(_import_file(Path(module_name)), name, None)
         return getattr(importlib.import_module(module_name), name, None)
-    except ModuleNotFoundError as error:
-        raise InvbenchError(f"{entry}: cannot import: {error}") from error
+    except InvbenchError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise InvbenchError(f"{_place(error, entry)}: {_reason(error)}") from error
+
+
+def _place(error: BaseException, entry: str) -> str:
+    """``file.py:line`` of the innermost frame that is neither of the import system nor of this module, else the entry."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{Path(error.filename).name}:{error.lineno}"
+    frames = [one for one in traceback.extract_tb(error.__traceback__) if one.filename != __file__]
+    own = [one for one in frames if not one.filename.startswith("<frozen") and Path(one.filename).parent.name != "importlib"]
+    return f"{Path(own[-1].filename).name}:{own[-1].lineno}" if own else f"{entry}: cannot import"
+
+
+def _reason(error: BaseException) -> str:
+    """The message of a missing module, and of everything else with its type."""
+    if isinstance(error, ImportError):
+        return str(error)
+    return f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
 
 
 def _builtin(folder: Path) -> Iterator[tuple[Path, str, None]]:
@@ -200,5 +222,9 @@ def _import_file(path: Path) -> Any:
         raise InvbenchError(f"{path}: no such plug-in file")
     module = importlib.util.module_from_spec(spec)
     sys.modules[name] = module
-    spec.loader.exec_module(module)
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]  # half of a module is none
+        raise
     return module

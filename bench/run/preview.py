@@ -60,7 +60,7 @@ def _counts(settings: RunSettings, session: Session) -> tuple[dict[str, int | No
 
 
 def _estimate(settings: RunSettings, method: MethodChoice, session: Session) -> tuple[int, Estimate]:
-    batch = settings.batch or session.batch(session.method(method))
+    batch = settings.batch or session.batch(method)
     edit = settings.edits[0] if settings.edits else None
     size = settings.suite.picture_size
     return batch, probe(

@@ -14,6 +14,7 @@ from invbench.api import InvbenchError
 from invbench.data import sources
 from invbench.data.prefetch import Prefetch
 from invbench.plugins.config import RunSettings
+from invbench.plugins.registry import load
 from invbench.run import aggregate, latency, manifest, originals, plan, shard, truths
 from invbench.run.executors.local import Local
 from invbench.run.plan import Cell, Entry
@@ -109,11 +110,10 @@ class _Run:
         trips = tuple(map(schema.round_trip, self.settings.consistency))
         cells = []
         for method in self.settings.methods:
-            built = self.session.method(method)
             recipe = plan.recipe(
-                self.settings, method, type(built), self.session.networks, device=self.session.device.type
+                self.settings, method, load(method.spec), self.session.networks, device=self.session.device.type
             )
-            auto = self.session.batch(built)
+            auto = self.settings.batch or self.session.batch(method)
             for dataset, images in entries.items():
                 old = earlier.get("cells", {}).get(plan.cell_id(method.id, method.preset, dataset), {})
                 # A continued run keeps its batches, though the machine may have more or less memory free now.

@@ -7,6 +7,7 @@ networks, methods, a scorer or tools (``tests/run/test_session.py`` looks for it
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,12 +17,13 @@ from typing import Any
 import psutil
 import torch
 
-from invbench.api import Dataset, DatasetSpec, InvbenchError, Method, MethodSpec, MetricSpec, MissingWeights, ProtocolSpec
+from invbench.api import Dataset, DatasetSpec, InvbenchError, Method, MethodSpec, MetricSpec, ProtocolSpec
 from invbench.data import sources
 from invbench.data.prefetch import Prefetch
 from invbench.options import make
 from invbench.plugins.config import MethodChoice, Suite
 from invbench.plugins.registry import load
+from invbench.run.calls import Failing
 from invbench.run.round_trips import Move, mover
 from invbench.scoring.scorer import Scorer
 from invbench.store import BEFORE_PLAN, Store
@@ -77,10 +79,18 @@ class Session:
             dataset.close()
 
     def method(self, choice: MethodChoice) -> Method:
-        """The method with its networks. Raises InvbenchError where weights are missing or an option does not fit."""
+        """The method with its networks; where its class raises anything but a refusal of its options, one whose calls fail.
+
+        Raises InvbenchError where its module cannot be imported, weights are missing or an option does not fit.
+        """
         place = choice.id, choice.preset
         if place not in self._methods:
-            self._methods[place] = self.build(choice.spec, choice.options)
+            try:
+                self._methods[place] = self.build(choice.spec, choice.options)
+            except InvbenchError:
+                raise
+            except Exception as error:
+                self._methods[place] = Failing(f"cannot be built: {type(error).__name__}: {error}")
         return self._methods[place]
 
     def build(self, spec: MethodSpec, options: Mapping[str, Any]) -> Method:
@@ -88,7 +98,7 @@ class Session:
         try:
             with self.ledger.spent("loading"):
                 return load(spec)(self.networks.chosen(spec), make(spec, options))
-        except MissingWeights as error:
+        except InvbenchError as error:
             raise InvbenchError(f"method {spec.id}: {error}") from error
         except (TypeError, ValueError) as error:
             raise InvbenchError(f"method {spec.id}: cannot be built with options {dict(options)}: {error}") from error
@@ -98,11 +108,23 @@ class Session:
         directions = self.networks["directions"] if "directions" in choice.spec.roles else None
         return mover(self.method(choice), directions)
 
-    def batch(self, method: Method) -> int:
-        """The batch for ``--batch auto``: what the method says fits into half of the free memory, at most the suite's bound."""
+    def batch(self, choice: MethodChoice) -> int:
+        """The batch for ``--batch auto``: what the method says fits into half of the free memory, at most the suite's bound.
+
+        1 for a method that raises, or says what is no number of images; its calls fail from then on, and say why.
+        """
         cuda = self.device.type == "cuda"
         free = torch.cuda.mem_get_info(self.device)[0] if cuda else psutil.virtual_memory().available
-        return max(1, min(int(method.max_batch(int(free * MEMORY_SHARE))), self.suite.max_batch))
+        try:
+            found = self.method(choice).max_batch(int(free * MEMORY_SHARE))
+            if not 1 <= found < math.inf:
+                raise ValueError(f"expected a number of images, 1 or more, found {found!r}")
+            return min(int(found), self.suite.max_batch)
+        except InvbenchError:
+            raise
+        except Exception as error:
+            self._methods[choice.id, choice.preset] = Failing(f"max_batch: {type(error).__name__}: {error}")
+            return 1
 
     def dataset(self, spec: DatasetSpec) -> Prefetch:
         """The dataset, which reads ahead where it is told what will be read. Raises InvbenchError when it cannot be opened."""

@@ -64,9 +64,12 @@ class _Inverted:
     inversion: Inversion
     pictures: np.ndarray
     evaluator: Evaluator
+    writes: Sequence[int]  # to its tensors, before the first edit
 
     def part(self, indices: list[int]) -> Inversion:
-        """The inversion of some of the images."""
+        """The inversion of some of the images. Raises ValueError where an edit spoilt it for those that follow."""
+        if calls.writes(self.inversion) != self.writes:
+            raise ValueError("the inversion is spoilt: an earlier edit of this method wrote into it")
         return self.inversion if len(indices) == len(self.entries) else select(self.inversion, indices)
 
     def evaluator_of(self, indices: list[int], scorer: Scorer) -> Evaluator:
@@ -126,7 +129,7 @@ def _attempt(call: Callable[[list[int], StageClock], Value], indices: list[int],
     try:
         with tools.ledger.spent("methods"), clock:
             value = call(indices, clock)
-    except Exception as error:  # whatever a method raises is a failed row, never the end of the run
+    except (Exception, GeneratorExit, SystemExit) as error:  # whatever a method raises is a failed row, no end of the run
         return Attempt(indices, clock, reason=f"{type(error).__name__}: {error}")
     return Attempt(indices, clock, value)
 
@@ -141,7 +144,7 @@ def _finish_inversion(batch: _Batch, attempt: Attempt[Inversion], tools: Tools) 
             for edit in cell.asked:
                 batch.rows.append(_row(tools, cell, entry, edit, batch=0, reason=f"inversion failed: {attempt.reason}"))
         return
-    inversion = attempt.value
+    inversion = calls.watched(attempt.value)
     pictures = quantise(inversion.images)
     masks = quantise(inversion.state["domain_mask"] * 2 - 1)[..., 0] if "domain_mask" in inversion.state else None
     wanted = [index for index, entry in enumerate(entries) if cell.key(entry) in batch.keys]
@@ -157,7 +160,7 @@ def _finish_inversion(batch: _Batch, attempt: Attempt[Inversion], tools: Tools) 
         with tools.ledger.spent("writing"):
             write_all(files)
         batch.rows += _rows(tools, cell, entries, None, attempt.clock, values, files)
-    inverted = _Inverted(entries, samples, inversion, pictures, evaluator)
+    inverted = _Inverted(entries, samples, inversion, pictures, evaluator, calls.writes(inversion))
     for edit in cell.edits:
         if any(cell.key(entry, edit) in batch.keys for entry in entries):
             _finish_edit(batch, inverted, edit, tools)

@@ -32,7 +32,7 @@ class Evaluator:
     def __init__(
         self, scorer: Scorer, samples: Sequence[Sample], inverted: np.ndarray, *, masks: np.ndarray | None
     ) -> None:
-        self._scorer, self._samples, self._masks = scorer, samples, masks
+        self._scorer, self._samples, self._masks = scorer, [_sealed(sample) for sample in samples], masks
         self._target = np.stack([sample.picture for sample in samples])
         self._inverted = inverted
         self._kept: dict[tuple[str, str], Tensor] = {}  # by the entry of a protocol and "target" or "inverted"
@@ -40,18 +40,17 @@ class Evaluator:
 
     def inversion(self, *, only: Sequence[str] | None = None) -> dict[str, np.ndarray]:
         """float64 [N] by id of the metrics of reconstructions, or of those in ``only``."""
-        state: dict[str, Tensor] = {}
         values: dict[str, np.ndarray] = {}
         for protocol, ids in self._groups("inversion", None, only):
-            try:
+
+            def given(protocol: str = protocol) -> MetricInput:
                 target, output = self._prepared(protocol, "target"), self._prepared(protocol, "inverted")
-                if self._masks is not None and not state:
+                state: dict[str, Tensor] = {}
+                if self._masks is not None:
                     state = {"domain_mask": torch.from_numpy(self._masks[:, None]).to(output.device).float() / 255}
-                given = MetricInput(target=target, output=output, samples=self._samples, state=state, memo=self._memo)
-            except Exception as error:
-                values |= self._failed(ids, error)
-                continue
-            values |= self._evaluated(ids, given, uncovered=_uncovered(target) | _uncovered(output))
+                return MetricInput(target=target, output=output, samples=self._samples, state=state, memo=self._memo)
+
+            values |= self._evaluated(ids, given, self._kept)
         return values
 
     def edit(
@@ -75,7 +74,7 @@ class Evaluator:
             shown = None if truth is None else self._once(prepared, protocol, "truth", truth)
             return replace(given, truth=shown, true_factors=true_factors)
 
-        return self._edited(self._groups("edit", edit, only), edit, output, complete)
+        return self._edited(self._groups("edit", edit, only), edit, output, complete, prepared)
 
     def round_trip(
         self, edit: Edit, output: np.ndarray, *, latents: Tensor, latents_back: Tensor | None
@@ -90,7 +89,7 @@ class Evaluator:
         def complete(given: MetricInput, protocol: str) -> MetricInput:
             return replace(given, latents=latents, latents_back=latents_back)
 
-        return self._edited(self._groups("round_trip", edit, None), edit, output, complete)
+        return self._edited(self._groups("round_trip", edit, None), edit, output, complete, {})
 
     def _edited(
         self,
@@ -98,13 +97,17 @@ class Evaluator:
         edit: Edit,
         output: np.ndarray,
         complete: Callable[[MetricInput, str], MetricInput],
+        prepared: dict[tuple[str, str], Tensor],
     ) -> dict[str, np.ndarray]:
-        """The metrics ``groups`` of edited pictures; ``complete`` adds what its kind of metric sees under a protocol."""
+        """The metrics ``groups`` of edited pictures; ``complete`` adds what its kind of metric sees under a protocol.
+
+        ``prepared`` keeps the pictures that are made for this edit.
+        """
         values: dict[str, np.ndarray] = {}
-        prepared: dict[tuple[str, str], Tensor] = {}
         for protocol, ids in groups:
-            try:
-                given = MetricInput(
+
+            def given(protocol: str = protocol) -> MetricInput:
+                seen = MetricInput(
                     target=self._prepared(protocol, "target"),
                     output=self._once(prepared, protocol, "output", output),
                     samples=self._samples,
@@ -113,11 +116,9 @@ class Evaluator:
                     region=self._scorer.regions.get(edit.name, ()),
                     memo=self._memo,
                 )
-                given = complete(given, protocol)
-            except Exception as error:
-                values |= self._failed(ids, error)
-                continue
-            values |= self._evaluated(ids, given, uncovered=_uncovered(given.output))
+                return complete(seen, protocol)
+
+            values |= self._evaluated(ids, given, self._kept, prepared)
         self._memo.keep(self._kept.values())
         return values
 
@@ -148,12 +149,32 @@ class Evaluator:
     def _once(self, known: dict[tuple[str, str], Tensor], protocol: str, which: str, pictures: np.ndarray) -> Tensor:
         key = (self._scorer.protocols[protocol].entry, which)
         if key not in known:
-            known[key] = self._scorer.prepare(protocol, pictures, original=which in ("target", "truth"))
+            made = self._scorer.prepare(protocol, pictures, original=which in ("target", "truth"))
+            known[key] = made.clone() if made.is_inference() else made  # a tensor of inference mode does not count writes
         return known[key]
 
-    def _evaluated(self, ids: Sequence[str], given: MetricInput, *, uncovered: np.ndarray) -> dict[str, np.ndarray]:
-        values = {id: self._scorer.evaluate(id, given) for id in ids}
-        return {id: np.where(uncovered & (not self._scorer.sees_uncovered(id)), np.nan, found) for id, found in values.items()}
+    def _evaluated(
+        self, ids: Sequence[str], make: Callable[[], MetricInput], *kept: dict[tuple[str, str], Tensor]
+    ) -> dict[str, np.ndarray]:
+        """Values by id. A metric that writes into what it is given has none, and what is ``kept`` is prepared again."""
+        values: dict[str, np.ndarray] = {}
+        given: MetricInput | None = None
+        for place, id in enumerate(ids):
+            try:
+                given = given or make()
+            except Exception as error:
+                return values | self._failed(ids[place:], error)
+            before, uncovered = _writes(given), _uncovered(given.output)
+            if given.edit is None:
+                uncovered |= _uncovered(given.target)
+            found = self._scorer.evaluate(id, given)
+            values[id] = np.where(uncovered & (not self._scorer.sees_uncovered(id)), np.nan, found)
+            if _writes(given) != before:
+                values |= self._failed([id], ValueError("wrote into the pictures that it was given, expected them left alone"))
+                for pictures in (*kept, self._memo):
+                    pictures.clear()
+                given = None
+        return values
 
     def _failed(self, ids: Sequence[str], error: Exception) -> dict[str, np.ndarray]:
         for id in ids:
@@ -182,6 +203,25 @@ def _size(value: Any) -> int:
     if isinstance(value, Mapping):
         return sum(map(_size, value.values()))
     return sum(map(_size, value)) if isinstance(value, list | tuple) else 0
+
+
+def _writes(given: MetricInput) -> list[int]:
+    """How often each tensor that a metric is given was written to."""
+    tensors = (given.target, given.output, given.inverted, given.truth, given.latents, *given.state.values())
+    return [tensor._version for tensor in tensors if tensor is not None and not tensor.is_inference()]
+
+
+def _sealed(sample: Sample) -> Sample:
+    """The same sample in arrays that cannot be written to: other metrics see them too."""
+
+    def sealed(array: np.ndarray | None) -> np.ndarray | None:
+        if array is not None:
+            array = array.view()
+            array.flags.writeable = False
+        return array
+
+    named = {name: sealed(getattr(sample, name)) for name in ("picture", "parsing", "ood_mask", "factors")}
+    return replace(sample, **named)
 
 
 def _uncovered(images: Tensor) -> np.ndarray:

@@ -69,9 +69,14 @@ def cases(plugins: list[Path]) -> list[Case]:
     return found
 
 
+def plugin_files(config: pytest.Config) -> list[Path]:
+    """The files of ``--plugin``."""
+    return [Path(name) for name in config.getoption("--plugin")]
+
+
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "built" in metafunc.fixturenames:
-        chosen = cases([Path(name) for name in metafunc.config.getoption("--plugin")])
+        chosen = cases(plugin_files(metafunc.config))
         metafunc.parametrize("built", chosen, ids=map(str, chosen), indirect=True, scope="module")
 
 
