@@ -10,7 +10,7 @@ from typing import NoReturn
 import torch
 from torch import Tensor
 
-from invbench.api import Edit, Inversion, Method
+from invbench.api import Clock, Edit, Inversion, Method
 from invbench.util.clock import StageClock
 
 
@@ -36,10 +36,10 @@ class Failing:
 
     reason: str
 
-    def invert(self, images: Tensor, clock: StageClock) -> NoReturn:
+    def invert(self, images: Tensor, clock: Clock) -> NoReturn:
         raise RuntimeError(self.reason)
 
-    def edit(self, inversion: Inversion, edit: Edit, clock: StageClock) -> NoReturn:
+    def edit(self, inversion: Inversion, edit: Edit, clock: Clock) -> NoReturn:
         raise RuntimeError(self.reason)
 
     def max_batch(self, memory: int) -> int:

@@ -171,8 +171,9 @@ class Evaluator:
             values[id] = np.where(uncovered & (not self._scorer.sees_uncovered(id)), np.nan, found)
             if _writes(given) != before:
                 values |= self._failed([id], ValueError("wrote into the pictures that it was given, expected them left alone"))
-                for pictures in (*kept, self._memo):
+                for pictures in kept:
                     pictures.clear()
+                self._memo.clear()
                 given = None
         return values
 
@@ -220,7 +221,7 @@ def _sealed(sample: Sample) -> Sample:
             array.flags.writeable = False
         return array
 
-    named = {name: sealed(getattr(sample, name)) for name in ("picture", "parsing", "ood_mask", "factors")}
+    named: dict[str, Any] = {name: sealed(getattr(sample, name)) for name in ("picture", "parsing", "ood_mask", "factors")}
     return replace(sample, **named)
 
 
