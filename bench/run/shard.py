@@ -1,13 +1,12 @@
 """One shard: read, invert, edit, quantise, score, write.
 
 A batch that fails is tried again image by image, so that one bad image costs only itself; what fails alone becomes a row
-with status "failed" and the reason. Pictures are written first, then features, then the rows: a row is the proof that all
-it was scored from is on disk.
+with status "failed" and the reason. Pictures are written first (while their metrics are computed, which nobody times), then
+features, then the rows: a row is the proof that all it was scored from is on disk.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,9 +24,9 @@ from invbench.run.session import Tools
 from invbench.scoring.evaluator import Evaluator
 from invbench.scoring.scorer import Scorer
 from invbench.store import Part
+from invbench.util.behind import Behind
 from invbench.util.clock import StageClock
-from invbench.util.files import write_all
-from invbench.util.images import dequantise, encode_png, quantise
+from invbench.util.images import dequantise, quantise
 
 Value = TypeVar("Value")
 Row = dict[str, Any]
@@ -51,6 +50,7 @@ class _Batch:
     keys: frozenset[str]
     entries: list[Entry]
     samples: list[Sample]
+    behind: Behind
     rows: list[Row] = field(default_factory=list)
     features: list[tuple[list[str], dict[str, np.ndarray]]] = field(default_factory=list)
 
@@ -81,6 +81,11 @@ class _Inverted:
 
 def run(shard: Shard, tools: Tools) -> Part:
     """Work through a shard and write it. Returns the part as written; raises WriteFailed when it cannot be."""
+    with Behind() as behind:
+        return _run(shard, tools, behind)
+
+
+def _run(shard: Shard, tools: Tools, behind: Behind) -> Part:
     cell, rows, entries, samples = shard.cell, [], [], []
     tools.scorer.take_owed()
     dataset = tools.datasets[cell.dataset]
@@ -92,7 +97,7 @@ def run(shard: Shard, tools: Tools) -> Part:
             else:
                 entries.append(entry)
                 samples.append(sample)
-    batch = _Batch(cell, shard.keys, entries, samples, rows)
+    batch = _Batch(cell, shard.keys, entries, samples, behind, rows)
     if entries:
         method = tools.methods[cell.id]
         target = dequantise(np.stack([sample.picture for sample in samples]), tools.device)
@@ -106,6 +111,9 @@ def run(shard: Shard, tools: Tools) -> Part:
     owed = dict.fromkeys(failed, "its features could not be computed") | tools.scorer.take_owed()
     part = Part(shard.name, batch.rows, {id: one for id, one in tools.scorer.recipes.items() if id not in owed}, owed)
     with tools.ledger.spent("writing"):
+        digests = behind.finish()
+        for row in part.rows:
+            row |= _digests(tools, cell, row, digests)
         _write_features(batch, part, features, tools)
         tools.store.write_part(cell.id, part)
     return part
@@ -150,16 +158,16 @@ def _finish_inversion(batch: _Batch, attempt: Attempt[Inversion], tools: Tools) 
     wanted = [index for index, entry in enumerate(entries) if cell.key(entry) in batch.keys]
     evaluator = Evaluator(tools.scorer, samples, pictures, masks=masks)
     if wanted:
+        files = {tools.store.picture(cell.id, entries[index].name): pictures[index] for index in wanted}
+        if masks is not None:
+            files |= {tools.store.mask(cell.id, entries[index].name): masks[index] for index in wanted}
+        with tools.ledger.spent("writing"):
+            batch.behind.write(files)
         with tools.ledger.spent("metrics"):
             values = evaluator.inversion()
             features = evaluator.features()
         batch.features.append(([entry.name for entry in entries], features))
-        files = {tools.store.picture(cell.id, entries[index].name): encode_png(pictures[index]) for index in wanted}
-        if masks is not None:
-            files |= {tools.store.mask(cell.id, entries[index].name): encode_png(masks[index]) for index in wanted}
-        with tools.ledger.spent("writing"):
-            write_all(files)
-        batch.rows += _rows(tools, cell, entries, None, attempt.clock, values, files)
+        batch.rows += _rows(tools, cell, entries, None, attempt.clock, values)
     inverted = _Inverted(entries, samples, inversion, pictures, evaluator, calls.writes(inversion))
     for edit in cell.edits:
         if any(cell.key(entry, edit) in batch.keys for entry in entries):
@@ -181,14 +189,13 @@ def _finish_edit(batch: _Batch, inverted: _Inverted, edit: Edit, tools: Tools) -
             batch.rows += [_row(tools, cell, entry, edit, batch=len(own), reason=attempt.reason) for entry in own]
             continue
         pictures = quantise(attempt.value)
+        with tools.ledger.spent("writing"):
+            batch.behind.write({tools.store.picture(cell.id, one.name, edit): pictures[i] for i, one in enumerate(own)})
         with tools.ledger.spent("metrics"):  # the true picture is made for the metrics only
             truth, factors = truths.of(tools.datasets[cell.dataset], own, edit, tools.scorer)
             evaluator = inverted.evaluator_of(attempt.indices, tools.scorer)
             values = evaluator.edit(edit, pictures, truth=truth, true_factors=factors)
-        files = {tools.store.picture(cell.id, entry.name, edit): encode_png(pictures[i]) for i, entry in enumerate(own)}
-        with tools.ledger.spent("writing"):
-            write_all(files)
-        batch.rows += _rows(tools, cell, own, edit, attempt.clock, values, files)
+        batch.rows += _rows(tools, cell, own, edit, attempt.clock, values)
 
 
 def _finish_round_trip(batch: _Batch, inverted: _Inverted, edit: Edit, tools: Tools) -> None:
@@ -205,17 +212,15 @@ def _finish_round_trip(batch: _Batch, inverted: _Inverted, edit: Edit, tools: To
             batch.rows += [_row(tools, cell, entry, edit, batch=count, reason=attempt.reason) for entry in own]
             continue
         trip, latents = attempt.value, inverted.part(attempt.indices).latents
+        with tools.ledger.spent("writing"):
+            batch.behind.write({tools.store.picture(cell.id, one.name, edit): trip.pictures[i] for i, one in enumerate(own)})
         with tools.ledger.spent("metrics"):
             evaluator = inverted.evaluator_of(attempt.indices, tools.scorer)
             values = evaluator.round_trip(plain, trip.pictures, latents=latents, latents_back=trip.latents)
-        files = {tools.store.picture(cell.id, entry.name, edit): encode_png(trip.pictures[i]) for i, entry in enumerate(own)}
-        with tools.ledger.spent("writing"):
-            write_all(files)
         for i, entry in enumerate(own):
             found = {id: float(value[i]) for id, value in values.items()}
             seconds = {schema.CONSISTENCY: attempt.clock.total / count}
-            saved = _digests(tools, cell, entry, edit, files)
-            batch.rows.append(_row(tools, cell, entry, edit, batch=count) | saved | found | seconds)
+            batch.rows.append(_row(tools, cell, entry, edit, batch=count) | found | seconds)
 
 
 def _read(dataset: Dataset, entry: Entry) -> tuple[Sample | None, str]:
@@ -237,7 +242,6 @@ def _rows(
     edit: Edit | None,
     clock: StageClock,
     values: Mapping[str, np.ndarray],
-    files: Mapping[Path, bytes],
 ) -> list[Row]:
     count = len(entries)
     times = {schema.seconds(name): seconds / count for name, seconds in clock.stages.items()}
@@ -245,19 +249,19 @@ def _rows(
     times |= {schema.DEVICE_PEAK: float(clock.device_peak), schema.RSS_PEAK: float(clock.rss_peak)}
     return [
         _row(tools, cell, entry, edit, batch=count)
-        | _digests(tools, cell, entry, edit, files)
         | {id: float(value[i]) for id, value in values.items()}
         | times
         for i, entry in enumerate(entries)
     ]
 
 
-def _digests(tools: Tools, cell: Cell, entry: Entry, edit: Edit | None, files: Mapping[Path, bytes]) -> Row:
-    """The columns "picture" and "mask" of a row: sha256 of those of ``files`` that it was scored from."""
-    paths = {"picture": tools.store.picture(cell.id, entry.name, edit)}
+def _digests(tools: Tools, cell: Cell, row: Row, digests: Mapping[Path, str]) -> Row:
+    """The columns "picture" and "mask" of a row: sha256 of the files that it was scored from, where these were written."""
+    edit = None if row["edit"] is None else Edit(row["edit"], row["strength"])
+    paths = {"picture": tools.store.picture(cell.id, row["image"], edit)}
     if edit is None:
-        paths["mask"] = tools.store.mask(cell.id, entry.name)
-    return {name: hashlib.sha256(files[path]).hexdigest() for name, path in paths.items() if path in files}
+        paths["mask"] = tools.store.mask(cell.id, row["image"])
+    return {name: digests[path] for name, path in paths.items() if path in digests}
 
 
 def _row(tools: Tools, cell: Cell, entry: Entry, edit: Edit | None, *, batch: int, reason: str = "") -> Row:

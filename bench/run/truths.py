@@ -14,8 +14,7 @@ from invbench.api import Dataset, Edit, KnowsFactors
 from invbench.run.plan import Entry
 from invbench.scoring.scorer import Scorer
 from invbench.store import Store
-from invbench.util.files import write_all
-from invbench.util.images import encode_png
+from invbench.util.behind import Behind
 
 FIRST = 16  # images of a dataset; a page shows the first few
 
@@ -45,21 +44,23 @@ def write(
 
     ``known`` holds the sha256 of the pictures that an earlier run in the folder had: what lies there for them stands.
     """
-    for entry in [entry for entry in entries if entry.sha256 is not None][:FIRST]:
+    with Behind() as behind:
+        for entry in [entry for entry in entries if entry.sha256 is not None][:FIRST]:
 
-        def missing(path: Path, entry: Entry = entry) -> bool:
-            return entry.sha256 not in known or not path.exists()
+            def missing(path: Path, entry: Entry = entry) -> bool:
+                return entry.sha256 not in known or not path.exists()
 
-        files: dict[Path, bytes] = {}
-        mask_path = store.truth_mask(id, entry.name)
-        if missing(mask_path):
-            mask = dataset.read(entry.index).ood_mask
-            if mask is not None:
-                files[mask_path] = encode_png(np.where(mask, 0, 255).astype(np.uint8))
-        for edit in edits:
-            path = store.truth(id, entry.name, edit)
-            picture = dataset.truth(entry.index, edit) if missing(path) else None
-            if picture is not None:
-                files[path] = encode_png(picture)
-        if files:
-            write_all(files)
+            pictures: dict[Path, np.ndarray] = {}
+            mask_path = store.truth_mask(id, entry.name)
+            if missing(mask_path):
+                mask = dataset.read(entry.index).ood_mask
+                if mask is not None:
+                    pictures[mask_path] = np.where(mask, 0, 255).astype(np.uint8)
+            for edit in edits:
+                path = store.truth(id, entry.name, edit)
+                picture = dataset.truth(entry.index, edit) if missing(path) else None
+                if picture is not None:
+                    pictures[path] = picture
+            if pictures:
+                behind.write(pictures)
+        behind.finish()

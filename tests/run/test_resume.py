@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import multiprocessing
 import os
 import random
@@ -11,6 +12,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from invbench.api import Edit
 from invbench.store import Store
 from tests.checkout import PROJECT
 from tests.fixtures import TOYS, timeless
@@ -110,3 +112,50 @@ def test_an_interrupt_keeps_finished_work(make_settings, monkeypatch, capsys):
     assert runner.run(settings, progress=False) == 130
     assert "finished work is kept" in capsys.readouterr().err
     assert len(Store(settings.out).rows()) == 4 * 3
+
+
+def test_an_interrupt_while_pictures_are_written(make_settings, monkeypatch):
+    """They are written behind the metrics: whatever is on the disk by then, the run is completed as if nothing had been."""
+    from invbench.run import runner
+    from invbench.scoring.evaluator import Evaluator
+
+    settings, calls, real = make_settings(), [], Evaluator.edit
+    whole = make_settings(out=settings.out.with_name("whole"))
+
+    def interrupted(self, *args, **named):
+        calls.append(args)
+        if len(calls) == 4:  # in the second batch
+            raise KeyboardInterrupt
+        return real(self, *args, **named)
+
+    monkeypatch.setattr(Evaluator, "edit", interrupted)
+    assert runner.run(settings, progress=False) == 130
+    monkeypatch.undo()
+    assert len(Store(settings.out).rows()) == 4 * 3 and not list(settings.out.rglob("*.tmp"))
+    assert runner.run(settings, progress=False) == runner.run(whole, progress=False) == 0
+    pd.testing.assert_frame_equal(timeless(Store(settings.out).rows()), timeless(Store(whole.out).rows()), check_exact=True)
+    for path in whole.out.rglob("*.png"):
+        assert (settings.out / path.relative_to(whole.out)).read_bytes() == path.read_bytes()
+
+
+def test_rows_are_written_after_their_pictures(make_settings, monkeypatch):
+    from invbench.run import runner
+    from invbench.util import behind
+
+    settings, write_all, write_part, seen = make_settings(), behind.write_all, Store.write_part, []
+
+    def slow(files):
+        time.sleep(0.02)
+        write_all(files)
+
+    def checked(self, cell, part):
+        for row in part.rows:
+            edit = None if row["edit"] is None else Edit(row["edit"], row["strength"])
+            data = self.picture(cell, row["image"], edit).read_bytes()
+            seen.append(hashlib.sha256(data).hexdigest() == row["picture"])
+        write_part(self, cell, part)
+
+    monkeypatch.setattr(behind, "write_all", slow)
+    monkeypatch.setattr(Store, "write_part", checked)
+    assert runner.run(settings, progress=False) == 0
+    assert len(seen) == 36 and all(seen)

@@ -27,7 +27,7 @@ def test_true_edits_lie_beside_the_inputs(make_settings, monkeypatch) -> None:
 def test_what_is_there_for_the_same_picture_stands(make_settings, monkeypatch) -> None:
     settings = make_settings(images=2)
     runner.run(settings, progress=False)
-    monkeypatch.setattr("invbench.run.truths.encode_png", lambda *_: 1 / 0)
+    monkeypatch.setattr("invbench.run.truths.Behind.write", lambda *_: 1 / 0)
     assert runner.run(settings, progress=False) == 0
 
 
