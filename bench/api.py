@@ -31,8 +31,20 @@ STAGES = ("encode", "optimise", "segment", "refine", "synthesise", "edit")
 """Stage names shared by all methods; a clock refuses any other name."""
 
 
+def printable(text: object) -> str:
+    """A text that every stream and file takes: bytes of file names that are no UTF-8 are written as ``\\xd5``."""
+    raw = str(text)
+    try:
+        return raw.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+    except UnicodeEncodeError:  # half a surrogate pair that comes from no file name
+        return raw.encode("utf-8", "backslashreplace").decode()
+
+
 class InvbenchError(Exception):
     """An error that a user can act on. Its message names the file or key, what was expected and what was found."""
+
+    def __str__(self) -> str:
+        return printable(super().__str__())
 
 
 class MissingWeights(InvbenchError):

@@ -21,29 +21,40 @@ from PIL import Image
 
 from invbench.api import Edit, InvbenchError, Sample
 from invbench.datasets.decode import decode
-from invbench.datasets.pictures import SUFFIXES, folder, pictures_in
+from invbench.datasets.pictures import folder
+from invbench.datasets.search import SUFFIXES, is_run, search
 
 LONGEST = 100  # characters of a name
 
 
 class Folder:
-    """The image files under ``root``, in subfolders too, in the order of their paths.
+    """The pictures under ``root``, in subfolders too, in the order of their paths; :mod:`.search` says which files these are.
 
     root        the folder
     resolution  pictures are resized to this many pixels a side (Lanczos), and must be square; None = taken as they are
 
-    A name is the path without its suffix, with ``/`` written as ``__``; names that would meet, or that hold anything but
-    letters, digits and ``._-``, get eight digits of their path's hash. Raises InvbenchError when ``root`` is not a folder
-    or holds no picture.
+    A name is the path without its suffix, with ``/`` written as ``__``; names that would meet (capitals do not tell files
+    apart on every disk), or that hold anything but letters, digits and ``._-``, get eight digits of their path's hash.
+    ``paths`` are the paths themselves, relative to the root, by which pictures of other code are paired; ``notes`` is a line
+    on what was left out. Raises InvbenchError when ``root`` is not a folder, is a run folder, or holds no picture.
     """
 
     def __init__(self, root: str | Path, *, resolution: int | None = None) -> None:
         self.root = folder(root)
         self.resolution = resolution
-        self.files = pictures_in(self.root, deep=True)
+        if is_run(self.root):
+            raise InvbenchError(
+                f"{root}: expected a folder of pictures, found a run folder; its originals are in "
+                f"{self.root / 'inputs'}/DATASET"
+            )
+        found = search(self.root)
+        self.files, self.notes = list(found.files), [found.left_out] if found.left_out else []
         if not self.files:
-            raise InvbenchError(f"{root}: expected pictures ({', '.join(SUFFIXES)}), found none")
-        self.names = _names([path.relative_to(self.root) for path in self.files])
+            told = f"; {found.left_out}" if found.left_out else ""
+            raise InvbenchError(f"{root}: expected pictures ({', '.join(SUFFIXES)}), found none{told}")
+        relative = [path.relative_to(self.root) for path in self.files]
+        self.paths = [path.as_posix() for path in relative]
+        self.names = _names(relative)
 
     def read(self, index: int) -> Sample:
         """Decode one picture. Raises InvbenchError when it cannot be decoded, or has to be resized and is not square."""
@@ -64,11 +75,11 @@ class Folder:
 
 def _names(paths: list[Path]) -> list[str]:
     plain = ["__".join(path.with_suffix("").parts) for path in paths]
-    times = Counter(plain)
+    times = Counter(name.casefold() for name in plain)
     names = []
     for path, name in zip(paths, plain, strict=True):
         safe = re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".")[:LONGEST]
-        if safe != name or times[name] > 1:
-            safe = f"{safe}-{hashlib.sha256(path.as_posix().encode()).hexdigest()[:8]}"
+        if safe != name or times[name.casefold()] > 1:
+            safe = f"{safe}-{hashlib.sha256(path.as_posix().encode("utf-8", "surrogateescape")).hexdigest()[:8]}"
         names.append(safe)
     return names

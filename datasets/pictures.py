@@ -15,8 +15,8 @@ import numpy as np
 from invbench.api import Edit, Inspection, InvbenchError, Member, Sample
 from invbench.datasets.decode import decode_bytes, read_bytes, stored_size
 from invbench.datasets.geometry import Geometry
+from invbench.datasets.search import SUFFIXES, search
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm")
 LOSSLESS = ("PNG", "BMP", "TIFF", "PPM")
 SUBSETS = files("invbench.datasets") / "lists" / "subsets.json"
 
@@ -116,9 +116,8 @@ class Pictures:
 
 
 def pictures_in(folder: Path, *, deep: bool = False) -> list[Path]:
-    """The image files of a folder (``deep``: and of its subfolders), by suffix, sorted by path; hidden ones are left out."""
-    found = folder.rglob("*") if deep else folder.glob("*")
-    return sorted(path for path in found if path.suffix.lower() in SUFFIXES and path.name[0] != "." and path.is_file())
+    """The image files of a folder (``deep``: and of its subfolders), by suffix, sorted by path: see :mod:`.search`."""
+    return list(search(folder, deep=deep, by_content=False).files)
 
 
 def first_folder(root: Path, names: Sequence[str]) -> Path | None:
@@ -127,15 +126,19 @@ def first_folder(root: Path, names: Sequence[str]) -> Path | None:
 
 
 def has_pictures(folder: Path) -> bool:
-    """Whether a folder holds an image file, told by suffix."""
-    return any(path.suffix.lower() in SUFFIXES for path in folder.iterdir())
+    """Whether a folder holds an image file that is not hidden, told by suffix."""
+    return any(path.suffix.lower() in SUFFIXES and path.name[0] != "." for path in folder.iterdir())
 
 
 def folder(root: str | Path) -> Path:
     """The root of a dataset; raises InvbenchError when it is no folder."""
     path = Path(root)
-    if not path.is_dir():
-        raise InvbenchError(f"{path}: expected a folder of pictures, found {'a file' if path.exists() else 'nothing'}")
+    try:
+        kind = "" if path.is_dir() else "a file" if path.exists() else "nothing"
+    except OSError as error:  # a path that is too long, for one
+        kind = error.strerror or str(error)
+    if kind:
+        raise InvbenchError(f"{path}: expected a folder of pictures, found {kind}")
     return path
 
 

@@ -3,6 +3,7 @@
     methods    pti   pti:released            every value = defaults <- preset <- suite's section <- --set
     datasets   procfaces-test   procfaces-test:8   quick (a collection of the suite)
                celebahq-test:random100 (a subset, the dataset celebahq-test-random100)   ./my_photos   ./my_photos:8
+               ./a:12 is the folder of that name where there is one, else 12 pictures of ./a
     metrics    mse@psp256   mse (its protocol native, or its only one)   @pixel   @pixel@psp256   none
     edits      age (all strengths of the suite)   age:3   age:-1.5   none
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -20,7 +22,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from invbench.api import DatasetSpec, Edit, InvbenchError, MethodSpec, MetricSpec
+from invbench.api import DatasetSpec, Edit, InvbenchError, MethodSpec, MetricSpec, printable
 from invbench.options import laid_over
 from invbench.plugins.config import DatasetChoice, MethodChoice, RunSettings, Suite
 from invbench.plugins.registry import Registry, find, find_metric
@@ -150,21 +152,32 @@ def choose_datasets(suite: Suite, items: Iterable[str], registry: Registry, *, i
     chosen: dict[str, tuple[DatasetSpec, int | None]] = {}
     for item in items:
         for part in suite.collections.get(item, (item,)):
-            name, colon, count = part.rpartition(":") if ":" in part else (part, "", "")
+            name, colon, count = part.rpartition(":") if ":" in part and not _is_folder(part) else (part, "", "")
             if colon and not count.isdecimal() and f"{name}-{count}" in {*suite.datasets, *registry.brought}:
                 name, colon = f"{name}-{count}", ""
             if colon and not (count.isdecimal() and int(count) > 0):
                 raise InvbenchError(f"dataset {part!r}: expected NAME or NAME:COUNT with COUNT at least 1")
             if name in suite.datasets or name in registry.brought:
                 spec = find("dataset", name, registry.datasets)
-            elif "/" in name:
+            elif _says_folder(name):
                 spec = _folder(suite, name)
             else:
-                known = [*suite.datasets, *suite.collections, *registry.brought]
-                raise InvbenchError(f"suite {suite.id}: {unknown('dataset', name, known)}")
+                known = unknown("dataset", name, [*suite.datasets, *suite.collections, *registry.brought])
+                near = f"; for the folder of that name: ./{name}" if Path(name).is_dir() else ""
+                raise InvbenchError(f"suite {suite.id}: {known}{near}")
             limits = [n for n in (int(count) if colon else None, images) if n is not None]
             chosen[spec.id] = (spec, min(limits) if limits else None)
     return tuple(DatasetChoice(spec=spec, count=n) for spec, n in chosen.values())
+
+
+def _says_folder(name: str) -> bool:
+    """Whether a name speaks of a folder: names of datasets have no slash."""
+    return "/" in name or name in (".", "..", "~")
+
+
+def _is_folder(name: str) -> bool:
+    """Whether a folder of the whole name is there, whatever colons it has."""
+    return _says_folder(name) and os.path.isdir(os.path.expanduser(name))
 
 
 def _folder(suite: Suite, name: str) -> DatasetSpec:
@@ -172,8 +185,8 @@ def _folder(suite: Suite, name: str) -> DatasetSpec:
     root = Path(name).expanduser().resolve()
     slug = re.sub(r"[^a-z0-9]+", "-", root.name.lower()).strip("-") or "pictures"
     return DatasetSpec(
-        id=f"{slug[:40]}-{hashlib.sha256(str(root).encode()).hexdigest()[:6]}",
-        title=f"pictures in {root.name}",
+        id=f"{slug[:40]}-{hashlib.sha256(str(root).encode("utf-8", "surrogateescape")).hexdigest()[:6]}",
+        title=f"pictures in {printable(root.name)}",
         entry="invbench.datasets.folder:Folder",
         domain=suite.id,
         size=None,

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import hashlib
 import os
 import re
+import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout
+
 from invbench.api import InvbenchError
 
 WRITERS = 8  # threads that wait for the disk
+NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}  # what disks without locks answer
 LONGEST_NAME = 120  # leaves room for "@edit+strength.png" and the temporary's marks in the usual 255 bytes
 
 
@@ -56,25 +60,39 @@ def file_name(name: str) -> str:
     A name that had to be changed gets eight digits of its hash, so that two names never meet in one file.
     """
     safe = re.sub(r"[^A-Za-z0-9._+=-]", "_", name).lstrip(".")[:LONGEST_NAME]
-    return safe if safe == name else f"{safe}-{hashlib.sha256(name.encode()).hexdigest()[:8]}"
+    return safe if safe == name else f"{safe}-{hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]}"
 
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder for one writing process; the lock goes with the process, however it ends."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = open(folder / ".lock", "w")  # noqa: SIM115 - held until the block ends
-    except OSError as error:
-        raise WriteFailed(f"{folder}: could not be written: {error.strerror or error}") from error
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InvbenchError(
-                f"{folder}: another process is writing into this run folder; wait for it or choose another --out"
-            ) from None
+    """Hold the folder for one writing process; the lock goes with the process, however it ends.
+
+    On a disk that has no locks the work goes on without one, with a note. Raises InvbenchError when another process holds it.
+    """
+    with held(
+        folder / ".lock", taken=f"{folder}: another process is writing into this run folder; wait for it or choose another --out"
+    ):
         yield
+
+
+@contextmanager
+def held(file: Path, *, taken: str) -> Iterator[None]:
+    """As :func:`locked`, by a lock file; ``taken`` is the error when another process has it."""
+    lock = FileLock(file, blocking=False, fallback_to_soft=False)
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        raise InvbenchError(taken) from None
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise WriteFailed(f"{file.parent}: could not be written: {error.strerror or error}") from error
+        print(f"note: {file.parent}: this disk has no locks ({error.strerror}): start no second call on it", file=sys.stderr)
+    try:
+        yield
+    finally:
+        with suppress(OSError):
+            lock.release()
 
 
 def _write_synced(path: Path, data: bytes) -> None:

@@ -6,19 +6,18 @@ published or was recorded, and is of the layout that it should be.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
 import re
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from invbench.api import InvbenchError
-from invbench.util.files import WriteFailed, write_atomic
+from invbench.util.files import WriteFailed, held, write_atomic
 from invbench.util.provenance import file_digest
 from invbench.weights.cache import Found, WeightsCache, misfit
 from invbench.weights.catalogue import DRIVE, PACKAGE, Asset
@@ -89,16 +88,9 @@ def _here(asset: Asset, cache: WeightsCache) -> Found | None:
     return None
 
 
-@contextmanager
-def _alone(part: Path) -> Iterator[None]:
+def _alone(part: Path) -> AbstractContextManager[None]:
     """Hold the place of a file under way; the lock goes with the process, however it ends."""
-    part.parent.mkdir(parents=True, exist_ok=True)
-    with open(part.with_suffix(".lock"), "w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise InvbenchError(f"{part}: another process is fetching this file; wait for it") from None
-        yield
+    return held(part.with_suffix(".lock"), taken=f"{part}: another process is fetching this file; wait for it")
 
 
 def _named(part: Path, target: Path, sha256: str) -> Path:
