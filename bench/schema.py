@@ -107,3 +107,9 @@ def one_way(edit: Edit) -> Edit:
 def is_round_trip(edit: str | None) -> bool:
     """Whether the name of an edit in rows is that of a round trip."""
     return edit is not None and edit.startswith(ROUND_TRIP)
+
+
+def signed(strength: float) -> str:
+    """A strength with its sign, in names of files: "+3", "-1.5". Two numbers that differ are two texts."""
+    short = f"{strength:+g}"
+    return short if float(short) == strength else f"{strength:+}"

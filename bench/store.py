@@ -33,8 +33,8 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from invbench.api import Edit, InvbenchError
-from invbench.schema import ORDER, ROWS, SETS, TIMES
+from invbench.api import Edit, InvbenchError, printable
+from invbench.schema import ORDER, ROWS, SETS, TIMES, signed
 from invbench.util import sealed
 from invbench.util.files import file_name, write_atomic
 
@@ -107,7 +107,7 @@ class Store:
 
     def picture(self, cell: str, image: str, edit: Edit | None = None) -> Path:
         """Where the picture of a reconstruction (or of an edit) of an image is."""
-        tag = "" if edit is None else f"@{file_name(edit.name)}{edit.strength:+g}"
+        tag = "" if edit is None else f"@{file_name(edit.name)}{signed(edit.strength)}"
         return self.path / "images" / file_name(cell) / f"{file_name(image)}{tag}.png"
 
     def mask(self, cell: str, image: str) -> Path:
@@ -118,7 +118,7 @@ class Store:
 
     def truth(self, dataset: str, image: str, edit: Edit) -> Path:
         """Where the true edited picture of an image is, if the dataset knows it."""
-        tag = f"@{file_name(edit.name)}{edit.strength:+g}"
+        tag = f"@{file_name(edit.name)}{signed(edit.strength)}"
         return self.path / "truths" / file_name(dataset) / f"{file_name(image)}{tag}.png"
 
     def truth_mask(self, dataset: str, image: str) -> Path:
@@ -175,7 +175,8 @@ class Store:
         schema = pa.schema([*ROWS, *((name, pa.float64()) for name in extra)])
         notes = {_METRICS: part.metrics, _FAILURES: part.failures}
         metadata = {name: json.dumps(note, sort_keys=True).encode() for name, note in notes.items()}
-        table = pa.Table.from_pylist(part.rows, schema=schema.with_metadata(metadata))
+        rows = [{name: printable(one) if isinstance(one, str) else one for name, one in row.items()} for row in part.rows]
+        table = pa.Table.from_pylist(rows, schema=schema.with_metadata(metadata))
         write_atomic(self._folder("rows", cell) / f"{part.name}.parquet", sealed.table_bytes(table))
 
     def write_features(

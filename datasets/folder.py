@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from invbench.api import Edit, InvbenchError, Sample
+from invbench.api import Edit, InvbenchError, Sample, printable
 from invbench.datasets.decode import decode
 from invbench.datasets.pictures import folder
 from invbench.datasets.search import SUFFIXES, is_run, search
@@ -48,10 +48,10 @@ class Folder:
                 f"{self.root / 'inputs'}/DATASET"
             )
         found = search(self.root)
-        self.files, self.notes = list(found.files), [found.left_out] if found.left_out else []
+        told = f"left out of {printable(self.root)}: {found.left_out}" if found.left_out else ""
+        self.files, self.notes = list(found.files), [told] if told else []
         if not self.files:
-            told = f"; {found.left_out}" if found.left_out else ""
-            raise InvbenchError(f"{root}: expected pictures ({', '.join(SUFFIXES)}), found none{told}")
+            raise InvbenchError(f"{root}: expected pictures ({', '.join(SUFFIXES)}), found none{told and f'; {told}'}")
         relative = [path.relative_to(self.root) for path in self.files]
         self.paths = [path.as_posix() for path in relative]
         self.names = _names(relative)
@@ -80,6 +80,7 @@ def _names(paths: list[Path]) -> list[str]:
     for path, name in zip(paths, plain, strict=True):
         safe = re.sub(r"[^A-Za-z0-9._-]", "_", name).lstrip(".")[:LONGEST]
         if safe != name or times[name.casefold()] > 1:
-            safe = f"{safe}-{hashlib.sha256(path.as_posix().encode("utf-8", "surrogateescape")).hexdigest()[:8]}"
+            digest = hashlib.sha256(path.as_posix().encode(errors="surrogateescape")).hexdigest()
+            safe = f"{safe}-{digest[:8]}"
         names.append(safe)
     return names

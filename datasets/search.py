@@ -30,7 +30,11 @@ SYSTEM = frozenset(
 )
 NAMED = 3  # of a kind; the rest is counted
 # What a run writes before and after its plan, the faces of `datasets align`, and a page that was copied out of its run.
-RUN = (("plan.json", ("rows", "images", "inputs")), (".lock", ("inputs", "truths", "truth_masks")), ("manifest.json", ("rows",)))
+RUN = (
+    ("plan.json", ("rows", "images", "inputs")),
+    (".lock", ("inputs", "truths", "truth_masks")),
+    ("manifest.json", ("rows",)),
+)
 ALIGNED = ("align.csv", "contact_sheet.html")
 PAGE = ("index.html", "static")
 
@@ -81,7 +85,7 @@ class _Walk:
             named = ", ".join(_on_one_line(name) for name in sorted(names)[:NAMED])
             rest = ", ..." if len(names) > NAMED else ""
             kinds.append(f"{len(names)} {one if len(names) == 1 else more} ({_by_suffix(names) or named + rest})")
-        return f"left out of {_on_one_line(self._root)}: {'; '.join(kinds)}" if kinds else ""
+        return "; ".join(kinds)
 
     def _folder(self, folder: Path) -> None:
         below = []
@@ -136,7 +140,7 @@ class _Walk:
         self._out[kind].append(path.relative_to(self._root).as_posix())
 
 
-def _on_one_line(path: object) -> str:
+def _on_one_line(path: str) -> str:
     return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda match: ascii(match[0])[1:-1], printable(path))
 
 

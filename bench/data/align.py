@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from invbench.api import InvbenchError
+from invbench.api import InvbenchError, printable
 from invbench.plugins.registry import load_class
 from invbench.util.files import write_all, write_atomic
 from invbench.util.images import encode_png
@@ -55,6 +55,8 @@ def align(source: Path, target: Path, *, size: int, device: str = "cpu", progres
     with Progress(enabled=progress) as bar:
         bar.begin(len(folder.names))
         bar.cell(f"align to {size}")
+        for note in folder.notes:
+            bar.say(note)
         for index, name in enumerate(folder.names):
             row, thumbnail = _one(folder, index, name, crop, detector, target)
             bar.done(1)
@@ -82,7 +84,7 @@ def _check_target(target: Path) -> None:
 
 def _one(folder: Any, index: int, name: str, crop: Any, detector: Any, target: Path) -> tuple[Row, bytes]:
     """One photograph: its row, and a thumbnail (JPEG bytes; empty where it could not be read)."""
-    file = folder.files[index].relative_to(folder.root).as_posix()
+    file = printable(folder.paths[index])
     try:
         picture = folder.read(index).picture
     except InvbenchError as error:

@@ -16,7 +16,8 @@ WORTH = 32  # fewer pictures than this are decoded sooner than a worker starts
 
 
 class Prefetch:
-    """A dataset by its :class:`invbench.data.sources.Opening`; ``names``, ``truth`` and ``true_factors`` are the dataset's own.
+    """A dataset by its :class:`invbench.data.sources.Opening`; ``names``, ``truth`` and ``true_factors`` are the dataset's own,
+    and so are ``paths`` (of its files below their folder) and ``notes`` (lines for the user), both empty where it has none.
 
     workers  processes; 0 = none; None = :func:`invbench.data.workers.default_workers` for stored pictures when enough of them
     are expected, none otherwise
@@ -27,6 +28,8 @@ class Prefetch:
         self._how, self._workers, self._ahead = how, workers, ahead
         self._dataset: Dataset = build(name, how)
         self.names = self._dataset.names
+        self.paths: Sequence[str] = getattr(self._dataset, "paths", ())
+        self.notes: Sequence[str] = getattr(self._dataset, "notes", ())
         self._calls: Calls | None = None
         self._expected: deque[int] = deque()
 

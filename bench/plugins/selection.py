@@ -184,8 +184,9 @@ def _folder(suite: Suite, name: str) -> DatasetSpec:
     """A folder of pictures as a dataset; its id holds a hash of the path, so that two folders never share rows."""
     root = Path(name).expanduser().resolve()
     slug = re.sub(r"[^a-z0-9]+", "-", root.name.lower()).strip("-") or "pictures"
+    digest = hashlib.sha256(str(root).encode(errors="surrogateescape")).hexdigest()
     return DatasetSpec(
-        id=f"{slug[:40]}-{hashlib.sha256(str(root).encode("utf-8", "surrogateescape")).hexdigest()[:6]}",
+        id=f"{slug[:40]}-{digest[:6]}",
         title=f"pictures in {printable(root.name)}",
         entry="invbench.datasets.folder:Folder",
         domain=suite.id,

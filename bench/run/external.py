@@ -8,11 +8,12 @@ the same code as a run's. Nothing is resized; what does not fit is a failed row 
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from invbench import schema
-from invbench.api import DatasetSpec, Edit, InvbenchError, MetricSpec, ProtocolSpec
+from invbench.api import DatasetSpec, Edit, InvbenchError, MetricSpec, ProtocolSpec, printable
 from invbench.plugins.config import DatasetChoice, Suite
 from invbench.plugins.registry import Registry, load_callable
 from invbench.plugins.selection import choose_datasets, choose_metrics
@@ -113,16 +114,18 @@ def _open(
     repeated = [name for name, times in Counter(names).items() if times > 1]
     if repeated or not names:
         raise InvbenchError(f"dataset {choice.id}: expected every name once, found {repeated[:1] or 'no image'}")
-    found = external_folder.scan(folder, names, settings.suite.edits, count=choice.count)
+    found = external_folder.scan(folder, names, settings.suite.edits, count=choice.count, paths=dataset.paths)
     store = open_store(settings.out)
     tools = session.tools(store, scorer, datasets={choice.id: dataset}, choices={}, on_stage=lambda stage: None)
     with locked(store.path), Progress(enabled=progress) as bar:
+        for note in dataset.notes:
+            say(note)
         return _Work(settings, choice.spec, names[: choice.count], found, session, tools, bar, say).execute()
 
 
 @dataclass(frozen=True)
 class _Work:
-    """One call of :func:`score`, after everything was opened."""
+    """One call of :func:`score`, after everything was opened. ``sizes``: (height, width) of the originals that can be used."""
 
     settings: Settings
     spec: DatasetSpec
@@ -132,6 +135,7 @@ class _Work:
     tools: Tools
     bar: Progress
     say: Callable[[str], None]
+    sizes: dict[int, tuple[int, ...]] = field(default_factory=dict)
 
     def execute(self) -> int:
         store, scorer = self.tools.store, self.tools.scorer
@@ -151,16 +155,16 @@ class _Work:
         store.set_aside(cell.id, outdated, keep=False)
         known = {part.name: part for part in store.parts(cell.id)}
         reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
-        for first in range(0, len(cell.entries), cell.batch):
-            entries, began = cell.entries[first : first + cell.batch], time.perf_counter()
+        for entries in self._batches(cell):
+            began = time.perf_counter()
             good, bad = self._parts(cell, entries, known)
             for part in good:
                 rescore_part(cell, part, self.tools)
             if bad.rows:
                 store.write_part(cell.id, bad)
             for row in bad.rows:
-                label = f"{row['edit']}{row['strength']:+g}" if "edit" in row else "reconstruction"
-                reasons[label, _without(row["reason"], row["image"])].append(row["image"])
+                label = f"{row['edit']}{schema.signed(row['strength'])}" if "edit" in row else "reconstruction"
+                reasons[label, self._shared(row["reason"])].append(row["image"])
             self.bar.done(len(entries), seconds=(time.perf_counter() - began) / len(entries), failed=len(bad.rows))
         sets = [row for row in aggregate.set_rows(store, scorer, cells={cell.id}) if _cell_of(row) == cell.id]
         store.write_sets([*(row for row in self._earlier_sets() if _cell_of(row) != cell.id), *sets])
@@ -168,17 +172,16 @@ class _Work:
         return self._tell(cell, reasons)
 
     def _cell(self, earlier: Mapping[str, Any]) -> Cell:
-        """Read every original once: its hash, and a copy of it in the run folder. The first that is read sets the size."""
+        """Read every original once: its hash, its size, and a copy of it in the run folder."""
         store, id, dataset = self.tools.store, self.spec.id, self.tools.datasets[self.spec.id]
         entries: list[Entry] = []
-        size: tuple[int, int] | None = None
         for first in range(0, len(self.names), self.settings.suite.max_batch):
             copies = {}
             for index in range(first, min(first + self.settings.suite.max_batch, len(self.names))):
-                entry, picture = plan.read_entry(dataset, index, size)
+                entry, picture = plan.read_entry(dataset, index, None)
                 entries.append(entry)
                 if picture is not None and entry.sha256 is not None:
-                    size = picture.shape[:2]
+                    self.sizes[index] = picture.shape[:2]
                     copies[store.input(id, entry.name)] = encode_png(picture)
             write_all(copies)
         originals.expect_same(earlier, id, entries)
@@ -200,9 +203,17 @@ class _Work:
     def _options(self) -> dict[str, str]:
         kinds: dict[str, int] = defaultdict(int)
         for path in (path for paths in self.folder.files.values() for path in paths):
-            kinds["JPEG" if external_folder.is_jpeg(path) else path.suffix[1:].upper()] += 1
+            kinds["JPEG" if external_folder.is_jpeg(path) else path.suffix[1:].upper() or "other"] += 1
         told = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
-        return {"folder": self.folder.path.name, "pictures": told}
+        return {"folder": printable(self.folder.path.name), "pictures": told}
+
+    def _batches(self, cell: Cell) -> Iterator[list[Entry]]:
+        """The images of the cell, up to its batch at a time: those of one size are scored together."""
+        for first in range(0, len(cell.entries), cell.batch):
+            alike: dict[tuple[int, ...] | None, list[Entry]] = defaultdict(list)
+            for entry in cell.entries[first : first + cell.batch]:
+                alike[self.sizes.get(entry.index)].append(entry)
+            yield from alike.values()
 
     def _parts(self, cell: Cell, entries: Sequence[Entry], known: Mapping[str, Part]) -> tuple[list[Part], Part]:
         """The rows of some images: those to be evaluated, unless they stand already, and those that failed."""
@@ -248,6 +259,11 @@ class _Work:
             return path, None, f"{path}: expected {width}x{height} pixels as the original, found {w}x{h}; nothing is resized"
         return path, picture, ""
 
+    def _shared(self, reason: str) -> str:
+        """A reason without the path of its picture, so that images that failed for one reason are told together."""
+        roots = "|".join(re.escape(printable(root)) for root in (self.folder.path, self.spec.options.get("root", "")) if root)
+        return re.sub(rf"({roots})/.*?: ", "", reason) if roots else reason
+
     def _write_manifest(self, before: Mapping[str, Any], cell: Cell, started: str, *, finished: str | None) -> None:
         own = manifest.build(
             self.session,
@@ -287,7 +303,7 @@ class _Work:
         for id, note in self.tools.scorer.failures.items():
             self.say(f"metric {id} failed on {note['count']} images: {note['reason']}")
         good = sum(row["status"] == "ok" for row in rows)
-        self.say(f"{cell.id}: {good} of {len(rows)} rows ok, in {self.tools.store.path}")
+        self.say(f"{cell.id}: {good} of {len(rows)} rows ok, in {printable(self.tools.store.path)}")
         return OK if good == len(rows) and not self.tools.scorer.failures else FAILED_ROWS
 
 
@@ -307,7 +323,7 @@ def _row(suite: str, cell: Cell, entry: Entry, edit: Edit | None, *, reason: str
     if edit is not None:
         row |= {"edit": edit.name, "strength": float(edit.strength)}
     if reason:
-        row["reason"] = reason
+        row["reason"] = printable(reason)
     elif path is not None:
         row[schema.JPEG] = float(external_folder.is_jpeg(path))
     return row
@@ -315,11 +331,6 @@ def _row(suite: str, cell: Cell, entry: Entry, edit: Edit | None, *, reason: str
 
 def _cell_of(row: Mapping[str, Any]) -> str:
     return f"{row['method']}.{row['preset']}.{row['dataset']}"
-
-
-def _without(reason: str, image: str) -> str:
-    """A reason without the name that makes it differ from image to image."""
-    return reason.replace(image, "NAME")
 
 
 def _now() -> str:

@@ -81,6 +81,8 @@ class _Run:
         for choice in self.settings.datasets:
             if choice.spec.home and (partial := sources.prepared(choice.spec).partial):
                 self.bar.say(f"{choice.id}: not whole: {partial}")
+            for note in self.datasets[choice.id].notes:
+                self.bar.say(f"{choice.id}: {note}")
         earlier = self.store.plan if self.store.exists() else {}
         cells = self._cells(earlier)
         with self.session.ledger.spent("writing"):

@@ -60,7 +60,8 @@ def file_name(name: str) -> str:
     A name that had to be changed gets eight digits of its hash, so that two names never meet in one file.
     """
     safe = re.sub(r"[^A-Za-z0-9._+=-]", "_", name).lstrip(".")[:LONGEST_NAME]
-    return safe if safe == name else f"{safe}-{hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:8]}"
+    digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
+    return safe if safe == name else f"{safe}-{digest[:8]}"
 
 
 @contextmanager
@@ -69,9 +70,8 @@ def locked(folder: Path) -> Iterator[None]:
 
     On a disk that has no locks the work goes on without one, with a note. Raises InvbenchError when another process holds it.
     """
-    with held(
-        folder / ".lock", taken=f"{folder}: another process is writing into this run folder; wait for it or choose another --out"
-    ):
+    taken = f"{folder}: another process is writing into this run folder; wait for it or choose another --out"
+    with held(folder / ".lock", taken=taken):
         yield
 
 

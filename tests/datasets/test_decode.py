@@ -117,14 +117,14 @@ def test_giant_float_and_missing_files_are_errors(tmp_path, picture):
 
 
 def test_a_folder_has_safe_unique_names(tmp_path, picture):
-    for name in ["b.png", "a/b.png", "a__b.png", "ü <x>.png", "B.PNG", "c.png", "c.bmp"]:
+    for name in ["b.png", "a/b.png", "a__b.png", "ü <x>.png", "d.png", "E.png", "e.png", "c.png", "c.bmp"]:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         Image.fromarray(picture).save(path)
     (tmp_path / "notes.txt").write_text("no picture")
     folder = Folder(tmp_path)
-    assert len(folder.names) == len(set(folder.names)) == 7
-    assert {"b", "B"} <= set(folder.names) and all(set("/<> ").isdisjoint(name) for name in folder.names)
+    assert len(folder.names) == len({name.casefold() for name in folder.names}) == 9  # some disks do not tell E from e
+    assert {"b", "d"} <= set(folder.names) and all(set("/<> ").isdisjoint(name) for name in folder.names)
     sample = folder.read(folder.names.index("b"))
     assert np.array_equal(sample.picture, picture) and folder.truth(0, Edit("age", 1)) is None
 

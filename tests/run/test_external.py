@@ -134,10 +134,10 @@ def test_every_mismatch_is_listed_and_every_failure_is_a_row(measured, measure, 
     assert len(failed) == 4 * 3 + 1 and failed["toy_mse@native"].isna().all()
     assert rows.loc["toy-05"][schema.JPEG].tolist() == [1.0, 0.0, 0.0]
     text = "\n".join(lines)
-    assert "left out: notes.txt: not a PNG, JPEG or WebP" in text and "left out: toy-99.png: no image of this name" in text
+    assert "left out: 1 file that is not read (notes.txt)" in text and "left out: toy-99.png: no image of this name" in text
     assert "left out: age_+1/: expected EDIT_STRENGTH with an edit of the suite (bright)" in text
     assert "left out: bright_+1/deep/other.png: no image of this name" in text
-    assert "failed: reconstruction of 1: toy-01: ambiguous: NAME.png, NAME.webp" in text
+    assert "failed: reconstruction of 1: toy-01: ambiguous: toy-01.png, toy-01.webp" in text
     assert "1 of 36 pictures are JPEG" in text and f"{CELL}: 23 of 36 rows ok" in text
     assert store.query("SELECT n FROM sets").n.tolist() == [8]
 
