@@ -28,7 +28,8 @@ SYSTEM = frozenset(
         *("system volume information", "lost+found", "__pycache__", "thumbs.db", "ehthumbs.db", "desktop.ini", "icon\r"),
     ]
 )
-NAMED = 3  # of a kind; the rest is counted
+NAMED, LISTED = 3, 12  # files of a kind that are named, and suffixes where there are more files; the rest is counted
+UNREAD = "file that is not read|files that are not read"
 # What a run writes before and after its plan, the faces of `datasets align`, and a page that was copied out of its run.
 RUN = (
     ("plan.json", ("rows", "images", "inputs")),
@@ -82,9 +83,9 @@ class _Walk:
         kinds = []
         for kind, names in self._out.items():
             one, more = kind.split("|")
-            named = ", ".join(_on_one_line(name) for name in sorted(names)[:NAMED])
-            rest = ", ..." if len(names) > NAMED else ""
-            kinds.append(f"{len(names)} {one if len(names) == 1 else more} ({_by_suffix(names) or named + rest})")
+            named = ", ".join(_on_one_line(name) for name in sorted(names)[:NAMED]) + ", ..." * (len(names) > NAMED)
+            told = _by_suffix(names) if kind == UNREAD and len(names) > NAMED else named
+            kinds.append(f"{len(names)} {one if len(names) == 1 else more} ({told})")
         return "; ".join(kinds)
 
     def _folder(self, folder: Path) -> None:
@@ -134,7 +135,7 @@ class _Walk:
         elif path.suffix.lower() in SUFFIXES or (self._by_content and _is_picture(path)):
             self.files.append(path)
         else:
-            self._leave("file that is not read|files that are not read", path)
+            self._leave(UNREAD, path)
 
     def _leave(self, kind: str, path: Path) -> None:
         self._out[kind].append(path.relative_to(self._root).as_posix())
@@ -168,10 +169,7 @@ def _is_picture(path: Path) -> bool:
 
 
 def _by_suffix(names: list[str]) -> str:
-    """``2 .heic, 1 .txt`` for many files; "" for few, which are named."""
-    if len(names) <= NAMED:
-        return ""
-    suffixes = Counter(os.path.splitext(name)[1].lower() for name in names)
-    if len(suffixes) > 2 * NAMED or "" in suffixes:
-        return ""
-    return ", ".join(f"{count} {_on_one_line(suffix)}" for suffix, count in sorted(suffixes.items()))
+    """``2 .heic, 1 .txt``, the most frequent first."""
+    suffixes = Counter(os.path.splitext(name)[1].lower() or "without suffix" for name in names).most_common()
+    listed = ", ".join(f"{count} {_on_one_line(suffix)}" for suffix, count in suffixes[:LISTED])
+    return f"{listed}, ..." if len(suffixes) > LISTED else listed
