@@ -141,8 +141,8 @@ class _Names:
         looks += [(self._whole[1], normal), *((table, _bare(normal)) for table in self._bare[3:])]
         for table, key in looks:
             if key in table:
-                found = table[key]
-                return (found[0], "") if len(found) == 1 else (None, f"expected the name of one image, found that of {len(found)}")
+                first, *others = table[key]
+                return (None, f"expected the name of one image, found that of {1 + len(others)}") if others else (first, "")
         return None, "no image of this name"
 
 
