@@ -123,12 +123,15 @@ def where(ids: tuple[str, ...]) -> None:
                 click.echo(str(error), err=True)
                 missing += 1
         click.get_current_context().exit(1 if missing else 0)
+    from invbench.weights.cache import REMOVED
+
     for folder in cache.folders:
         click.echo(f"{folder}{'' if folder.is_dir() else ' (does not exist)'}")
         for match in cache.matches():
             if match.found.path.parent == folder:
                 size = f"{match.found.size / 1e6:.1f} MB"
                 told = match.id or f"not used: {match.problem}"
+                told += f" (taken without {match.found.facts[REMOVED]})" if REMOVED in match.found.facts else ""
                 click.echo(f"  {match.found.path.name}  {size}  {match.found.sha256[:12]}  {told}")
 
 

@@ -25,9 +25,10 @@ from invbench.plugins.registry import load_callable
 from invbench.util.cache import home
 from invbench.util.files import write_atomic
 from invbench.util.provenance import digest, source_digest
-from invbench.weights.cache import Found, WeightsCache, misfit
+from invbench.weights.cache import REMOVED, Found, WeightsCache, misfit
 from invbench.weights.catalogue import Asset
 from invbench.weights.checkpoints import load_checkpoint
+from invbench.weights.keys import plain
 from invbench.weights.layouts import Derived, part_of
 
 DERIVED = "derived"  # folder of INVBENCH_HOME for what is measured from official networks
@@ -75,7 +76,17 @@ def resolve(config: NetworkConfig, cache: WeightsCache) -> Source:
         files = {name: (cache.catalogue.find(id), cache.find(id)) for name, id in config.assets.items()}
         return Source(files, config.loader, config.config)
     asset, found = _first(config.choices, cache)
-    asked = config.part or asset.part or None
+    return source_of(asset, found, cache, asked=config.part, config=config.config)
+
+
+def source_of(
+    asset: Asset, found: Found, cache: WeightsCache, *, asked: str | None = None, config: Mapping[str, Any] | None = None
+) -> Source:
+    """Where a network comes from if ``found`` is the file of the asset; ``asked`` is the part that is wanted of it.
+
+    Raises MissingWeights where another file that it needs is not here; InvbenchError for a part that does not exist.
+    """
+    asked = asked or asset.part or None
     part = part_of(found.layout, asked)
     if part is None:
         raise InvbenchError(f"{asset.id}: a file of layout {found.layout} has no part {asked!r}")
@@ -88,7 +99,7 @@ def resolve(config: NetworkConfig, cache: WeightsCache) -> Source:
     files = {"": (asset, found)}
     if not found.facts.get("whole"):
         files |= {name: (cache.catalogue.find(id), cache.find(id)) for name, id in asset.beside.items()}
-    return Source(files, loader, config.config, name, derived)
+    return Source(files, loader, config or {}, name, derived)
 
 
 def build(source: Source) -> tuple[nn.Module, tuple[str, ...]]:
@@ -98,7 +109,12 @@ def build(source: Source) -> tuple[nn.Module, tuple[str, ...]]:
 
 def opened(source: Source) -> dict[str, Mapping[str, Any]]:
     """The content of each file of a role; its tensors are read when they are used, where the file's form allows it."""
-    return {name: load_checkpoint(file.path, mmap=True) for name, (_, file) in source.files.items()}
+    return {name: read(file) for name, (_, file) in source.files.items()}
+
+
+def read(file: Found) -> Mapping[str, Any]:
+    """The content of a file under the keys of its layout (:mod:`invbench.weights.keys`)."""
+    return plain(load_checkpoint(file.path, mmap=True))[0]
 
 
 def make(source: Source, contents: Mapping[str, Mapping[str, Any]]) -> tuple[nn.Module, tuple[str, ...]]:
@@ -118,6 +134,8 @@ def make(source: Source, contents: Mapping[str, Mapping[str, Any]]) -> tuple[nn.
         raise InvbenchError(f"{source.loader}: the configuration does not fit it: {error}") from error
     made = loader(first, **named, **source.config)
     network, notes = made if isinstance(made, tuple) else (made, ())
+    removed = [file.facts[REMOVED] for _, file in source.files.values() if REMOVED in file.facts]
+    notes = (*notes, *(f"names of tensors: taken without {one}" for one in removed))
     if not isinstance(network, nn.Module):
         raise InvbenchError(f"{source.loader}: expected a torch module, found {type(network).__name__}")
     return network.float().eval().requires_grad_(False), tuple(notes)

@@ -20,11 +20,13 @@ from invbench.util.files import WriteFailed, write_atomic
 from invbench.util.provenance import file_digest
 from invbench.weights.catalogue import PACKAGE, Asset, Catalogue, catalogue
 from invbench.weights.checkpoints import load_checkpoint
-from invbench.weights.layouts import HINTS, recognise
+from invbench.weights.keys import plain
+from invbench.weights.layouts import HINTS
 from invbench.weights.ledger import Ledger, read_json
 
 FOLDER = "weights"
-INDEX, FORMAT = "weights.index.json", 1
+INDEX, FORMAT = "weights.index.json", 2
+REMOVED = "taken without"  # the fact that something was before the names of a file's tensors: what it was
 SUFFIXES = (".part", ".json", ".md", ".txt")  # of files that are not weights
 
 
@@ -187,10 +189,12 @@ class WeightsCache:
 def _opened(path: Path, size: int, changed: int) -> Found:
     digest = file_digest.__wrapped__(path)  # not from memory: the file may have changed since
     try:
-        told = recognise(load_checkpoint(path, mmap=True))
+        _, told, removed = plain(load_checkpoint(path, mmap=True))
     except InvbenchError as error:
         return Found(path, size, changed, digest, problem=str(error).removeprefix(f"{path}: "))
-    return Found(path, size, changed, digest) if told is None else Found(path, size, changed, digest, told.layout, told.facts)
+    if told is None:
+        return Found(path, size, changed, digest)
+    return Found(path, size, changed, digest, told.layout, told.facts | ({REMOVED: removed} if removed else {}))
 
 
 def packaged(asset: Asset) -> Path | None:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from invbench.api import InvbenchError, MissingWeights
 from invbench.plugins.config import NetworkConfig
 from invbench.util.provenance import file_digest
-from invbench.weights import build, fetch
+from invbench.weights import build, fetch, proof
 from invbench.weights.cache import WeightsCache
 from invbench.weights.catalogue import Asset
 from invbench.weights.conversion import trace
-from invbench.weights.layouts import LAYOUTS, Derived
 
 
 def verify(asset: Asset, cache: WeightsCache, *, detailed: bool = False) -> list[str]:
@@ -27,13 +26,11 @@ def verify(asset: Asset, cache: WeightsCache, *, detailed: bool = False) -> list
     recorded = cache.ledger.sha256(asset.id)
     fetch.check_digest(asset, found, recorded)
     lines = [f"{found.path}, {found.size / 1e6:.1f} MB, sha256 {found.sha256} ({_compared(asset, recorded)})"]
-    for part, loader in LAYOUTS[found.layout].parts.items():
-        if isinstance(loader, Derived) or (asset.part and part not in (asset.part, "generator")):
-            continue
-        if part == "generator" and asset.part and not _has_decoder(asset, cache):
-            continue
+    proof.check_tensors(found.path)
+    for part in proof.parts(asset, found):
         try:
-            report = trace(build.resolve(NetworkConfig(asset=asset.id, part=part), cache))
+            with proof.told(found.path, part):
+                report = trace(build.resolve(NetworkConfig(asset=asset.id, part=part), cache))
         except MissingWeights as error:
             lines.append(f"{part}: not built: {error}")
             continue
@@ -52,8 +49,3 @@ def _compared(asset: Asset, recorded: str | None) -> str:
     if asset.sha256 or asset.md5:
         return f"begins as published ({' or '.join(asset.sha256) or f'md5 {asset.md5}'})"
     return "none is published or recorded to compare it with"
-
-
-def _has_decoder(asset: Asset, cache: WeightsCache) -> bool:
-    content = build.opened(build.resolve(NetworkConfig(asset=asset.id), cache))[""]
-    return any(str(key).startswith("decoder.") for key in content.get("state_dict", {}))

@@ -19,6 +19,7 @@ from typing import Any, BinaryIO
 from invbench.api import InvbenchError
 from invbench.util.files import WriteFailed, held, write_atomic
 from invbench.util.provenance import file_digest
+from invbench.weights import proof
 from invbench.weights.cache import Found, WeightsCache, misfit
 from invbench.weights.catalogue import DRIVE, PACKAGE, Asset
 from invbench.weights.ledger import read_json
@@ -64,13 +65,18 @@ def get(asset: Asset, cache: WeightsCache, *, report: Report = lambda done, tota
 def add(path: Path, asset: Asset, cache: WeightsCache, *, report: Report = lambda done, total: None) -> Found:
     """Take a file that the user has for the asset: copied into ``INVBENCH_HOME/weights`` unless it lies in a searched folder.
 
-    Raises InvbenchError where its layout, its resolution or a published sha256 says that it is another network.
+    Raises InvbenchError where its layout, its resolution or a published sha256 says that it is another network, and where its
+    tensors are not those of one: sparse, complex, whole or not finite, or of a wrong shape.
     """
     if not path.is_file():
         raise InvbenchError(f"{path}: expected a file, found none")
     found = cache.inspect(path.absolute())
     check_digest(asset, found, None)
+    if not found.layout and not found.problem:
+        proof.check_layout(found.path, asset)
     _check_layout(asset, found, said=True)
+    proof.check_tensors(found.path)
+    proof.check_networks(asset, found, cache)
     if path.absolute().parent not in cache.folders:
         part = cache.folder / ".part" / f"{asset.id}.copy"
         with _alone(part):

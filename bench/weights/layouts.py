@@ -7,7 +7,7 @@ nothing left over is checked when the network is built.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -72,6 +72,16 @@ def recognise(content: Mapping[str, Any]) -> Recognised | None:
     return None
 
 
+def mismatches(layout: str, content: Mapping[str, Any]) -> list[str]:
+    """The marks of a layout that a checkpoint has not: key, expected shape (None = any length), found shape."""
+    shapes = dict(_shapes(content))
+    return [
+        f"{key}: expected shape {_listed(expected)}, found {_listed(shapes[key]) if key in shapes else 'no such tensor'}"
+        for key, expected in LAYOUTS[layout].marks.items()
+        if not _fits(shapes.get(key), expected)
+    ]
+
+
 def part_of(layout: str, part: str | None) -> tuple[str, str | Derived] | None:
     """The part of that name (None: the first) with its loader; None if the layout has no such part."""
     parts = LAYOUTS[layout].parts
@@ -93,6 +103,10 @@ def _fits(found: tuple[int, ...] | None, expected: tuple[int | None, ...]) -> bo
         and len(found) == len(expected)
         and all(want in (None, length) for want, length in zip(expected, found, strict=True))
     )
+
+
+def _listed(shape: Iterable[int | None]) -> str:
+    return f"[{', '.join('any' if length is None else str(length) for length in shape)}]"
 
 
 def _numbers(pattern: str, shapes: Shapes) -> set[int]:
