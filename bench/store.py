@@ -11,6 +11,7 @@
     truth_masks/<dataset>/<image>.png   the true domain masks as grey levels (white = in-domain), likewise
     sets.parquet                        values of the set metrics, with interval, bias and n
     latency/<method>-<key>.parquet      times of the latency pass, one row per picture, and one per picture and edit
+    statistics/<name>.json              intervals and ranks of a large run, kept by reports; made anew where they do not fit
 
 A part of rows is written after its pictures and its features, so wherever there is a row, all it was scored from is there.
 Reading never imports torch.
@@ -38,7 +39,9 @@ from invbench.schema import ORDER, ROWS, SETS, TIMES, signed
 from invbench.util import sealed
 from invbench.util.files import file_name, write_atomic
 
-PARTS = ("rows", "features", "images", "masks", "inputs", "truths", "truth_masks", "latency", "superseded", "report")
+PARTS = (
+    "rows", "features", "images", "masks", "inputs", "truths", "truth_masks", "latency", "superseded", "statistics", "report",
+)  # fmt: skip
 OWN = (*PARTS, "sets.parquet", "manifest.json", "plan.json")
 BEFORE_PLAN = (".lock", "inputs", "truths", "truth_masks")  # what a run that was killed before its plan leaves
 _METRICS, _FAILURES = b"invbench.metrics", b"invbench.failures"

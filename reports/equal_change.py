@@ -33,7 +33,7 @@ import pandas as pd
 from numpy.typing import ArrayLike
 
 from invbench.api import MetricSpec
-from invbench.reports import compare
+from invbench.reports import compare, kept
 from invbench.reports.compare import Compared
 from invbench.reports.query import figures, finish
 from invbench.reports.run import KEYS, Run
@@ -146,7 +146,7 @@ def summary(source: Store | Run) -> EqualChange:
     for (dataset, method, preset, edit, change), group in groups:
         plan.setdefault((dataset, edit, change), {})[method, preset] = list(group["image"])
     blocks = compare.blocks(rows.assign(status="ok"), plan, metrics=metrics, by=["dataset", "edit", "change"])
-    found = compare.compare(blocks, run.better)
+    found = kept.compared(run.store.path, "equal_change", blocks, run.better)
     frame = frame.join(figures(found, GROUP))
     return EqualChange(finish(frame, run.specs, by=["dataset", "edit", "change"]), found)
 

@@ -12,7 +12,7 @@ import pandas as pd
 from invbench import schema
 from invbench.api import InvbenchError, MetricSpec
 from invbench.compare import stats
-from invbench.reports import compare
+from invbench.reports import compare, kept
 from invbench.reports.compare import Compared
 from invbench.store import Store
 
@@ -87,18 +87,18 @@ class Run:
         rows = self.rows[self.rows["edit"].isna()]
         metrics = [spec.id for spec in self.specs_of("inversion")]
         found = compare.blocks(rows, plan, metrics=metrics, by=["dataset"])
-        return compare.compare(found, self.better, flips=stats.SIGN_FLIPS)
+        return kept.compared(self.store.path, "inversions", found, self.better, flips=stats.SIGN_FLIPS)
 
     @cached_property
     def edits(self) -> list[Compared]:
         """The methods beside each other in every metric of edits, on every dataset, for every edit and strength."""
-        return self._edits(self._edit_plan)
+        return self._edits("edits", self._edit_plan)
 
     @cached_property
     def strongest_edits(self) -> list[Compared]:
         """As :attr:`edits`, for the largest strength of each edit only."""
         strongest = {place[:2]: place for place in sorted(self._edit_plan, key=lambda place: place[2])}
-        return self._edits({place: self._edit_plan[place] for place in strongest.values()})
+        return self._edits("strongest_edits", {place: self._edit_plan[place] for place in strongest.values()})
 
     @cached_property
     def _edit_plan(self) -> dict[EditPlace, dict[compare.Method, Sequence[str]]]:
@@ -109,11 +109,11 @@ class Run:
                 plan.setdefault(place, {})[cell["method"], cell["preset"]] = _images(cell)
         return plan
 
-    def _edits(self, plan: Mapping[EditPlace, Mapping[compare.Method, Sequence[str]]]) -> list[Compared]:
+    def _edits(self, name: str, plan: Mapping[EditPlace, Mapping[compare.Method, Sequence[str]]]) -> list[Compared]:
         rows = self.rows[self.rows["edit"].notna()]
         metrics = [spec.id for spec in self.specs_of("edit")]
         found = compare.blocks(rows, plan, metrics=metrics, by=["dataset", "edit", "strength"])
-        return compare.compare(found, self.better)
+        return kept.compared(self.store.path, name, found, self.better)
 
 
 def _same_pictures(store: Store, plan: Mapping[str, Any]) -> None:
