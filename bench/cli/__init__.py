@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any
 
 import click
 
-from invbench.api import InvbenchError
+from invbench.api import InvbenchError, printable
 from invbench.cli.datasets import datasets
 from invbench.cli.doctor import doctor
 from invbench.cli.gate import baseline, gate
@@ -17,21 +18,30 @@ from invbench.cli.run import run
 from invbench.cli.score import score
 from invbench.cli.table import table
 from invbench.cli.weights import weights
+from invbench.util.files import WriteFailed
 from invbench.util.memory import keep_freed_memory
 from invbench.util.startup import settle
 
-SETUP_ERROR = 2
+SETUP_ERROR, DISK_ERROR = 2, 3
+LONGEST_PATH = 200  # characters of a path in a message
 
 
 class Verbs(click.Group):
-    """A group that turns errors a user can act on into one message and exit code 2, and suggests the nearest verb."""
+    """A group that turns errors a user can act on into one message and exit code 2, those of a disk into one and 3."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
         except InvbenchError as error:
             click.echo(f"invbench: error: {error}", err=True)
-            ctx.exit(SETUP_ERROR)
+            ctx.exit(DISK_ERROR if isinstance(error, WriteFailed) else SETUP_ERROR)
+        except OSError as error:  # a full or read-only disk, a name that is too long, ...
+            if error.errno in (None, errno.EPIPE):
+                raise  # no answer of a disk; click ends a closed pipe
+            where = printable(error.filename or "a file")
+            shown = where if len(where) <= LONGEST_PATH else f"{where[:LONGEST_PATH]}... ({len(where)} characters)"
+            click.echo(f"invbench: error: {shown}: {error.strerror}", err=True)
+            ctx.exit(DISK_ERROR)
 
 
 @click.group(

@@ -51,8 +51,12 @@ def print_tables(run: Path, *, intervals: bool | None = None, coverage: bool = F
 
 
 def write_page(run: Path, *, inline: bool = False, images: int = 4) -> Path:
-    """Write the page of a run folder and return its path; raises InvbenchError when it is not one."""
+    """Write the page of a run folder and return its path; WriteFailed where it cannot be written."""
     from invbench.reports import board
     from invbench.store import Store
+    from invbench.util.files import WriteFailed
 
-    return board.write(Store(run), inline=inline, images=images)
+    try:
+        return board.write(Store(run), inline=inline, images=images)
+    except OSError as error:
+        raise WriteFailed(f"{run / 'report'}: could not be written: {error.strerror or error}") from error
