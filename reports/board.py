@@ -13,11 +13,11 @@ from invbench.compare.stats import LEVEL
 from invbench.compare.text import shown
 from invbench.reports import figures, page_tables, query
 from invbench.reports.gallery import AMPLIFIED, Pictures, panels, size
-from invbench.reports.gallery import write as write_file
 from invbench.reports.plots import plot_data, plotly_script, static_file
 from invbench.reports.run import Run
 from invbench.reports.text import signed
 from invbench.store import Store
+from invbench.util.files import write_atomic
 
 PIXELATED = 128  # pictures up to this many pixels are enlarged without smoothing, so that single pixels can be judged
 
@@ -36,8 +36,8 @@ def write(run: Path | str | Store, *, inline: bool = False, images: int = 4) -> 
     store = run if isinstance(run, Store) else Store(run)
     page = store.path / "report"
     if not inline:
-        write_file(page / "static" / "plotly.min.js", plotly_script().encode())
-    write_file(page / "index.html", render(Run.of(store), page, inline=inline, images=images).encode())
+        write_atomic(page / "static" / "plotly.min.js", plotly_script().encode())
+    write_atomic(page / "index.html", render(Run.of(store), page, inline=inline, images=images).encode())
     return page / "index.html"
 
 

@@ -39,8 +39,13 @@ def as_csv(table: PaperTable) -> str:
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: "; ".join(v) if isinstance(v, list) else v for name, v in row.items()} for row in rows)
+    writer.writerows({name: _field("; ".join(v) if isinstance(v, list) else v) for name, v in row.items()} for row in rows)
     return buffer.getvalue()
+
+
+def _field(value: Any) -> Any:
+    """A field that no spreadsheet takes for a formula: a text that begins like one gets an apostrophe before it."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def as_json(table: PaperTable) -> str:

@@ -15,9 +15,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from invbench.api import Edit, InvbenchError
+from invbench.api import Edit
 from invbench.reports.plots import label
 from invbench.reports.query import Run
+from invbench.util.files import write_atomic
+from invbench.util.images import png_bytes, read_png
 
 AMPLIFIED = 4  # |input - inversion| is shown this many times as large, clipped at white
 
@@ -60,7 +62,7 @@ class Pictures:
         if not self._inside(path):
             return None
         if self.inline:
-            return _data(path.read_bytes())
+            return _data(png_bytes(path))
         return quote(os.path.relpath(path.resolve(), self.page).replace(os.sep, "/"))
 
     def difference(self, original: Path, inversion: Path) -> str | None:
@@ -75,7 +77,7 @@ class Pictures:
         if self.inline:
             return _data(buffer.getvalue())
         target = self.page / "difference" / inversion.parent.name / inversion.name
-        write(target, buffer.getvalue())
+        write_atomic(target, buffer.getvalue())
         return self.source(target)
 
     def _inside(self, path: Path) -> bool:
@@ -111,14 +113,6 @@ def size(run: Run) -> int | None:
             if path.is_file():
                 return _read(path).shape[0]
     return None
-
-
-def write(path: Path, data: bytes) -> None:
-    """Write a file of the report whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_bytes(data)
-    os.replace(temporary, path)
 
 
 def _truth(run: Run, pictures: Pictures, asked: Iterable[Edit], dataset: str, image: str) -> Strip | None:
@@ -157,8 +151,6 @@ def _data(png: bytes) -> str:
 
 
 def _read(path: Path) -> np.ndarray:
-    try:
-        with Image.open(path) as image:
-            return np.asarray(image.convert("RGB"))
-    except (OSError, SyntaxError) as error:
-        raise InvbenchError(f"{path}: expected a PNG picture of the run, found something unreadable: {error}") from error
+    """RGB, uint8 [H, W, 3]; a grey picture has three equal channels."""
+    picture = read_png(path)
+    return picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)

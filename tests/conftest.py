@@ -10,7 +10,7 @@ import re
 
 import pytest
 
-from invbench.util.startup import settle
+from invbench.util.startup import cores, settle
 
 # Here and not in a hook: this file is read before any other that imports torch, which reads the environment only once.
 settle()
@@ -37,8 +37,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Processes of `-n auto`: one a core, at most MOST; 0 (pytest's own) where there is one core or speed is measured."""
-    cores = min(len(os.sched_getaffinity(0)), MOST)
-    return 0 if cores == 1 or ALONE.search(config.getoption("-m")) else cores
+    processes = min(cores(), MOST)
+    return 0 if processes == 1 or ALONE.search(config.getoption("-m")) else processes
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

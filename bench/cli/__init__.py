@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import errno
 from typing import Any
 
 import click
 
-from invbench.api import InvbenchError, printable
 from invbench.cli.datasets import datasets
 from invbench.cli.doctor import doctor
 from invbench.cli.gate import baseline, gate
@@ -18,30 +16,37 @@ from invbench.cli.run import run
 from invbench.cli.score import score
 from invbench.cli.table import table
 from invbench.cli.weights import weights
-from invbench.util.files import WriteFailed
+from invbench.util.errors import CLOSED_PIPE, tell
 from invbench.util.memory import keep_freed_memory
 from invbench.util.startup import settle
+from invbench.util.streams import drop
 
-SETUP_ERROR, DISK_ERROR = 2, 3
-LONGEST_PATH = 200  # characters of a path in a message
+DEBUG = "invbench.debug"  # where click keeps whether a traceback is wanted
 
 
 class Verbs(click.Group):
-    """A group that turns errors a user can act on into one message and exit code 2, those of a disk into one and 3."""
+    """A group that turns whatever leaves a verb into one line and one exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
-        except InvbenchError as error:
-            click.echo(f"invbench: error: {error}", err=True)
-            ctx.exit(DISK_ERROR if isinstance(error, WriteFailed) else SETUP_ERROR)
-        except OSError as error:  # a full or read-only disk, a name that is too long, ...
-            if error.errno in (None, errno.EPIPE):
-                raise  # no answer of a disk; click ends a closed pipe
-            where = printable(error.filename or "a file")
-            shown = where if len(where) <= LONGEST_PATH else f"{where[:LONGEST_PATH]}... ({len(where)} characters)"
-            click.echo(f"invbench: error: {shown}: {error.strerror}", err=True)
-            ctx.exit(DISK_ERROR)
+        except (click.ClickException, click.exceptions.Exit):
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            code = tell(error, debug=ctx.meta.get(DEBUG, False))
+        if code == CLOSED_PIPE:
+            drop(1)
+        ctx.exit(code)
+
+
+def _debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.meta[DEBUG] = True
+
+
+debug_option = click.option(
+    "--debug", is_flag=True, expose_value=False, is_eager=True, callback=_debug, help="Show where an error comes from."
+)
 
 
 @click.group(
@@ -49,6 +54,7 @@ class Verbs(click.Group):
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog="Start with `invbench run`, then open the page whose path it prints. `invbench VERB --help` shows examples.",
 )
+@debug_option
 @click.version_option(package_name="invbench", prog_name="invbench")
 def main() -> None:
     """Benchmark and evaluate StyleGAN inversion and editing.
@@ -65,10 +71,22 @@ def main() -> None:
     invbench datasets prepare NAME          check the files of a dataset
     invbench weights get --suite faces      official files, for suites other than the embedded one
     invbench doctor                         what is installed and what is missing
+
+    Exit codes: 0 and 1 as `invbench VERB --help` tells; 2 nothing was started; 3 a file could not be written; 70 an error that
+    nobody foresaw; 130 interrupted; 141 the reader of the output has gone.
     """
     settle()
     keep_freed_memory()
 
 
+def _add_debug(command: click.Command) -> None:
+    """Let ``--debug`` stand behind every verb, too."""
+    debug_option(command)
+    if isinstance(command, click.Group):
+        for one in command.commands.values():
+            _add_debug(one)
+
+
 for verb in (run, plan, list_, show, report, table, score, gate, baseline, datasets, weights, doctor):
+    _add_debug(verb)
     main.add_command(verb)

@@ -63,13 +63,13 @@ def gate(
     from invbench.compare import gate_report
     from invbench.compare.baseline import read
     from invbench.compare.gate import gate as compare
-    from invbench.util.files import write_atomic
+    from invbench.util.files import write_output
 
     mine, other = read(run), read(baseline)
     allowed = parse_tolerances(tolerances, known={*mine.about["metrics"], *other.about["metrics"]})
     outcome = compare(mine, other, tolerances=allowed, alpha=alpha)
     if summary is not None:
-        write_atomic(summary, gate_report.markdown(outcome, mine, other, everything=everything).encode())
+        write_output(summary, gate_report.markdown(outcome, mine, other, everything=everything).encode())
     click.echo(gate_report.terminal(outcome, mine, other, everything=everything))
     ctx.exit(outcome.code)
 

@@ -19,9 +19,10 @@ import pyarrow as pa
 
 from invbench import schema
 from invbench.api import InvbenchError
+from invbench.compare.about import check
 from invbench.store import Store
 from invbench.util import sealed
-from invbench.util.files import write_atomic
+from invbench.util.files import write_output
 
 CELL = ["method", "preset", "dataset"]
 KEYS = [*CELL, "image", "edit", "strength"]
@@ -88,11 +89,15 @@ def of_file(path: Path) -> Measured:
     raw = (table.schema.metadata or {}).get(_ABOUT)
     if raw is None:
         raise InvbenchError(f"{path}: expected a baseline written by `invbench baseline`, found another Parquet file")
-    about = json.loads(raw)
-    if about.get("format") != FORMAT:
-        raise InvbenchError(f"{path}: expected a baseline of format {FORMAT}, found format {about.get('format')!r}")
-    sets = pd.DataFrame(about.pop("sets"), columns=[*CELL, "metric", "value", "n"])
-    return Measured(str(path), tidy(table.replace_schema_metadata(None).to_pandas(), str(path)), sets, about)
+    try:
+        about = check(json.loads(raw), FORMAT)
+        sets = pd.DataFrame(about.pop("sets"), columns=[*CELL, "metric", "value", "n"]).astype({"value": float, "n": int})
+        rows = tidy(table.replace_schema_metadata(None).to_pandas(), str(path))
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError, pa.ArrowException) as error:
+        found = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+        what = "expected a baseline as `invbench baseline` writes it"
+        raise InvbenchError(f"{path}: {what}, found {found}; write it again") from error
+    return Measured(str(path), rows, sets, about)
 
 
 def merge(parts: Sequence[Measured]) -> Measured:
@@ -133,7 +138,7 @@ def write(path: Path, measured: Measured) -> None:
         use_dictionary=[*_TEXT, *filter(schema.is_seconds, numbers)],
         column_encoding={name: "BYTE_STREAM_SPLIT" for name in numbers if measured.rows[name].dtype == np.float32},
     )
-    write_atomic(path, data)
+    write_output(path, data)
 
 
 def other_machine(run: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:

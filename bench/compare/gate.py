@@ -110,13 +110,13 @@ class Outcome:
 
     @property
     def code(self) -> int:
-        """0 fine, 1 regression, 2 nothing in common, or no quality decided though some looks worse."""
+        """0 fine, 1 regression, 2 no quality in common, or none decided though some looks worse."""
         if self.regressions:
             return REGRESSION
         quality = [one for one in self.findings if one.kind == "quality"]
         undecided = any(one.verdict == "undecided" for one in quality)
         tested = any(not np.isnan(one.p) for one in quality)
-        return INCOMPARABLE if not self.findings or (undecided and not tested) else FINE
+        return INCOMPARABLE if not quality or (undecided and not tested) else FINE
 
 
 def gate(
@@ -145,7 +145,7 @@ def gate(
     order = {verdict: place for place, verdict in enumerate(VERDICTS)}
     return Outcome(
         findings=tuple(sorted(findings, key=lambda one: order[one.verdict])),
-        failures=tuple(pairs.failures(paired)),
+        failures=tuple(pairs.failures(paired, better)),
         notes=(*provenance_notes(run.about, baseline.about), *paired.notes, *notes),
         refused=refused,
         tested=sum(not np.isnan(one.p) for one in findings),

@@ -113,7 +113,8 @@ def quality(paired: Paired, better: Mapping[str, str]) -> tuple[list[Difference]
     """Differences of the metrics ``better`` (id -> "lower" or "higher") that both runs hold, and what was left out.
 
     Where a metric covers an image in one run only, its coverage is compared as well, as a metric of its own that is 1 for an
-    image that is covered. Two infinite values of one sign do not differ; an infinite value beside a finite one is left out.
+    image that is covered. Two infinite values at the good end do not differ, at the bad end they are no values; an infinite
+    value beside a finite one is left out here (where it is the run's, and worse, :func:`failures` counts it).
     """
     ids = [id for id in better if id in paired.run and id in paired.baseline]
     ok = paired.ok
@@ -125,7 +126,7 @@ def quality(paired: Paired, better: Mapping[str, str]) -> tuple[list[Difference]
         sign = 1.0 if better[id] == "lower" else -1.0
         infinite = np.isinf(a) | np.isinf(b)
         with np.errstate(invalid="ignore"):
-            worse = np.where(infinite & (a == b), 0.0, sign * (a - b))
+            worse = np.where(infinite & (a == b), np.where(sign * a < 0, 0.0, np.nan), sign * (a - b))
         worse[np.isinf(worse)] = np.nan
         alone = int((infinite & (a != b) & ~np.isnan(a) & ~np.isnan(b)).sum())
         if alone:
@@ -210,14 +211,27 @@ def _ratios(
     return found
 
 
-def failures(paired: Paired) -> list[Failures]:
-    """Cells in which an image failed, in either run."""
+def failures(paired: Paired, better: Mapping[str, str]) -> list[Failures]:
+    """Cells in which an image failed, in either run.
+
+    A value of the metrics ``better`` (as in :func:`quality`) that is infinitely bad beside a finite one is a failure, too, and
+    so are all values that one run lacks where it has none in a cell and the other has some.
+    """
     bad = pd.DataFrame({side: rows["status"] != "ok" for side, rows in (("run", paired.run), ("baseline", paired.baseline))})
+    reason = paired.run["reason"].astype(object)
+    for id, end in better.items():
+        if id in paired.run and id in paired.baseline:
+            sides = {"run": paired.run[id].to_numpy(np.float64), "baseline": paired.baseline[id].to_numpy(np.float64)}
+            for side, other in (("run", "baseline"), ("baseline", "run")):
+                lost = paired.ok & _lost(sides[side], sides[other], np.inf if end == "lower" else -np.inf, paired.block)
+                bad[side] |= lost
+                if side == "run":
+                    reason = reason.mask(lost & (reason == ""), f"{id}: no value, or an infinite one, and one in the baseline")
     if not bad.to_numpy().any():
         return []
     heads = paired.run[[*CELL, "image"]].groupby(paired.image).first()
     images = heads.join(bad.groupby(paired.image).any())
-    reasons = paired.run.loc[bad["run"], "reason"].groupby(paired.image[bad["run"]]).first()
+    reasons = reason[bad["run"]].groupby(paired.image[bad["run"]]).first()
     found = []
     for cell, block in images.groupby(CELL):
         if not block[["run", "baseline"]].to_numpy().any():
@@ -227,6 +241,12 @@ def failures(paired: Paired) -> list[Failures]:
         was, now = int(block["baseline"].sum()), int(block["run"].sum())
         found.append(Failures(".".join(map(str, cell)), len(block), was, now, told))
     return found
+
+
+def _lost(mine: Array, other: Array, worst: float, block: NDArray[np.intp]) -> NDArray[np.bool_]:
+    """Where ``mine`` is infinitely bad and ``other`` is not, or has no value in a whole block in which ``other`` has some."""
+    held = np.bincount(block, weights=~np.isnan(mine)) > 0 if len(block) else np.zeros(0, dtype=bool)
+    return ~np.isnan(other) & (other != worst) & ((mine == worst) | ~held[block])
 
 
 def _only(run: Measured, baseline: Measured) -> list[str]:

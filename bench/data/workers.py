@@ -8,7 +8,6 @@ A worker whose parent is gone finds its pipe closed and ends.
 from __future__ import annotations
 
 import multiprocessing
-import os
 import pickle
 import signal
 from collections import deque
@@ -21,6 +20,7 @@ from typing import Any
 
 from invbench.api import InvbenchError
 from invbench.data.sources import Opening
+from invbench.util.startup import cores
 
 MOST = 8  # workers by default: decoding is seldom the slower side of more
 DEATHS = 3  # workers that die one after the other are not the pictures' fault: the rest fails without new ones
@@ -29,7 +29,7 @@ POLL = 0.1  # seconds between looks whether the results are still wanted
 
 def default_workers() -> int:
     """One less than the cores that this process may use, at least 1 and at most MOST."""
-    return max(1, min(len(os.sched_getaffinity(0)) - 1, MOST))
+    return max(1, min(cores() - 1, MOST))
 
 
 class Calls:

@@ -6,6 +6,8 @@ import errno
 import hashlib
 import os
 import re
+import secrets
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +20,9 @@ from invbench.api import InvbenchError
 
 WRITERS = 8  # threads that wait for the disk
 NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}  # what disks without locks answer
+MARK = "plan.json"  # what a run folder holds
+LINK = "expected a folder of the run, found a link; nothing is written through it: remove it"
+LEFT = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")  # temporaries of a killed process
 LONGEST_NAME = 120  # leaves room for "@edit+strength.png" and the temporary's marks in the usual 255 bytes
 
 
@@ -30,13 +35,27 @@ def write_atomic(path: Path, data: bytes) -> None:
     write_all({path: data})
 
 
+def write_output(path: Path, data: bytes) -> None:
+    """Write a file that the user names: a link is followed, a device or FIFO written to as it is; else :func:`write_atomic`."""
+    try:
+        own = not path.is_symlink() and (not path.exists() or stat.S_ISREG(path.stat().st_mode))
+        if not own:
+            with open(path, "wb") as handle:
+                handle.write(data)
+    except OSError as error:
+        raise WriteFailed(f"{path}: could not be written: {error.strerror or error}") from error
+    if own:
+        write_atomic(path, data)
+
+
 def write_all(files: Mapping[Path, bytes]) -> None:
     """Write many files as :func:`write_atomic` does. Either all get their names, or (on an error) none that had none yet."""
-    # One fixed temporary a target: what a killed process left is overwritten by the next try, not piled up.
-    temporaries = {path: path.with_name(f".{path.name}.tmp") for path in files}
+    # Nobody can put a link where the temporary will be; what a killed process leaves is swept when the folder is locked again.
+    temporaries = {path: path.with_name(f".{path.name[:60]}.{secrets.token_hex(8)}.tmp") for path in files}
     folders = {path.parent for path in files}
     try:
         for folder in folders:
+            refuse_links(folder)
             folder.mkdir(parents=True, exist_ok=True)
         # Waiting for the disk is most of the time, and disks take many files in one go: threads wait together.
         with ThreadPoolExecutor(min(WRITERS, max(len(files), 1))) as writers:
@@ -52,6 +71,19 @@ def write_all(files: Mapping[Path, bytes]) -> None:
         for temporary in temporaries.values():
             with suppress(OSError):
                 temporary.unlink()
+
+
+def refuse_links(folder: Path) -> None:
+    """Raise WriteFailed where a folder is reached by a link below a run folder: a stranger's could lead anywhere.
+
+    A run folder is told by its plan; it may be a link itself, or stand below one.
+    """
+    link: Path | None = None
+    for one in (folder, *folder.parents):
+        if link is not None and os.path.lexists(one / MARK):
+            raise WriteFailed(f"{link}: {LINK}")
+        if one.is_symlink():
+            link = one
 
 
 def file_name(name: str) -> str:
@@ -72,12 +104,21 @@ def locked(folder: Path) -> Iterator[None]:
     """
     taken = f"{folder}: another process is writing into this run folder; wait for it or choose another --out"
     with held(folder / ".lock", taken=taken):
+        for parent, folders, names in os.walk(folder):  # does not follow links
+            for name in folders:
+                if (link := Path(parent, name)).is_symlink():  # also where no plan says yet that this is a run
+                    raise WriteFailed(f"{link}: {LINK}")
+            for name in filter(LEFT.fullmatch, names):
+                with suppress(OSError):
+                    os.unlink(os.path.join(parent, name))
         yield
 
 
 @contextmanager
 def held(file: Path, *, taken: str) -> Iterator[None]:
     """As :func:`locked`, by a lock file; ``taken`` is the error when another process has it."""
+    if file.is_symlink():
+        raise WriteFailed(f"{file}: expected a file of locks, found a link; nothing is written through it: remove it")
     lock = FileLock(file, blocking=False, fallback_to_soft=False)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -97,7 +138,7 @@ def held(file: Path, *, taken: str) -> Iterator[None]:
 
 def _write_synced(path: Path, data: bytes) -> None:
     try:
-        with open(path, "wb") as handle:
+        with open(path, "xb") as handle:  # O_EXCL: neither a file nor a link is there
             handle.write(data)
             handle.flush()
             os.fsync(handle.fileno())
@@ -107,6 +148,8 @@ def _write_synced(path: Path, data: bytes) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows opens no folder
+        return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

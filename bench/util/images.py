@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import stat
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +16,11 @@ from invbench.api import InvbenchError
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+MOST_PIXELS = 100_000_000  # of a picture that a run has written: as many as it reads (datasets/decode.py)
+MOST_BYTES = 4 * MOST_PIXELS
 
 
 def quantise(images: Tensor) -> np.ndarray:
@@ -45,11 +52,36 @@ def encode_png(picture: np.ndarray) -> bytes:
 
 
 def read_png(path: Path) -> np.ndarray:
-    """The picture that :func:`encode_png` wrote, bit for bit. Raises InvbenchError when it is missing or broken."""
+    """The picture that :func:`encode_png` wrote, bit for bit: uint8 [H, W, 3] or [H, W].
+
+    Raises InvbenchError when it is missing, broken, no PNG of RGB or grey, or larger than any that a run writes.
+    """
     try:
-        with Image.open(path) as image:
+        with warnings.catch_warnings():  # Pillow warns of giant files; the size below decides instead
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            opened = Image.open(io.BytesIO(png_bytes(path)), formats=["PNG"])
+        with opened as image:
+            if image.width * image.height > MOST_PIXELS or image.mode not in ("RGB", "L"):
+                found = f"{image.mode} of {image.width}x{image.height}"
+                raise InvbenchError(f"{path}: expected a PNG picture (RGB or L) of at most {MOST_PIXELS} pixels, found {found}")
             return np.array(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise InvbenchError(f"{path}: expected a PNG picture, found something unreadable: {error}") from error
+
+
+def png_bytes(path: Path) -> bytes:
+    """The bytes of a PNG file of a run; InvbenchError for what is no file, no PNG, or longer than any that a run writes."""
+    try:
+        found = path.stat()
+        if not stat.S_ISREG(found.st_mode):  # a FIFO would wait for ever
+            raise InvbenchError(f"{path}: expected a PNG picture, found something that is no file")
+        if found.st_size > MOST_BYTES:
+            raise InvbenchError(f"{path}: expected a PNG picture of at most {MOST_BYTES} bytes, found {found.st_size}")
+        data = path.read_bytes()
     except FileNotFoundError:
         raise InvbenchError(f"{path}: expected a picture of the run, found no file") from None
-    except (OSError, SyntaxError) as error:
+    except OSError as error:
         raise InvbenchError(f"{path}: expected a PNG picture, found something unreadable: {error}") from error
+    if not data.startswith(SIGNATURE):
+        raise InvbenchError(f"{path}: expected a PNG picture, found something unreadable: no PNG signature")
+    return data

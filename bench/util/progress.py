@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from tqdm import tqdm
+
+from invbench.util.errors import cut
 
 
 class Progress:
     """Counts images over all cells; ``stage`` and ``done`` may be called often, they are cheap."""
 
     def __init__(self, *, enabled: bool = True) -> None:
-        self._bars = enabled and sys.stderr.isatty()
+        self._bars = enabled and _columns() > 0
         self._lines = enabled and not self._bars
         self._total, self._count, self._cell, self._rate = 0, 0, "", ""
         self._bar: tqdm | None = None
@@ -51,8 +54,17 @@ class Progress:
             self._bar.update(images)
 
     def say(self, line: str) -> None:
-        """A line of its own, above the bar."""
+        """A line of its own, above the bar. A long one is cut; what it quotes is whole in the run folder."""
+        line = cut(line)
         if self._bars:
             tqdm.write(line, file=sys.stderr)
         elif self._lines:
             print(line, file=sys.stderr, flush=True)
+
+
+def _columns() -> int:
+    """Columns of the terminal on standard error; 0 where it is none, or one that tells no width."""
+    try:
+        return os.get_terminal_size(sys.stderr.fileno()).columns if sys.stderr.isatty() else 0
+    except (OSError, ValueError):
+        return 0

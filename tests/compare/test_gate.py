@@ -252,3 +252,22 @@ def test_reports_say_what_was_found_and_escape_names(baseline):
     assert text.startswith("### ❌ gate: 1 regression") and "&lt;b>\\|x" in text and "a \\*note\\*" in text
     assert "< 0.0001" in gate_report.terminal(outcome, baseline, baseline)
     assert "+90.00% to +110.00%" in text and "+0.50%" in text
+
+
+def test_no_quality_in_common_is_never_green(baseline):  # F71
+    bare = replace(baseline, rows=baseline.rows.drop(columns=["mse", "psnr", "id_proc", "id_kept"]))
+    outcome = gate(bare, baseline)
+    assert outcome.findings and outcome.code == INCOMPARABLE
+
+
+@pytest.mark.parametrize(("metric", "value"), [("mse", np.inf), ("psnr", -np.inf), ("id_proc", np.nan)])
+def test_infinite_and_missing_halves_are_failures(baseline, metric, value):  # F71
+    rows = baseline.rows.copy()
+    rows.loc[rows["edit"] == "", metric] = value
+    spoiled = replace(baseline, rows=rows)
+    outcome = gate(spoiled, baseline)
+    assert outcome.code == REGRESSION and {one.run for one in outcome.failures} == {200}
+    assert gate(baseline, spoiled).code == FINE
+    only = [name for name in ("mse", "psnr", "id_proc", "id_kept") if name != metric]
+    alone = replace(spoiled, rows=rows.drop(columns=only))
+    assert gate(alone, alone).code == INCOMPARABLE

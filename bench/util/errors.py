@@ -1,0 +1,90 @@
+"""What goes wrong, in one place: every exception that leaves a verb becomes one line and one exit code."""
+
+from __future__ import annotations
+
+import errno
+import sys
+import sysconfig
+import traceback
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+
+from invbench.api import InvbenchError, printable
+from invbench.util.files import WriteFailed
+
+SETUP_ERROR, WRITE_ERROR, UNFORESEEN, INTERRUPTED, CLOSED_PIPE = 2, 3, 70, 130, 141
+"""Exit codes that mean the same in every verb; 0 and 1 are the verb's own. docs/exit_codes.md lists them."""
+DISK = {
+    *(errno.ENOSPC, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EIO),
+    *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EMFILE, errno.ENFILE, errno.EBUSY),
+    getattr(errno, "EDQUOT", errno.ENOSPC),  # Windows has none
+}
+"""What a disk answers that is full, read-only, in somebody else's hands, or that cannot take a name."""
+HALTED = "interrupted; finished work is kept, the same command continues it"
+LONGEST_PATH = 200  # characters of a path in a message
+LONGEST = 2000  # characters of a message
+
+
+def told(error: BaseException) -> tuple[int, str]:
+    """The exit code of an exception and the line that a user reads; "" for a reader that closed the pipe."""
+    if _interrupted(error):
+        return INTERRUPTED, HALTED
+    if isinstance(error, WriteFailed):
+        return WRITE_ERROR, f"invbench: error: {cut(str(error))}"
+    if isinstance(error, InvbenchError):
+        return SETUP_ERROR, f"invbench: error: {cut(str(error))}"
+    if isinstance(error, OSError) and error.errno == errno.EPIPE:
+        return CLOSED_PIPE, ""
+    if isinstance(error, OSError) and error.errno in DISK:
+        where = cut(printable(error.filename or "output"), LONGEST_PATH)
+        return WRITE_ERROR, f"invbench: error: {where}: {error.strerror or error}"
+    what = cut(" ".join(printable(error).split()) or "no message")
+    return UNFORESEEN, f"invbench: unforeseen error: {_place(error)}{type(error).__name__}: {what} (--debug shows where from)"
+
+
+def cut(text: str, longest: int = LONGEST) -> str:
+    """A text of at most about ``longest`` characters, which says how long the whole one is."""
+    return text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"
+
+
+def trace(error: BaseException) -> str:
+    """The traceback, for ``--debug``."""
+    return "".join(traceback.format_exception(error))
+
+
+def _interrupted(error: BaseException) -> bool:
+    """Whether Ctrl-C is the cause: libraries that are interrupted while they load may raise something else after it."""
+    return any(isinstance(one, KeyboardInterrupt | click.Abort) for one in _chain(error))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    one: BaseException | None = error
+    while one is not None and id(one) not in seen:
+        seen.add(id(one))
+        yield one
+        one = one.__cause__ or one.__context__
+
+
+def _place(error: BaseException) -> str:
+    """``file:line: `` of the innermost frame that is a plug-in's or ours, not a library's."""
+    libraries = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")}
+    ours = Path(__file__).resolve().parents[1]
+    frames = traceback.extract_tb(error.__traceback__)
+    for frame in reversed(frames):
+        folders = Path(frame.filename).resolve().parents
+        if ours in folders or not (frame.filename.startswith("<") or libraries.intersection(folders)):
+            return f"{printable(frame.filename)}:{frame.lineno}: "
+    return f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
+
+
+def tell(error: BaseException, *, debug: bool) -> int:
+    """Print the line of an exception to standard error, with ``debug`` the traceback before it; returns the exit code."""
+    code, line = told(error)
+    if debug:
+        print(trace(error), file=sys.stderr, end="")
+    if line:
+        print(line, file=sys.stderr)
+    return code
