@@ -32,7 +32,6 @@ def _verbs() -> int:
         verbs.main(prog_name="invbench")
     except SystemExit as ended:
         return ended.code if isinstance(ended.code, int) else 0 if ended.code is None else 1
-    return 0
 
 
 def _told(error: BaseException) -> int:
