@@ -31,6 +31,7 @@ MACHINE = ("processor", "cores", "threads", "memory", "system", "device", "gpu")
 _SHOWN = 4  # names in a note
 _ABOUT = b"invbench.baseline"
 _TEXT = ("method", "preset", "dataset", "image", "edit", "sha256", "status", "reason")
+_TEXTS = (pa.string(), pa.large_string(), pa.null())
 _FIELDS = frozenset({*_TEXT, *schema.ROWS.names})
 _SPEC = ("title", "kind", "better", "unit", "recipe")
 _METHOD = ("title", "family", "options")
@@ -92,6 +93,8 @@ def of_file(path: Path) -> Measured:
     try:
         about = check(json.loads(raw), FORMAT)
         sets = pd.DataFrame(about.pop("sets"), columns=[*CELL, "metric", "value", "n"]).astype({"value": float, "n": int})
+        if strange := [name for name in _TEXT if table.schema.field(name).type not in _TEXTS]:
+            raise ValueError(f"column {strange[0]}: expected texts, found {table.schema.field(strange[0]).type}")
         rows = tidy(table.replace_schema_metadata(None).to_pandas(), str(path))
     except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError, pa.ArrowException) as error:
         found = " ".join(f"{type(error).__name__}: {error}".split())[:200]
@@ -208,5 +211,5 @@ def tidy(rows: pd.DataFrame, source: str) -> pd.DataFrame:
     measures = sorted(filter(schema.is_measure, rows.columns))
     metrics = sorted(name for name in rows.columns if name not in _FIELDS and schema.is_metric(name))
     rows = rows[[*KEYS, "sha256", "status", "reason", "batch", *metrics, *measures]]
-    small = {name: np.float32 for name in [*metrics, *measures] if not name.startswith(schema.CLOCKED)}
-    return rows.astype({**small, "batch": np.int32}).sort_values(KEYS, kind="stable", ignore_index=True)
+    numbers = {name: np.float64 if name.startswith(schema.CLOCKED) else np.float32 for name in [*metrics, *measures]}
+    return rows.astype({**numbers, "batch": np.int32}).sort_values(KEYS, kind="stable", ignore_index=True)

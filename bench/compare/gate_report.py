@@ -45,7 +45,9 @@ def headline(outcome: Outcome) -> str:
     if outcome.regressions:
         return f"gate: {outcome.regressions} regression{'s' if outcome.regressions > 1 else ''} ({counted})"
     if outcome.code == INCOMPARABLE:
-        why = "too few images to decide what looks worse" if outcome.findings else "the two hold nothing in common"
+        why = "the two hold no quality in common" if outcome.findings else "the two hold nothing in common"
+        if any(one.kind == "quality" for one in outcome.findings):
+            why = "too few images to decide what looks worse"
         return f"gate: cannot compare, {why}"
     return f"gate: no regression ({counted})"
 

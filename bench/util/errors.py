@@ -75,7 +75,8 @@ def _place(error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     for frame in reversed(frames):
         folders = Path(frame.filename).resolve().parents
-        if ours in folders or not (frame.filename.startswith("<") or libraries.intersection(folders)):
+        compiled = not frame.filename.endswith(".py")  # "<string>", or a library's own source in another language
+        if ours in folders or not (compiled or libraries.intersection(folders)):
             return f"{printable(frame.filename)}:{frame.lineno}: "
     return f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from click.testing import CliRunner
 from scipy.stats import binom
 
 from invbench.api import InvbenchError
+from invbench.cli import main
 from invbench.cli.gate import parse_tolerances
 from invbench.compare import gate_report
-from invbench.compare.baseline import Measured
+from invbench.compare.baseline import Measured, write
 from invbench.compare.gate import FINE, INCOMPARABLE, REGRESSION, Finding, Outcome, Tolerance, Tolerances, gate
+from invbench.util import sealed
 from tests.compare.gate_runs import DATASETS, MACHINE, change, make, redraw, regressions
 
 
@@ -271,3 +276,22 @@ def test_infinite_and_missing_halves_are_failures(baseline, metric, value):  # F
     only = [name for name in ("mse", "psnr", "id_proc", "id_kept") if name != metric]
     alone = replace(spoiled, rows=rows.drop(columns=only))
     assert gate(alone, alone).code == INCOMPARABLE
+
+
+def test_hostile_baselines_are_one_line(tmp_path):  # F71
+    run, path, good = make(0, count=4), tmp_path / "hostile.parquet", tmp_path / "good.parquet"
+    write(good, run)
+    table = pa.Table.from_pandas(run.rows, preserve_index=False)
+    about = {**run.about, "sets": []}
+    others = (None, [], {}, "x", 3, [1], {"a": 1})
+    cases = [(f"{key} {value!r}", {**about, key: value}, table) for key in about for value in others]
+    cases += [(repr(value), value, table) for value in (None, [], 3, "x")]
+    for place, name in enumerate(table.column_names):
+        cases.append((f"without {name}", about, table.drop_columns([name])))
+        cases.append((f"lists in {name}", about, table.set_column(place, name, pa.array([["x"]] * len(table)))))
+    for name, content, rows in cases:
+        metadata = {b"invbench.baseline": json.dumps(content).encode()}
+        path.write_bytes(sealed.table_bytes(rows.replace_schema_metadata(metadata)))
+        done = CliRunner().invoke(main, ["gate", str(good), "--baseline", str(path)])
+        assert done.exit_code in (FINE, INCOMPARABLE), name
+        assert len(done.stderr.splitlines()) <= 1, name
