@@ -13,6 +13,7 @@ Conventions used everywhere
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -31,20 +32,24 @@ STAGES = ("encode", "optimise", "segment", "refine", "synthesise", "edit")
 """Stage names shared by all methods; a clock refuses any other name."""
 
 
-def printable(text: object) -> str:
-    """A text that every stream and file takes: bytes of file names that are no UTF-8 are written as ``\\xd5``."""
-    raw = str(text)
-    try:
-        return raw.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
-    except UnicodeEncodeError:  # half a surrogate pair that comes from no file name
-        return raw.encode("utf-8", "backslashreplace").decode()
+def printable(text: object, *, lines: bool = False) -> str:
+    """A text that every stream and file takes, on one line (with ``lines``: on several).
+
+    Bytes of file names that are no UTF-8 are written as ``\\xd5``, and characters that a terminal obeys as ``\\x1b``.
+    """
+    obeyed = r"\x00-\x08\x0b-\x1f\x7f-\x9f" if lines else r"\x00-\x1f\x7f-\x9f\u2028\u2029"
+    return re.sub(rf"[\ud800-\udfff{obeyed}]", lambda found: _escaped(found[0]), str(text))
+
+
+def _escaped(char: str) -> str:
+    return f"\\x{ord(char) - 0xDC00:02x}" if "\udc80" <= char <= "\udcff" else ascii(char)[1:-1]
 
 
 class InvbenchError(Exception):
     """An error that a user can act on. Its message names the file or key, what was expected and what was found."""
 
     def __str__(self) -> str:
-        return printable(super().__str__())
+        return printable(super().__str__(), lines=True)
 
 
 class MissingWeights(InvbenchError):

@@ -178,7 +178,7 @@ class Store:
         schema = pa.schema([*ROWS, *((name, pa.float64()) for name in extra)])
         notes = {_METRICS: part.metrics, _FAILURES: part.failures}
         metadata = {name: json.dumps(note, sort_keys=True).encode() for name, note in notes.items()}
-        rows = [{name: printable(one) if isinstance(one, str) else one for name, one in row.items()} for row in part.rows]
+        rows = [{name: _plain(value) if isinstance(value, str) else value for name, value in row.items()} for row in part.rows]
         table = pa.Table.from_pylist(rows, schema=schema.with_metadata(metadata))
         write_atomic(self._folder("rows", cell) / f"{part.name}.parquet", sealed.table_bytes(table))
 
@@ -324,13 +324,13 @@ def _together(paths: Sequence[Path], what: str, *, empty: pa.Schema) -> pa.Table
 
 
 def _plain(value: Any) -> Any:
-    """JSON has no infinities and no paths: they are written as text."""
+    """JSON has no infinities and no paths: they are written as text, and text as every reader can print it."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {printable(key, lines=True): _plain(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
-    if isinstance(value, Path):
-        return str(value)
+    if isinstance(value, str | Path):
+        return printable(value, lines=True)
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     return value

@@ -83,7 +83,7 @@ class _Walk:
         kinds = []
         for kind, names in self._out.items():
             one, more = kind.split("|")
-            named = ", ".join(_on_one_line(name) for name in sorted(names)[:NAMED]) + ", ..." * (len(names) > NAMED)
+            named = ", ".join(printable(name) for name in sorted(names)[:NAMED]) + ", ..." * (len(names) > NAMED)
             told = _by_suffix(names) if kind == UNREAD and len(names) > NAMED else named
             kinds.append(f"{len(names)} {one if len(names) == 1 else more} ({told})")
         return "; ".join(kinds)
@@ -141,10 +141,6 @@ class _Walk:
         self._out[kind].append(path.relative_to(self._root).as_posix())
 
 
-def _on_one_line(path: str) -> str:
-    return re.sub(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]", lambda match: ascii(match[0])[1:-1], printable(path))
-
-
 def _hidden(name: str) -> bool:
     return name.startswith(".") or name.casefold() in SYSTEM
 
@@ -171,5 +167,5 @@ def _is_picture(path: Path) -> bool:
 def _by_suffix(names: list[str]) -> str:
     """``2 .heic, 1 .txt``, the most frequent first."""
     suffixes = Counter(os.path.splitext(name)[1].lower() or "without suffix" for name in names).most_common()
-    listed = ", ".join(f"{count} {_on_one_line(suffix)}" for suffix, count in suffixes[:LISTED])
+    listed = ", ".join(f"{count} {printable(suffix)}" for suffix, count in suffixes[:LISTED])
     return f"{listed}, ..." if len(suffixes) > LISTED else listed

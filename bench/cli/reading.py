@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from invbench.api import printable
+
 run_argument = click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 
 
@@ -35,7 +37,7 @@ def show(run: Path, intervals: bool | None, coverage: bool) -> None:
 @click.option("--images", type=click.IntRange(min=0), default=4, show_default=True, help="Pictures of each dataset shown.")
 def report(run: Path, inline: bool, images: int) -> None:
     """Write RUN/report/index.html, which opens without a server or a network, and print its path."""
-    click.echo(write_page(run, inline=inline, images=images))
+    click.echo(printable(write_page(run, inline=inline, images=images)))
 
 
 def print_tables(run: Path, *, intervals: bool | None = None, coverage: bool = False) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from invbench.api import printable
 from invbench.cli.common import (
     Names,
     batch_size,
@@ -120,5 +121,5 @@ def run(
     code = runner.run(chosen, progress=not quiet)
     if show and code in FINISHED:
         print_tables(chosen.out)
-        click.echo(f"page: {write_page(chosen.out)}")
+        click.echo(printable(f"page: {write_page(chosen.out)}"))
     ctx.exit(code)

@@ -261,7 +261,8 @@ class _Work:
 
     def _shared(self, reason: str) -> str:
         """A reason without the path of its picture, so that images that failed for one reason are told together."""
-        roots = "|".join(re.escape(printable(root)) for root in (self.folder.path, self.spec.options.get("root", "")) if root)
+        folders = filter(None, (self.folder.path, self.spec.options.get("root")))
+        roots = "|".join(re.escape(printable(folder, lines=True)) for folder in folders)
         return re.sub(rf"({roots})/.*?: ", "", reason) if roots else reason
 
     def _write_manifest(self, before: Mapping[str, Any], cell: Cell, started: str, *, finished: str | None) -> None:
@@ -323,7 +324,7 @@ def _row(suite: str, cell: Cell, entry: Entry, edit: Edit | None, *, reason: str
     if edit is not None:
         row |= {"edit": edit.name, "strength": float(edit.strength)}
     if reason:
-        row["reason"] = printable(reason)
+        row["reason"] = printable(reason, lines=True)
     elif path is not None:
         row[schema.JPEG] = float(external_folder.is_jpeg(path))
     return row

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from invbench.api import Edit, InvbenchError
+from invbench.api import Edit, InvbenchError, printable
 from invbench.plugins.registry import load_callable
 from invbench.schema import signed
 from invbench.util.files import file_name
@@ -90,14 +90,14 @@ def scan(
         if name is not None:
             found[edit, name].append(file)
         elif slash and edit is None:
-            folders.setdefault(top, []).append(f"{inside}: {reason}")
+            folders.setdefault(top, []).append(printable(f"{inside}: {reason}"))
         else:
-            strange.append(f"{inside}: {reason}")
+            strange.append(printable(f"{inside}: {reason}"))
     used = {file.relative_to(path).parts[0] for files in found.values() for file in files}
     empty = [item.name for item in path.iterdir() if item.is_dir() and item.name[0] != "." and not any(item.iterdir())]
     for top in sorted({*folders, *(name for name in empty if _edit(name, allowed) is None)}):
-        told = ", ".join(sorted(allowed)) or "none"
-        whole = [f"{top}/: expected EDIT_STRENGTH with an edit of the suite ({told}), or a folder that the originals have"]
+        told = f"EDIT_STRENGTH with an edit of the suite ({', '.join(sorted(allowed)) or 'none'})"
+        whole = [f"{printable(top)}/: expected {told}, or a folder that the originals have"]
         strange += folders.get(top, whole) if top in used else whole
     if not found:
         raise InvbenchError(

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from invbench import schema
-from invbench.api import InvbenchError
+from invbench.api import InvbenchError, printable
 from invbench.data import sources
 from invbench.data.prefetch import Prefetch
 from invbench.plugins.config import RunSettings
@@ -250,7 +250,7 @@ class _Run:
         spent = self.session.ledger.summary()
         lines = [f"metric {id} failed on {note['count']} images: {note['reason']}" for id, note in self.scorer.failures.items()]
         if failed:
-            lines.append(f"{failed} rows failed; `invbench show {self.store.path}` tells why")
+            lines.append(f"{failed} rows failed; `invbench show {printable(self.store.path)}` tells why")
         lines.append(f"harness overhead {spent['overhead'] / spent['wall']:.1%} of {spent['wall']:.0f} s")
         return lines
 

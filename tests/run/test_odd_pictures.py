@@ -153,6 +153,26 @@ def test_f11_strengths_that_differ_are_files_that_differ(make_settings):
     assert found.edits == (Edit("bright", 1.0), Edit("bright", 1.0000001))
 
 
+def test_f23_a_run_folder_and_a_command_of_other_bytes_are_written_and_read(make_settings, tmp_path, monkeypatch):
+    odd = os.fsdecode(b"out\xd5")
+    monkeypatch.setattr("sys.argv", ["invbench", "run", "--out", odd])
+    settings = make_settings(out=tmp_path / odd)
+    assert runner.run(settings, progress=False) == 0
+    page = CliRunner().invoke(main, ["report", str(settings.out)])
+    assert page.exit_code == 0 and r"out\xd5" in (settings.out / "report" / "index.html").read_text()
+    name = os.fsdecode(b"\xd5\xd5.png")
+    for side in ("or", "re"):
+        draw(tmp_path / side / name)
+        draw(tmp_path / side / "ok.png")
+    (tmp_path / "re" / name).write_bytes(b"broken")
+    (tmp_path / "re" / "a\x1b[31m\nb.png").touch()
+    words = ["--against", str(tmp_path / "or"), "--metrics", "mse", "--out", str(tmp_path / "s")]
+    done = CliRunner().invoke(main, ["score", str(tmp_path / "re"), *words])
+    assert done.exit_code == 1 and r"left out: a\x1b[31m\nb.png: no image of this name" in done.output
+    reason = Store(tmp_path / "s").rows().query("status == 'failed'")["reason"].item()
+    assert reason.startswith(f"{tmp_path}/re/" + r"\xd5\xd5.png: expected an image")
+
+
 @pytest.mark.parametrize("code", [errno.ENOSYS, errno.ENOLCK, errno.EOPNOTSUPP])
 def test_f22_a_disk_without_locks_is_written_to_with_a_note(code, tmp_path, monkeypatch, capsys):
     def refuse(*_: object) -> None:
