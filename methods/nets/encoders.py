@@ -15,7 +15,7 @@ is a buffer of that name, zero until it is set, and added once, in ``forward``.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -75,7 +75,7 @@ class PSPEncoder(nn.Module):
         self.groups = tuple(groups)
         self.taps = stage_ends(stages)[1:]
         fine, middle, coarse = (width for width, _ in stages[1:])
-        self.input_layer = stem(stages[0][0])
+        self.input_layer = stem(stages[0][0], channels=3)
         self.body = trunk(stages)
         self.styles = nn.ModuleList(
             StyleHead(coarse, heads, w_dim, spatial=size >> (4 - self._level(i))) for i in range(num_ws)
@@ -90,7 +90,7 @@ class PSPEncoder(nn.Module):
 
     def _taps(self, images: Tensor) -> list[Tensor]:
         """[coarse, middle, fine] features of ``images`` [N, 3, H, W]."""
-        x, kept = self.input_layer(_resize(images, self.size)), []
+        x, kept = self.input_layer(resized(images, self.size)), []
         for i, unit in enumerate(self.body):
             x = unit(x)
             if i in self.taps:
@@ -113,12 +113,7 @@ class E4EEncoder(PSPEncoder):
 
     def forward(self, images: Tensor, stage: int | None = None) -> Tensor:
         taps = self._taps(images)
-        last = self.num_ws - 1 if stage is None else min(stage, self.num_ws - 1)
-        base = self.styles[0](taps[0])
-        zero = torch.zeros_like(base)
-        # Heads beyond the stage are not even computed: early training is cheap.
-        deltas = [self.styles[i](taps[self._level(i)]) for i in range(1, last + 1)]
-        return self.latent_avg + base[:, None] + torch.stack([zero, *deltas, *[zero] * (self.num_ws - 1 - last)], dim=1)
+        return self.latent_avg + base_and_offsets(lambda i: self.styles[i](taps[self._level(i)]), self.num_ws, stage)
 
 
 class WEncoder(nn.Module):
@@ -130,18 +125,30 @@ class WEncoder(nn.Module):
     def __init__(self, w_dim: int = 512, *, size: int = 256, stages: Sequence[Sequence[int]] = IRSE50) -> None:
         super().__init__()
         self.size = size
-        self.input_layer = stem(stages[0][0])
+        self.input_layer = stem(stages[0][0], channels=3)
         self.linear = EqualLinear(stages[-1][0], w_dim)
         self.body = trunk(stages)
         self.latent_avg = nn.Buffer(torch.zeros(w_dim))
 
     def forward(self, images: Tensor) -> Tensor:
-        features = self.body(self.input_layer(_resize(images, self.size)))
+        features = self.body(self.input_layer(resized(images, self.size)))
         latents: Tensor = self.latent_avg + self.linear(features.mean((2, 3)))
         return latents
 
 
-def _resize(images: Tensor, size: int) -> Tensor:
+def base_and_offsets(head: Callable[[int], Tensor], num_ws: int, stage: int | None) -> Tensor:
+    """e4e's reading of heads, ``head(i)`` [N, D] -> [N, num_ws, D]: head 0 for all vectors, to vector i is added head i.
+
+    Heads beyond ``stage`` are not even computed, so that early training is cheap; None is all of them.
+    """
+    last = num_ws - 1 if stage is None else min(stage, num_ws - 1)
+    base = head(0)
+    zero = torch.zeros_like(base)
+    deltas = [head(i) for i in range(1, last + 1)]
+    return base[:, None] + torch.stack([zero, *deltas, *[zero] * (num_ws - 1 - last)], dim=1)
+
+
+def resized(images: Tensor, size: int) -> Tensor:
     """[N, 3, H, W] -> ``size`` pixels at the longer side: 256 x 256 for faces, 192 x 256 for the car generator's 384 x 512.
 
     Antialiased bilinear, as the public code does through PIL.

@@ -116,16 +116,26 @@ def cosine(progress: float, *, warmup: float = 0.03, floor: float = 0.02) -> flo
     return floor + (1.0 - floor) * 0.5 * (1.0 + math.cos(math.pi * phase))
 
 
-def descend(loss: Tensor, optimisers: Iterable[torch.optim.Optimizer], scale: float, *, clip: float | None = None) -> None:
+def descend(
+    losses: Tensor | Iterable[Tensor],
+    optimisers: Iterable[torch.optim.Optimizer],
+    scale: float,
+    *,
+    clip: float | None = None,
+) -> None:
     """One gradient step of all ``optimisers`` at ``scale`` times their peak rates; ``clip`` bounds each gradient norm.
 
-    Raises FloatingPointError when the loss is not finite, so that broken weights are never checkpointed.
+    Of several losses the gradients add up; each is asked for after the backward pass of the one before, so that a generator
+    of losses holds one graph at a time.
+    Raises FloatingPointError when a loss is not finite, so that broken weights are never checkpointed.
     """
-    if not torch.isfinite(loss):
-        raise FloatingPointError(f"training diverged: the loss is {loss.item()}")
+    optimisers = list(optimisers)
     for optimiser in optimisers:
         optimiser.zero_grad(set_to_none=True)
-    loss.backward()
+    for loss in [losses] if isinstance(losses, Tensor) else losses:
+        if not torch.isfinite(loss):
+            raise FloatingPointError(f"training diverged: the loss is {loss.item()}")
+        loss.backward()
     for optimiser in optimisers:
         for group in optimiser.param_groups:
             group["lr"] = group.setdefault("initial_lr", group["lr"]) * scale

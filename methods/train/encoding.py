@@ -11,6 +11,7 @@ budget the encoder learns the latents W that belong to the factors of each rende
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -72,8 +73,15 @@ class Reconstruction:
 
     def losses(self, latents: Tensor, target: Tensor, index: int) -> dict[str, Tensor]:
         """Unweighted batch means of the reconstruction losses of ``latents`` [N, L, D] against ``target`` [N, 3, H, W]."""
-        noise = step_generator(self.seed, index, NOISE, self.device)
-        output = self.generator.synthesis(latents, noise="random", generator=noise)
+        return self.distances(self.drawn(latents, step_generator(self.seed, index, NOISE, self.device)), target)
+
+    def drawn(self, latents: Tensor, noise: torch.Generator) -> Tensor:
+        """What the generator draws from ``latents`` [N, L, D] with random noise."""
+        images: Tensor = self.generator.synthesis(latents, noise="random", generator=noise)
+        return images
+
+    def distances(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        """As :meth:`losses`, of pictures [N, 3, H, W] that are drawn already."""
         return {
             "l2": F.mse_loss(output, target),
             "lpips": self.perceptual.distance(output, target).mean(),
@@ -81,8 +89,12 @@ class Reconstruction:
         }
 
     @torch.no_grad()
-    def validate(self, encoder: nn.Module, *, images: int = VALIDATION_IMAGES, batch: int = 50) -> dict[str, float]:
+    def validate(
+        self, encoder: Callable[[Tensor], Tensor], *, images: int = VALIDATION_IMAGES, batch: int = 50
+    ) -> dict[str, float]:
         """Figures on the split ``val`` with the stored noise: PSNR in dB, LPIPS, identity similarity, spread of the codes.
+
+        ``encoder`` makes latents [N, L, D] of images [N, 3, H, W].
 
         ``delta`` is the mean distance of a code's vectors from its first one, ``offset`` that of a code from the mean latent.
         """

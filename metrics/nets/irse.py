@@ -63,9 +63,9 @@ class Unit(nn.Module):
         return y
 
 
-def stem(width: int) -> nn.Sequential:
-    """``input_layer``: images [N, 3, H, W] -> [N, width, H, W]."""
-    return nn.Sequential(nn.Conv2d(3, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.PReLU(width))
+def stem(width: int, *, channels: int) -> nn.Sequential:
+    """``input_layer``: images [N, channels, H, W] -> [N, width, H, W]."""
+    return nn.Sequential(nn.Conv2d(channels, width, 3, 1, 1, bias=False), nn.BatchNorm2d(width), nn.PReLU(width))
 
 
 def trunk(stages: Sequence[Sequence[int]], *, gated: bool = True) -> nn.Sequential:
@@ -98,7 +98,7 @@ class FaceEmbedding(nn.Module):
     def __init__(self, *, stages: Sequence[Sequence[int]], gated: bool, affine: bool, features: int = 512) -> None:
         super().__init__()
         width, last = stages[-1][0], FACE // 2 ** len(stages)
-        self.input_layer = stem(stages[0][0])
+        self.input_layer = stem(stages[0][0], channels=3)
         self.output_layer = nn.Sequential(
             nn.BatchNorm2d(width),
             nn.Dropout(),  # the place is counted in the tensors' names; it does nothing when not in training

@@ -1,0 +1,71 @@
+"""ReStyle over pSp: an encoder that corrects its own result, five times."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from invbench.api import Clock, Edit, Inversion
+from invbench.methods.common.losses import size_at_most
+from invbench.options import Options
+
+SPEC = {
+    "id": "restyle_psp",
+    "class": "ReStylePSP",
+    "title": "ReStyle (pSp)",
+    "family": "encoder",
+    "paper": "Alaluf et al., ReStyle: A Residual-Based StyleGAN Encoder via Iterative Refinement",
+    "venue": "ICCV 2021",
+    "roles": ["generator", "encoder_restyle_psp", "directions"],
+    "options": {
+        "iterations": {
+            "default": 5,
+            "unit": "steps",
+            "help": "passes of the encoder, as many as in training; paper and code take 5",
+            "range": "[1, inf)",
+        },
+    },
+    "presets": {"paper": {}, "released": {}},
+    "summary": "Starts from the mean latent; each pass sees the picture beside what the code draws, and corrects the code. "
+    "Pictures are made with the stored noise. The result of every pass is kept.",
+}
+
+
+class ReStylePSP:
+    """``state`` of an inversion: ``latents_of_steps`` [N, T, L, D] and ``images_of_steps`` [N, T, 3, h, w] after each of the T
+    passes, the pictures as the encoder sees them, at most ``encoder.size`` pixels at the longer side, the last one included.
+    """
+
+    role = "encoder_restyle_psp"
+
+    def __init__(self, networks: Mapping[str, Any], options: Options):
+        self.generator = networks["generator"]
+        self.encoder = networks[self.role]
+        self.directions = networks["directions"]
+        self.iterations = options.iterations
+
+    def invert(self, images: Tensor, clock: Clock) -> Inversion:
+        latents = self.encoder.start(len(images))
+        with clock.stage("synthesise"), torch.no_grad():
+            drawn = self.generator.synthesis(latents[:1]).expand(len(images), -1, -1, -1)
+        codes, pictures = [], []
+        for _ in range(self.iterations):
+            with clock.stage("encode"), torch.no_grad():
+                latents = self.encoder(images, drawn, latents)
+            with clock.stage("synthesise"), torch.no_grad():
+                drawn = self.generator.synthesis(latents)
+                codes.append(latents)
+                pictures.append(F.interpolate(drawn, size=size_at_most(drawn, self.encoder.size), mode="area"))
+        steps = {"latents_of_steps": torch.stack(codes, 1), "images_of_steps": torch.stack(pictures, 1)}
+        return Inversion(latents, drawn, steps)
+
+    def edit(self, inversion: Inversion, edit: Edit, clock: Clock) -> Tensor:
+        with clock.stage("edit"), torch.no_grad():
+            return self.generator.synthesis(self.directions.move(inversion.latents, edit))
+
+    def max_batch(self, memory: int) -> int:
+        return self.generator.max_batch(memory)

@@ -1,0 +1,141 @@
+"""Recipe of ReStyle's encoders: Alaluf et al. 2021, section 3; yuval-alaluf/restyle-encoder, training/coach_restyle_*.py.
+
+Each step of the training makes five passes: the mean latent and its picture first, then what the pass before gave, cut from
+its gradient. Every pass has the losses of pSp (invbench.methods.train.encoding), over e4e also the norm of the offsets and the
+adversarial loss (invbench.methods.train.adversary), whose discriminator learns once a step from the codes of a first pass. The
+gradients of all passes add up to one step of the optimiser.
+
+In the public code for ReStyle over e4e the identity loss is written over the norm and the adversarial loss (``loss =`` where
+the other terms have ``loss +=``); here all are counted, as the paper says.
+
+Departures, for a budget of minutes where the authors train 500,000 steps: all in ``SHORTENED``. The published start, the
+weights of a face recognition network, has its place taken by the trunk of the trained encoder ``psp`` or ``e4e``: its three
+channels are copied into the first three of six as published, the others are drawn as large as these (published: of unit
+variance). Then comes the warm start of invbench.methods.train.encoding, by first passes only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from invbench.methods.nets.restyle import ReStyleE4EEncoder, ReStylePSPEncoder
+from invbench.methods.restyle_e4e import ReStyleE4E
+from invbench.methods.restyle_psp import ReStylePSP
+from invbench.methods.train.adversary import ADVERSARIAL_WEIGHT, DELTA_WEIGHT, Adversary, delta_norm, open_offsets
+from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend, step_generator
+from invbench.methods.train.encoding import NOISE, Reconstruction, after_warm_start, architecture, weighted
+from invbench.methods.train.frozen import load_frozen
+from invbench.methods.train.ranger import Ranger
+from invbench.options import Options
+from invbench.util.clock import StageClock
+
+RECIPES = {
+    "restyle_psp": {"minutes": 15, "seed": 0, "help": "ReStyle encoder over pSp", "options": {"over": "psp"}},
+    "restyle_e4e": {"minutes": 15, "seed": 0, "help": "ReStyle encoder over e4e", "options": {"over": "e4e"}},
+}
+
+ITERATIONS = 5
+OVER = {"psp": (ReStylePSPEncoder, ReStylePSP), "e4e": (ReStyleE4EEncoder, ReStyleE4E)}
+# What is not as published, beside the reduced widths: rates that fall along a cosine from a higher peak (1e-4 and 2e-5,
+# constant), and half the pictures in a step (8), for twice as many steps.
+SHORTENED: dict[str, Any] = {"lr": 2e-3, "discriminator_lr": 4e-4, "batch": 4}
+
+
+class Training(Recipe):
+    """``over`` is the method under it, "psp" or "e4e", whose trained trunk it starts from; ``zoo`` holds the frozen networks.
+
+    ``lr`` and ``discriminator_lr`` are peak rates, ``batch`` the pictures in a step.
+    """
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        over: str,
+        device: torch.device | str = "cpu",
+        lr: float = SHORTENED["lr"],
+        discriminator_lr: float = SHORTENED["discriminator_lr"],
+        batch: int = SHORTENED["batch"],
+        zoo: Path = ZOO,
+    ) -> None:
+        self.seed, self.batch, self.device = seed, batch, torch.device(device)
+        self.reconstruction = Reconstruction(seed=seed, device=device, zoo=zoo)
+        generator = self.reconstruction.generator
+        self.config = {key: value for key, value in architecture(generator).items() if key != "groups"}
+        network, self.method = OVER[over]
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = network(**self.config)
+            start_from(self.network, load_frozen(over, zoo=zoo))
+            found = Adversary(generator, seed=seed, lr=discriminator_lr, device=device) if over == "e4e" else None
+        self.adversary = found
+        self.float32 = self.reconstruction.prepare(self.network)
+        self.heads = nn.Module() if found is None else found.modules
+        self.optimisers = [Ranger(self.network.parameters(), lr), *([found.optimiser] if found else [])]
+        with torch.no_grad():
+            self.mean_picture = generator.synthesis(self.network.start(1))
+
+    def step(self, index: int, progress: float) -> Step:
+        target, w = self.reconstruction.pictures(index, self.batch)
+        drawn, latents = self.mean_picture.expand_as(target), self.network.start(len(target))
+        published = after_warm_start(progress)
+        stage = self._stage(max(published, 0.0))
+        if published < 0:
+            error = self.reconstruction.latent_error(self.network(target, drawn, latents, *stage), w)
+            descend(error, self.optimisers[:1], cosine(progress))
+            return Step(self.batch, {"latents": error.item()})
+        reported: dict[str, float] = {}
+        if self.adversary is not None:
+            with torch.no_grad():
+                first = self.network(target, drawn, latents, *stage)[:, : stage[0] + 1]
+            reported["discriminator"] = self.adversary.train(first, index, cosine(progress)).item()
+        passes = self._passes(target, drawn, latents, stage, index, reported)
+        descend(passes, self.optimisers[:1], cosine(progress))
+        return Step(self.batch, reported)
+
+    def validate(self, network: nn.Module) -> dict[str, float]:
+        """As the encoders under it, by the method itself; ``psnr_first`` is that of the first pass."""
+        whole = self.reconstruction.validate(self._encode(network, ITERATIONS))
+        return {**whole, "psnr_first": self.reconstruction.validate(self._encode(network, 1))["psnr"]}
+
+    def _stage(self, published: float) -> tuple[int, ...]:
+        """The argument ``stage`` of an encoder that has one."""
+        return () if self.adversary is None else (open_offsets(published, self.config["num_ws"]),)
+
+    def _passes(
+        self, target: Tensor, drawn: Tensor, latents: Tensor, stage: tuple[int, ...], index: int, reported: dict[str, float]
+    ) -> Iterator[Tensor]:
+        """The weighted loss of every pass; ``reported`` is left with the figures of the last one."""
+        noise = step_generator(self.seed, index, NOISE, self.device)
+        for _ in range(ITERATIONS):
+            latents = self.network(target, drawn, latents.detach(), *stage)
+            drawn = self.reconstruction.drawn(latents, noise)
+            losses = self.reconstruction.distances(drawn, target)
+            total = weighted(losses)
+            if self.adversary is not None:
+                active = latents[:, : stage[0] + 1]
+                losses |= {"delta": delta_norm(active), "adversarial": self.adversary.loss(active)}
+                total = total + DELTA_WEIGHT * losses["delta"] + ADVERSARIAL_WEIGHT * losses["adversarial"]
+            yield total
+            drawn = drawn.detach()
+            reported |= {name: value.item() for name, value in losses.items()}
+
+    def _encode(self, network: nn.Module, iterations: int) -> Any:
+        networks = {"generator": self.reconstruction.generator, self.method.role: network, "directions": None}
+        row = self.method(networks, Options("restyle", {"iterations": iterations}))
+        return lambda images: row.invert(images, StageClock(self.device)).latents
+
+
+@torch.no_grad()
+def start_from(network: ReStylePSPEncoder, trained: Any) -> None:
+    """Give ``network`` the trunk of an encoder of pictures; the channels of what is drawn are random, as large as the others."""
+    first, known = network.input_layer[0].weight, trained.input_layer[0].weight
+    rest = torch.randn(first[:, 3:].shape) * known.std()
+    stem = {**trained.input_layer.state_dict(), "0.weight": torch.cat([known, rest], dim=1)}
+    network.input_layer.load_state_dict(stem)
+    network.body.load_state_dict(trained.body.state_dict())
