@@ -22,8 +22,8 @@ SPEC = {
     },
     "presets": {"paper": {}, "released": {}},
     "summary": "As ReStyle over pSp, with corrections that are one for all style vectors and small ones for each. The public "
-    "training code computes the norm of these and the latent discriminator's loss, and then writes the identity loss over both; "
-    "released networks of faces were trained so. Ours counts them, as the paper says.",
+    "training code computes the norm of these and the latent discriminator's loss, then writes the identity loss over both: "
+    "so released networks of faces were trained. Ours count them, as the paper says.",
 }
 
 

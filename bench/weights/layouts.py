@@ -14,6 +14,15 @@ from typing import Any
 Shapes = Mapping[str, tuple[int, ...]]
 
 HINTS = ("domain", "task")  # facts that a training's options tell; what the user says goes before them
+KINDS = {  # class of an encoder, as a training's options name it
+    "GradualStyleEncoder": "psp",
+    "Encoder4Editing": "e4e",
+    "BackboneEncoder": "restyle_psp",
+    "ResNetBackboneEncoder": "restyle_psp",
+    "ProgressiveBackboneEncoder": "restyle_e4e",
+    "ResNetProgressiveBackboneEncoder": "restyle_e4e",
+}
+STEMS = ("state_dict/encoder.input_layer.0.weight", "state_dict/encoder.conv1.weight")
 DEEPEST = 3  # of dictionaries in dictionaries
 DOMAINS = {
     r"ffhq|celeb|face": "faces",
@@ -128,9 +137,8 @@ def _rosinality(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
 
 def _encoder(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
     heads = len(_numbers(r"state_dict/encoder\.styles\.(\d+)\.linear\.weight", shapes))
-    opts = content.get("opts") or {}
-    opts = opts if isinstance(opts, Mapping) else vars(opts)
-    kind = {"GradualStyleEncoder": "psp", "Encoder4Editing": "e4e"}.get(str(opts.get("encoder_type")))
+    opts = _opts(content)
+    kind = KINDS.get(str(opts.get("encoder_type")))
     if kind is None and ("stylegan_size" in opts or "discriminator_state_dict" in content):
         kind = "e4e"  # option and part that only its trainer writes
     if kind is None and "output_size" in opts:
@@ -144,8 +152,21 @@ def _encoder(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
     return facts | _trained_on(trained)
 
 
+def _restyle(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
+    opts = _opts(content)
+    # Both trainers write the same options; the class's name, and a discriminator, tell them apart.
+    kind = "restyle_e4e" if "discriminator_state_dict" in content else KINDS.get(str(opts.get("encoder_type")))
+    facts = {key: value for key, value in _encoder(shapes, content).items() if key != "encoder"}
+    return facts | ({"encoder": kind} if kind else {})
+
+
+def _opts(content: Mapping[str, Any]) -> Mapping[str, Any]:
+    opts = content.get("opts") or {}
+    return opts if isinstance(opts, Mapping) else vars(opts)
+
+
 def _channels(shapes: Shapes) -> int:
-    return shapes["state_dict/encoder.input_layer.0.weight"][1]
+    return next(shapes[key][1] for key in STEMS if key in shapes)
 
 
 def _trained_on(name: Any) -> dict[str, Any]:
@@ -195,6 +216,12 @@ SEFA = Derived("generator", "invbench.methods.convert.directions:sefa", "invbenc
 MEASURED: dict[str, str | Derived] = {"latent_stats": STATISTICS, "sefa": SEFA}
 GENERATOR: dict[str, str | Derived] = {"generator": "invbench.methods.convert.stylegan2:generator", **MEASURED}
 DECODER: dict[str, str | Derived] = {"generator": "invbench.methods.convert.encoders:decoder", **MEASURED}
+RESTYLE: dict[str, str | Derived] = {
+    "restyle_e4e": "invbench.methods.convert.encoders:restyle_e4e",
+    "restyle_psp": "invbench.methods.convert.encoders:restyle_psp",
+    "generator": "invbench.methods.convert.encoders:restyle_decoder",
+    **MEASURED,
+}
 
 LAYOUTS = {
     "stylegan2_nvlabs": Layout(
@@ -230,6 +257,26 @@ LAYOUTS = {
         },
         {"e4e": "invbench.methods.convert.encoders:e4e", "psp": "invbench.methods.convert.encoders:psp", **DECODER},
         _encoder,
+    ),
+    "restyle_irse50": Layout(
+        "ReStyle over pSp or e4e, IR-SE50: iterative encoder with its decoder",
+        {
+            "state_dict/encoder.input_layer.0.weight": (64, 6, 3, 3),
+            "state_dict/encoder.body.23.res_layer.3.weight": (512, 512, 3, 3),
+            "state_dict/encoder.styles.0.linear.weight": (512, 512),
+        },
+        RESTYLE,
+        _restyle,
+    ),
+    "restyle_resnet34": Layout(
+        "ReStyle over pSp or e4e, ResNet-34: iterative encoder with its decoder",
+        {
+            "state_dict/encoder.conv1.weight": (64, 6, 7, 7),
+            "state_dict/encoder.body.15.conv2.weight": (512, 512, 3, 3),
+            "state_dict/encoder.styles.0.linear.weight": (512, 512),
+        },
+        RESTYLE,
+        _restyle,
     ),
     "arcface_irse50": Layout(
         "ArcFace IR-SE50",

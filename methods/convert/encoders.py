@@ -1,4 +1,5 @@
-"""Read published encoders: the files of eladrich/pixel2style2pixel (pSp) and omertov/encoder4editing (e4e).
+"""Read published encoders: the files of eladrich/pixel2style2pixel (pSp), omertov/encoder4editing (e4e) and
+yuval-alaluf/restyle-encoder (ReStyle over both).
 
 Such a file is {"state_dict": {"encoder.*", "decoder.*"}, "latent_avg": tensor, "opts": dict}; files of a training hold its
 progress beside that. The encoder gives offsets from ``latent_avg``, which here becomes a buffer of the encoder.
@@ -6,9 +7,9 @@ progress beside that. The encoder gives offsets from ``latent_avg``, which here 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -16,10 +17,13 @@ from torch import Tensor, nn
 from invbench.api import InvbenchError
 from invbench.methods.convert.stylegan2 import ConvertedGenerator, convert_generator
 from invbench.methods.nets.encoders import E4EEncoder, PSPEncoder, WEncoder
+from invbench.methods.nets.restyle import RESNET34, ReStyleE4EEncoder, ReStylePSPEncoder
 from invbench.methods.nets.stylegan2 import Generator
 from invbench.metrics.nets.published import entry, fitted, tensors
 
 TRAINING = ("global_step", "optimizer", "best_val_loss", "discriminator_state_dict", "discriminator_optimizer_state_dict")
+Encoder: TypeAlias = PSPEncoder | WEncoder | ReStylePSPEncoder
+Build: TypeAlias = Callable[[int, int], Encoder]  # of the number of style vectors and their width
 KNOWN = ("state_dict", "latent_avg", "opts", *TRAINING)
 
 
@@ -27,7 +31,7 @@ KNOWN = ("state_dict", "latent_avg", "opts", *TRAINING)
 class ConvertedEncoder:
     """``encoder`` with its mean latent; ``decoder``: the generator that the file carries, None where it carries none."""
 
-    encoder: PSPEncoder | E4EEncoder | WEncoder
+    encoder: Encoder
     decoder: ConvertedGenerator | None
     notes: tuple[str, ...]
 
@@ -40,6 +44,28 @@ def convert_psp(checkpoint: Mapping[str, Any], *, source: str) -> ConvertedEncod
 def convert_e4e(checkpoint: Mapping[str, Any], *, source: str) -> ConvertedEncoder:
     """e4e's encoder. InvbenchError naming ``source`` where the file does not fit."""
     return _convert(checkpoint, E4EEncoder, source=source)
+
+
+def convert_restyle(checkpoint: Mapping[str, Any], cls: type[ReStylePSPEncoder], *, source: str) -> ConvertedEncoder:
+    """ReStyle's encoder of either backbone. InvbenchError naming ``source`` where the file does not fit, or has no mean latent
+    beside a decoder without one: ReStyle starts from it.
+    """
+    resnet = "encoder.conv1.weight" in tensors(entry(checkpoint, "state_dict", source=source), source=source)
+    options: dict[str, Any] = {"backbone": "resnet", "stages": RESNET34} if resnet else {}
+    checkpoint = {**checkpoint, "opts": {"start_from_latent_avg": True}}  # whatever its options say, inference adds it
+    return _convert(checkpoint, lambda heads, width: cls(heads, width, **options), source=source)
+
+
+def restyle_psp(checkpoint: Mapping[str, Any], *, source: str) -> tuple[nn.Module, tuple[str, ...]]:
+    """The encoder of ReStyle over pSp, and notes."""
+    converted = convert_restyle(checkpoint, ReStylePSPEncoder, source=source)
+    return converted.encoder, converted.notes
+
+
+def restyle_e4e(checkpoint: Mapping[str, Any], *, source: str) -> tuple[nn.Module, tuple[str, ...]]:
+    """The encoder of ReStyle over e4e, and notes."""
+    converted = convert_restyle(checkpoint, ReStyleE4EEncoder, source=source)
+    return converted.encoder, converted.notes
 
 
 def e4e(checkpoint: Mapping[str, Any], *, source: str) -> tuple[nn.Module, tuple[str, ...]]:
@@ -56,13 +82,21 @@ def psp(checkpoint: Mapping[str, Any], *, source: str) -> tuple[nn.Module, tuple
 
 def decoder(checkpoint: Mapping[str, Any], *, source: str) -> tuple[Generator, tuple[str, ...]]:
     """The generator that a file of an encoder carries, and notes. InvbenchError where it carries none."""
-    converted = convert_e4e(checkpoint, source=source)
+    return _carried(convert_e4e(checkpoint, source=source), source)
+
+
+def restyle_decoder(checkpoint: Mapping[str, Any], *, source: str) -> tuple[Generator, tuple[str, ...]]:
+    """As :func:`decoder`, from a file of ReStyle."""
+    return _carried(convert_restyle(checkpoint, ReStylePSPEncoder, source=source), source)
+
+
+def _carried(converted: ConvertedEncoder, source: str) -> tuple[Generator, tuple[str, ...]]:
     if converted.decoder is None:
         raise InvbenchError(f"{source}: expected a decoder beside the encoder, found none")
     return converted.decoder.network(), converted.notes
 
 
-def _convert(checkpoint: Mapping[str, Any], cls: type[PSPEncoder], *, source: str) -> ConvertedEncoder:
+def _convert(checkpoint: Mapping[str, Any], build: Build, *, source: str) -> ConvertedEncoder:
     state = tensors(entry(checkpoint, "state_dict", source=source), source=source)
     found, parts = _part(state, "encoder."), _part(state, "decoder.")
     left = [key for key in checkpoint if key not in KNOWN]
@@ -89,11 +123,7 @@ def _convert(checkpoint: Mapping[str, Any], cls: type[PSPEncoder], *, source: st
         latent_avg = decoder.state["mapping.w_avg"].expand(shape)
         notes.append("latent_avg: not in the file, the decoder's mean latent is taken")
     found["latent_avg"] = latent_avg.clone() if heads else latent_avg[0].clone()
-    built: PSPEncoder | WEncoder
-    if heads:
-        built = fitted(lambda: cls(heads, shape[1]), found, source=source)
-    else:
-        built = fitted(lambda: WEncoder(shape[1]), found, source=source)
+    built: Encoder = fitted(lambda: build(*shape) if heads else WEncoder(shape[1]), found, source=source)
     return ConvertedEncoder(built, decoder, tuple(notes))
 
 

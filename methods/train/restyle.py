@@ -78,11 +78,12 @@ class Training(Recipe):
         self.heads = nn.Module() if found is None else found.modules
         self.optimisers = [Ranger(self.network.parameters(), lr), *([found.optimiser] if found else [])]
         with torch.no_grad():
-            self.mean_picture = generator.synthesis(self.network.start(1))
+            self.mean_latents: Tensor = generator.repeat(generator.mean_latent[None])
+            self.mean_picture: Tensor = generator.synthesis(self.mean_latents)
 
     def step(self, index: int, progress: float) -> Step:
         target, w = self.reconstruction.pictures(index, self.batch)
-        drawn, latents = self.mean_picture.expand_as(target), self.network.start(len(target))
+        drawn, latents = self.mean_picture.expand_as(target), self.mean_latents.expand(len(target), -1, -1)
         published = after_warm_start(progress)
         stage = self._stage(max(published, 0.0))
         if published < 0:
@@ -132,8 +133,8 @@ class Training(Recipe):
 
 
 @torch.no_grad()
-def start_from(network: ReStylePSPEncoder, trained: Any) -> None:
-    """Give ``network`` the trunk of an encoder of pictures; the channels of what is drawn are random, as large as the others."""
+def start_from(network: Any, trained: Any) -> None:
+    """Give ``network``, of six channels, the trunk of one of three; the other channels are random, of equal size."""
     first, known = network.input_layer[0].weight, trained.input_layer[0].weight
     rest = torch.randn(first[:, 3:].shape) * known.std()
     stem = {**trained.input_layer.state_dict(), "0.weight": torch.cat([known, rest], dim=1)}

@@ -111,7 +111,7 @@ def _measured(store: Store, methods: Sequence[str], metrics: Sequence[str]) -> N
 def test_church_from_files_to_tables(tmp_path, monkeypatch):
     monkeypatch.setenv("INVBENCH_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("INVBENCH_SHARED", raising=False)
-    watch = Stopwatch("church, two methods")
+    watch = Stopwatch("church, three methods")
     files = weights.install(tmp_path / "home/weights", installation.assets("church"))
     weights.say(files)
     installation.prepare(["lsun-church-val"], tmp_path)
@@ -119,7 +119,7 @@ def test_church_from_files_to_tables(tmp_path, monkeypatch):
     assert looked.exit_code == 0, looked.output
     watch("installation")
     metrics = ["mse@native", "psnr@hyperinverter256", "lpips_alex@native", "moco@native"]
-    works("church", tmp_path, methods=["e4e", "sg2_w"], images=1, steps=1, metrics=metrics)
+    works("church", tmp_path, methods=["e4e", "restyle_psp", "sg2_w"], images=1, steps=1, metrics=metrics)
 
 
 @pytest.mark.slow

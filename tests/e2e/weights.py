@@ -175,6 +175,10 @@ def _e4e(num_ws: int, kind: str, seed: int) -> Write:
     return _torch(lambda: official.e4e(num_ws, f"{kind}_encode", fill=partial(_encoder, seed=seed)))
 
 
+def _restyle(num_ws: int, over: str, kind: str, seed: int) -> Write:
+    return _torch(lambda: official.restyle(num_ws, over, f"{kind}_encode", fill=partial(_encoder, seed=seed)))
+
+
 WRITERS: dict[str, Write] = {
     "stylegan2_ffhq": _nvidia(1024, 1, "/data/ffhq-1024.zip"),
     "stylegan2_ffhq_rosinality": _rosinality(1024, 1),
@@ -189,6 +193,15 @@ WRITERS: dict[str, Write] = {
     "e4e_horse": _e4e(14, "horse", 14),
     "e4e_cat": _e4e(14, "lsuncats", 15),
     "psp_ffhq": _torch(lambda: official.psp(fill=partial(_encoder, seed=16))),
+    "restyle_psp_ffhq": _restyle(18, "psp", "ffhq", 81),
+    "restyle_psp_cars": _restyle(16, "psp", "cars", 82),
+    "restyle_psp_church": _restyle(14, "psp", "church", 83),
+    "restyle_psp_wild": _restyle(16, "psp", "afhq_wild", 84),
+    "restyle_e4e_ffhq": _restyle(18, "e4e", "ffhq", 85),
+    "restyle_e4e_cars": _restyle(16, "e4e", "cars", 86),
+    "restyle_e4e_church": _restyle(14, "e4e", "church", 87),
+    "restyle_e4e_wild": _restyle(16, "e4e", "afhq_wild", 88),
+    "restyle_e4e_horse": _restyle(14, "e4e", "horse", 89),
     "arcface_irse50": _golden("arcface_irse50", "facenet", 21),
     "curricularface": _golden("curricularface_ir101_layout", "facenet", 22),
     "bisenet": _golden("bisenet_face_parsing", "net", 23),

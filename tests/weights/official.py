@@ -70,7 +70,33 @@ def encoder(
     """A file of pSp or e4e with ``num_ws`` heads, their tensors made by ``fill``; its decoder is a small one of the right
     resolution."""
     keys = golden_vectors.load("e4e")["modules"]["encoder"]["keys"]
-    shapes = {key: shape for key, (shape, _) in keys.items()}
+    return _file({key: shape for key, (shape, _) in keys.items()}, num_ws, opts, decoder=decoder, fill=fill)
+
+
+def restyle(
+    num_ws: int,
+    over: str,
+    dataset_type: str | None,
+    *,
+    decoder: bool = True,
+    fill: Callable[..., dict[str, Tensor]] = stand_in,
+) -> dict[str, Any]:
+    """A file of ReStyle ``over`` "psp" or "e4e": IR-SE50 with 18 heads, ResNet-34 with fewer, as released."""
+    shapes = golden_vectors.load("restyle_layout")["irse50" if num_ws == 18 else "resnet34"]
+    kind = {"psp": "BackboneEncoder", "e4e": "ProgressiveBackboneEncoder"}[over]
+    opts = {"encoder_type": kind if num_ws == 18 else f"ResNet{kind}", "output_size": 2 ** (num_ws // 2 + 1), "input_nc": 6}
+    opts |= {"dataset_type": dataset_type} if dataset_type else {}
+    return _file(shapes, num_ws, opts, decoder=decoder, fill=fill)
+
+
+def _file(
+    shapes: Mapping[str, list[int]],
+    num_ws: int,
+    opts: dict[str, Any],
+    *,
+    decoder: bool,
+    fill: Callable[..., dict[str, Tensor]],
+) -> dict[str, Any]:
     kept = {k: s for k, s in shapes.items() if not k.startswith("styles.") or int(k.split(".")[1]) < num_ws}
     state = {f"encoder.{key}": value for key, value in fill(kept).items()}
     if decoder:
