@@ -4,7 +4,7 @@ Importing this module never imports torch, so that listing plug-ins is instant.
 
 Conventions used everywhere
     images      float32 ``[N, 3, H, W]`` in [-1, 1], RGB
-    pictures    uint8 ``[H, W, 3]``, RGB; what is stored on disk and what every score is computed from
+    pictures    uint8 ``[H, W, 3]``, RGB; pictures are stored on disk, and every score is computed from them
     latents     float32 ``[N, L, D]`` (W+); a W code is repeated over L
     domain mask float32 ``[N, 1, H, W]`` in [0, 1]; 1 = in-domain, 0 = out-of-domain
     axis 0      is always the image, in every tensor of an :class:`Inversion`
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 NEEDS = ("factors", "ood_mask", "parsing", "truth", "true_factors", "domain_mask", "region", "latents_back")
-"""What a metric may need beside pictures: fields of Sample, of MetricInput, or (domain_mask) of an inversion's state."""
+"""Names that a metric's ``needs`` may hold: fields of Sample, of MetricInput, or (domain_mask) of an inversion's state."""
 
 STAGES = ("encode", "optimise", "segment", "refine", "synthesise", "edit")
 """Stage names shared by all methods; a clock refuses any other name."""
 
 
 def printable(text: object, *, lines: bool = False) -> str:
-    """A text that every stream and file takes, on one line (with ``lines``: on several).
+    """``text`` in a form that every stream and file accepts, on one line (with ``lines``: on several).
 
-    Bytes of file names that are no UTF-8 are written as ``\\xd5``, and characters that a terminal obeys as ``\\x1b``.
+    Bytes of file names that are not UTF-8 are written as ``\\xd5``, control characters as ``\\x1b``.
     """
     obeyed = r"\x00-\x08\x0b-\x1f\x7f-\x9f" if lines else r"\x00-\x1f\x7f-\x9f\u2028\u2029"
     return re.sub(rf"[\ud800-\udfff{obeyed}]", lambda found: _escaped(found[0]), str(text))
@@ -53,15 +53,15 @@ class InvbenchError(Exception):
 
 
 class MissingWeights(InvbenchError):
-    """A network's weights are not on this machine; the message says which file and where it is looked for."""
+    """A network's weights are not on this machine; the message names the file and the folders that were searched."""
 
 
 @dataclass(frozen=True)
 class Option:
-    """One setting of a method: default value, unit ("steps", "per step", ...), one line of help, and the values that it admits.
+    """One setting of a method: default value, unit ("steps", "per step", ...), one line of help, and its admitted values.
 
-    range    of a number, "[0, inf)" or "(0, 1]"; "" = every finite one (of a count of steps: every one from 0 on)
-    choices  the values that it admits, or the items that a list of it may hold; empty = all of the default's type
+    range    of a number, "[0, inf)" or "(0, 1]"; "" = every finite number (for a count of steps: 0 and above)
+    choices  the admitted values, or the admitted items of a list; empty = every value of the default's type
     """
 
     default: Any
@@ -73,38 +73,38 @@ class Option:
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """What is known of a method without importing it; read from the literal ``SPEC`` of its module."""
+    """The declaration of a method, read from the literal ``SPEC`` of its module without importing it."""
 
     id: str
     title: str
     entry: str  # "module:Class"
     family: str  # "optimisation", "encoder", "weights", "features", "hybrid"
-    roles: tuple[str, ...]  # networks asked of the suite: "generator", "perceptual", "encoder_e4e", ...
+    roles: tuple[str, ...]  # networks that the suite must have: "generator", "perceptual", "encoder_e4e", ...
     options: Mapping[str, Option]
     presets: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)  # name -> the options that differ; none: "default"
     paper: str = ""
     venue: str = ""
     summary: str = ""
-    optional: tuple[str, ...] = ()  # roles that some of its options need: given to the method where the suite has them
+    optional: tuple[str, ...] = ()  # roles that only some options need; the method gets them if the suite has them
 
 
 @dataclass(frozen=True)
 class ProtocolSpec:
-    """How pictures are brought into the form that a metric sees; read from the literal ``PROTOCOLS`` of a module."""
+    """How pictures become metric input; read from the literal ``PROTOCOLS`` of a module."""
 
     id: str
     title: str
     entry: str  # "module:Class"
     recipe: str  # every step from the uint8 picture to the tensor
-    source: str  # the paper or the repository that computes its numbers so
+    source: str  # the paper or the repository that prepares pictures this way
     roles: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class MetricSpec:
-    """A metric under one protocol, known without importing it; read from the literal ``SPECS`` of its module.
+    """The declaration of a metric under one protocol, read from the literal ``SPECS`` of its module without importing it.
 
-    A declaration has ``id`` "mse" and ``protocols`` ["native", "psp256"] (left out: native); it becomes one spec for each.
+    A declaration has ``id`` "mse" and ``protocols`` ["native", "psp256"] (default: ["native"]); each protocol becomes one spec.
     """
 
     id: str  # "mse@psp256"
@@ -115,12 +115,12 @@ class MetricSpec:
     unit: str
     range: str
     roles: tuple[str, ...] = ()
-    needs: tuple[str, ...] = ()  # some of NEEDS: what the dataset, the method or the suite must know of an image
-    edits: tuple[str, ...] = ()  # an edit metric that speaks of these edits only; empty = all
+    needs: tuple[str, ...] = ()  # items of NEEDS: what the dataset, the method or the suite must provide for an image
+    edits: tuple[str, ...] = ()  # the edits that an edit metric is defined for; empty = all
     summary: str = ""
-    reference: str = ""  # the implementation whose values it has
+    reference: str = ""  # the implementation that gives the same values
     name: str = field(init=False)  # "mse"
-    protocol: str = field(init=False)  # "psp256"; "native" for an id that names none
+    protocol: str = field(init=False)  # "psp256"; "native" for an id without a protocol
 
     def __post_init__(self) -> None:
         name, _, protocol = self.id.partition("@")
@@ -130,17 +130,17 @@ class MetricSpec:
 
 @dataclass(frozen=True)
 class DatasetSpec:
-    """What is known of a dataset without importing it; read from the literal ``SPECS`` of its module."""
+    """The declaration of a dataset, read from the literal ``SPECS`` of its module without importing it."""
 
     id: str
     title: str
     entry: str  # "module:Class"
     domain: str  # "faces", "cars", "procfaces", ...
-    size: int | None  # number of images; None = found out when opened
-    options: Mapping[str, Any] = field(default_factory=dict)  # given to the class by keyword
+    size: int | None  # number of images; None = counted when the dataset is opened
+    options: Mapping[str, Any] = field(default_factory=dict)  # keyword arguments of the class
     summary: str = ""
     home: str = ""  # the id under which its files are prepared (`invbench datasets prepare`); "" = it needs none
-    page: str = ""  # where the files are to be had
+    page: str = ""  # official page from which the files can be had
     licence: str = ""
 
 
@@ -181,18 +181,18 @@ class Dataset(Protocol):
     def read(self, index: int) -> Sample: ...
 
     def truth(self, index: int, edit: Edit) -> np.ndarray | None:
-        """The true edited picture, uint8 [H, W, 3], or None where nobody knows it."""
+        """The true edited picture, uint8 [H, W, 3], or None if the dataset does not know it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One picture of a stored dataset, unopened.
+    """One picture of a stored dataset, not yet opened.
 
-    name    of its sample
+    name    name of its sample
     file    path under the dataset's root, or key in its database
-    md5     as published by the dataset's makers: "file:<hex>" of the stored bytes, "chw:<hex>" of the pixels as uint8
-            [3, H, W]; "" where none is
-    sha256  of the stored bytes as they were prepared, other bytes are an error when read; "" = not known
+    md5     published by the dataset's authors: "file:<hex>" of the stored bytes, "chw:<hex>" of the pixels as uint8
+            [3, H, W]; "" = none is published
+    sha256  of the stored bytes when they were prepared; reading other bytes is an error; "" = not known
     """
 
     name: str
@@ -203,7 +203,7 @@ class Member:
 
 @dataclass(frozen=True, slots=True)
 class Inspection:
-    """What was found of one stored picture: its bytes, their sha256, and the size of the picture as stored."""
+    """Facts on one stored picture: number of bytes, their sha256, and its height and width in pixels as stored."""
 
     bytes: int
     sha256: str
@@ -215,30 +215,33 @@ class Inspection:
 
 @runtime_checkable
 class StoredDataset(Dataset, Protocol):
-    """A dataset whose pictures lie in files that a user brings; its spec has a ``home``.
+    """A dataset whose files the user provides; its spec has a ``home``.
 
-    Built as ``Class(root=..., members=..., **options)``. With ``members`` None the root is searched for the layouts that the
-    class knows, and InvbenchError says which these are when there is none; otherwise the members are taken as they are.
+    Built as ``Class(root=..., members=..., **options)``. If ``members`` is None, the class searches ``root`` for the layouts
+    that it knows and raises InvbenchError listing them if it finds none; otherwise it takes ``members`` as they are.
     """
 
     members: Sequence[Member]
-    missing: Sequence[str]  # files or names that the dataset's definition asks for and the root lacks
-    layout: str  # what was recognised, one line
-    notes: Sequence[str]  # what a user should know of this copy
+    missing: Sequence[str]  # files or names that the dataset's definition requires and the root lacks
+    layout: str  # the layout that was recognised, one line
+    notes: Sequence[str]  # remarks on this copy for the user, one line each
 
     def inspect(self, index: int) -> Inspection:
-        """Read and decode one picture as ``read`` does, and compare what is published. Raises InvbenchError."""
+        """Read and decode one picture as ``read`` does, and compare it with its published hash.
+
+        Raises InvbenchError if it cannot be decoded or the hash differs.
+        """
 
     def check(self, index: int) -> int:
-        """The number of stored bytes of a picture; raises InvbenchError when they are missing or not those prepared."""
+        """The number of stored bytes of a picture. Raises InvbenchError if they are missing or differ from those prepared."""
 
     def stamp(self, index: int) -> str:
-        """Changes whenever the file of a picture is written to; cheap, nothing is read."""
+        """A text that changes whenever the file of a picture is written; cheap, since the file is not read."""
 
 
 @runtime_checkable
 class KnowsFactors(Protocol):
-    """A dataset that knows the factors of its true edits, too."""
+    """A dataset that also knows the factors of its true edits."""
 
     def true_factors(self, index: int, edit: Edit) -> np.ndarray | None:
         """Factors of the true edited picture, float64 [K] in [0, 1] as those of the sample, or None for an unknown edit."""
@@ -246,12 +249,14 @@ class KnowsFactors(Protocol):
 
 @dataclass(frozen=True)
 class Inversion:
-    """What ``Method.invert`` returns.
+    """The result of ``Method.invert`` for N images.
 
     latents  [N, L, D]
-    images   [N, 3, H, W], the reconstruction, about [-1, 1], not clamped
-    state    all else that ``edit`` needs: per-image weights, features, masks, noise maps; first axis N.
-             ``state["domain_mask"]`` [N, 1, H, W], where a method has one, is scored against the true mask.
+    images   [N, 3, H, W], the reconstructions, about [-1, 1], not clamped
+    state    everything else that ``edit`` needs: per-image weights, features, masks, noise maps; first axis N.
+             ``state["domain_mask"]`` [N, 1, H, W] in [0, 1], if a method has one, is compared with the true mask.
+
+    Raises ValueError for wrong shapes.
     """
 
     latents: Tensor
@@ -277,30 +282,30 @@ class Clock(Protocol):
 
 @runtime_checkable
 class Method(Protocol):
-    """One way to invert and edit.
+    """One way to invert and edit images.
 
     A method is built as ``Class(networks, options)`` with ``networks`` a mapping from the roles in its spec to modules
-    in eval mode with frozen parameters, and ``options`` the frozen record of the values of its spec's options, each of its
-    type and within its range: ``options.steps`` (:class:`invbench.options.Options`). It never opens a file.
-    It gives the same result for an image whether it comes alone or in a batch.
+    in eval mode with frozen parameters, and ``options`` the frozen record of its option values, each already checked for
+    type and range: ``options.steps`` (:class:`invbench.options.Options`). A method never opens a file. It gives the same
+    result for an image alone and in a batch.
     """
 
     def invert(self, images: Tensor, clock: Clock) -> Inversion:
-        """``images`` [N, 3, H, W] float32 in [-1, 1] -> inversion of all N."""
+        """Invert ``images`` [N, 3, H, W], float32 in [-1, 1]. Returns the inversion of all N."""
 
     def edit(self, inversion: Inversion, edit: Edit, clock: Clock) -> Tensor:
-        """Edited images [N, 3, H, W]. Never inverts again; works from an inversion that was saved and loaded."""
+        """Edited images [N, 3, H, W], about [-1, 1]. Never inverts again; works on a saved and reloaded inversion."""
 
     def max_batch(self, memory: int) -> int:
-        """The largest batch that fits into ``memory`` bytes; the runner takes it for ``--batch auto``."""
+        """The largest number of images, at least 1, whose inversion fits into ``memory`` bytes; used for ``--batch auto``."""
 
 
 @runtime_checkable
 class Preparation(Protocol):
-    """A metric protocol at work, built as ``Class(networks)`` with the roles of its spec."""
+    """The implementation of a metric protocol, built as ``Class(networks)`` with the roles of its spec."""
 
     def __call__(self, pictures: np.ndarray, *, original: bool = False) -> Tensor:
-        """uint8 [N, H, W, 3] -> float32 [N, 3, h, w] in [-1, 1]; NaN all over an image that it does not cover.
+        """uint8 [N, H, W, 3] -> float32 [N, 3, h, w] in [-1, 1]; an image that the protocol does not cover is all NaN.
 
         ``original`` is True for pictures of the dataset (targets and true edits) and False for pictures by a method: some
         published scripts resize the two in different ways.
@@ -309,21 +314,22 @@ class Preparation(Protocol):
 
 @dataclass(frozen=True)
 class MetricInput:
-    """What metrics see of one batch, as their protocol prepared it. Everything comes from uint8 pictures, so that anybody
-    can recompute it from files.
+    """Metric input: one batch as the protocol prepared it. All of it comes from uint8 pictures, so it can be recomputed
+    from the stored files.
 
     target     [N, 3, h, w] in [-1, 1], the original
-    output     [N, 3, h, w] in [-1, 1], the picture to judge (a reconstruction or an edit), after quantisation
+    output     [N, 3, h, w] in [-1, 1], the picture to measure (a reconstruction or an edit), after quantisation
     samples    the N samples of the dataset
     edit       None when ``output`` is a reconstruction
-    inverted   [N, 3, h, w]: the quantised reconstruction when ``output`` is an edit, else None
-    truth      [N, 3, h, w]: the true edited picture where the dataset knows it, else None
+    inverted   [N, 3, h, w] in [-1, 1]: the quantised reconstruction if ``output`` is an edit, else None
+    truth      [N, 3, h, w] in [-1, 1]: the true edited picture if the dataset knows it, else None
     state      the inversion's state
-    true_factors  float64 [N, K] in [0, 1]: the factors of the true edited pictures where the dataset knows them, else None
-    latents, latents_back  [N, L, D] of the inversion, and at the end of a round trip (edit, inversion, inverse edit; ``output``
-               is then its last picture); None beside round trips, latents_back also where a method does not say how it moves
-    region     names of the parser's classes that the edit may change, as the suite says; empty where it does not
-    memo       what :meth:`once` has computed; the harness hands it on from edit to edit of a batch
+    true_factors  float64 [N, K] in [0, 1]: the factors of the true edited pictures if the dataset knows them, else None
+    latents       [N, L, D] of the first inversion of a round trip (edit, inversion, inverse edit; ``output`` is then its last
+               picture); None for all other outputs
+    latents_back  [N, L, D] at the end of a round trip; None also if it is not known how the method's edits move latents
+    region     names of the parser's classes that the suite lets the edit change; empty if it names none
+    memo       results of :meth:`once`; the harness keeps them for all edits of a batch
     """
 
     target: Tensor
@@ -340,17 +346,19 @@ class MetricInput:
     memo: MutableMapping[tuple[str, int], tuple[Tensor, Any]] = field(default_factory=dict, repr=False, compare=False)
 
     def once(self, key: str, which: str, compute: Callable[[Tensor], Value]) -> Value:
-        """``compute(self.<which>)``, computed once for all metrics that ask under the same ``key``.
+        """``compute(self.<which>)``, computed once for all metrics that use the same ``key``.
 
         key      names the computation with its network: "embedding:identity_metric", "features:lpips_alex", ...
-        which    "target", "output", "inverted" or "truth"; ValueError where the batch has no such pictures
+        which    "target", "output", "inverted" or "truth"
+
+        Raises ValueError if the batch has no such pictures.
         """
         pictures: Tensor | None = {
             "target": self.target, "output": self.output, "inverted": self.inverted, "truth": self.truth
         }[which]  # fmt: skip
         if pictures is None:
             raise ValueError(f"given.{which}: expected pictures [N, 3, h, w], found None")
-        # Kept with the pictures themselves: a reconstruction is first the output and then what its edits start from.
+        # The pictures themselves identify the result: a reconstruction is ``output`` first and ``inverted`` for its edits.
         known = self.memo.get((key, id(pictures)))
         if known is None:
             known = (pictures, compute(pictures))
@@ -359,24 +367,24 @@ class MetricInput:
 
 
 class Metric(Protocol):
-    """A per-image metric, built as ``Class(networks)`` with its roles: one float64 value an image.
+    """A per-image metric, built as ``Class(networks)`` with the roles of its spec.
 
-    Images that its protocol does not cover come as NaN, and its values for them are not kept, unless the class says
-    ``sees_uncovered = True``, as a metric does that counts them.
+    Images that its protocol does not cover are all NaN, and the metric's values for them are discarded, unless the class sets
+    ``sees_uncovered = True`` (a metric that counts uncovered images does).
     """
 
     def __call__(self, given: MetricInput) -> np.ndarray:
-        """float64 [N]; NaN where the metric does not cover an image (no face found, say)."""
+        """float64 [N], one value per image; NaN if the metric does not cover an image (for example, no face was found)."""
 
 
 @dataclass(frozen=True)
 class SetValue:
-    """A figure of a set of images; NaN = not known.
+    """The value of a metric over n images; NaN = not known.
 
-    value      as its definition has it, for these n images
-    bias       what of ``value`` is there only because n is finite: ``value - bias`` estimates the figure of all such images
-    low, high  what is uncertain, laid around ``value``: ``low - bias`` to ``high - bias`` is the 95 % confidence interval of
-               the figure of all such images
+    value      the metric by its definition, for these n images
+    bias       the part of ``value`` that is finite-sample bias: ``value - bias`` estimates the value for infinitely many images
+    low, high  interval around ``value``: ``low - bias`` to ``high - bias`` is the 95 % confidence interval of the value for
+               infinitely many images
     """
 
     value: float
@@ -386,13 +394,13 @@ class SetValue:
 
 
 class SetMetric(Protocol):
-    """A metric over a set. Features are kept for each image, so that shards merge and subsets can be drawn."""
+    """A metric over a set of images. Features are stored per image, so that shards merge and subsets can be drawn."""
 
     feature: str  # the name under which the features are stored; metrics may share them
-    minimum: int  # below this many images the metric is refused
+    minimum: int  # the metric is refused for fewer images
 
     def features(self, images: Tensor) -> np.ndarray:
         """``images`` [N, 3, H, W] in [-1, 1] -> float32 [N, F]."""
 
     def compute(self, reference: np.ndarray, measured: np.ndarray) -> float | SetValue:
-        """Features [n, F] of originals and of outputs, row i of both of one image -> the figure."""
+        """The metric from float32 [n, F] features of originals and of outputs; row i of both belongs to the same image."""

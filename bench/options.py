@@ -1,8 +1,8 @@
-"""Options of methods: what a declaration says of one, which values it admits, and the record of values that a method gets.
+"""Options of methods: their declarations, their admitted values, and the record of values that a method gets.
 
-An option stands once, in the ``SPEC`` of its module: ``default``, ``unit``, ``help`` and, where they apply, ``range`` or
-``choices``. Its type is that of the default: a whole number is good for a float, a list is one of such items as the default's,
-and None as the default stands for "not set" and admits every type. Every value is checked here, wherever it comes from.
+An option is declared once, in the ``SPEC`` of its module: ``default``, ``unit``, ``help`` and, where they apply, ``range`` or
+``choices``. Its type is that of the default: a float option takes whole numbers too, the items of a list have the type of the
+default's items, and the default None means "not set" and admits every type. Every value is checked here.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ REFUSED = object()
 
 
 class Options(Mapping[str, Any]):
-    """The values of a method's options, final and frozen: ``options.steps``, or ``options["steps"]``. Lists come as tuples."""
+    """The frozen values of a method's options: ``options.steps`` or ``options["steps"]``. Lists are stored as tuples."""
 
     __slots__ = ("_method", "_values")
     _method: str
@@ -65,7 +65,7 @@ class Options(Mapping[str, Any]):
 
 @dataclass(frozen=True)
 class Interval:
-    """Numbers from ``low`` to ``high``; a bound that is ``open`` is not one of them."""
+    """Numbers from ``low`` to ``high``; an ``open`` bound is excluded."""
 
     low: float
     high: float
@@ -98,20 +98,20 @@ def _number(text: str) -> float:
 
 
 def bounds(option: Option) -> Interval | None:
-    """The range of an option; one that counts steps has one always."""
+    """The range of an option, or None; an option that counts steps always has one."""
     text = option.range or (STEPS if option.unit == "steps" and not option.choices else "")
     return interval(text) if text else None
 
 
 def limits(option: Option) -> str:
-    """What an option admits beyond its type, for people; "" where that is all."""
+    """The range or choices of an option in words; "" if only its type restricts it."""
     if option.choices:
         return f"{'some' if isinstance(option.default, list | tuple) else 'one'} of {', '.join(map(repr, option.choices))}"
     return "" if (found := bounds(option)) is None else f"in {found}"
 
 
 def at_least(option: Option, count: int) -> int:
-    """The least number of steps from ``count`` on that the option admits, or the most it does where all are below."""
+    """The smallest admitted number of steps that is at least ``count``, or the largest admitted if all are below."""
     if option.choices:
         return min((one for one in option.choices if one >= count), default=max(option.choices))
     found = bounds(option)
@@ -147,7 +147,7 @@ def _expected(option: Option) -> str:
 
 
 def _model(option: Option) -> Any:
-    """A value of the type that a value, or an item of a list, must have; None = any."""
+    """An example whose type a value, or an item of a list, must have; None = any type."""
     known = option.default if isinstance(option.default, list | tuple) else [option.default]
     return next((one for one in (*known, *option.choices) if one is not None), None)
 
@@ -175,7 +175,7 @@ def _fits(option: Option, value: Any) -> bool:
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value has one form in JSON, from which keys are made: no NaN, no infinity, no set, no date."""
+    """Whether a value has exactly one form in JSON, from which keys are made: no NaN, infinity, set or date."""
     if isinstance(value, list | tuple):
         return all(map(_is_plain, value))
     if isinstance(value, dict):
@@ -190,7 +190,7 @@ def declare(declared: Mapping[str, Any], *, where: str) -> dict[str, Option]:
 
 def _option(name: Any, declared: Any, *, where: str) -> Option:
     named = isinstance(name, str) and name.isidentifier() and not keyword.iskeyword(name)
-    if not named or name.startswith("_") or hasattr(Options, name):  # `values`, say, is what every mapping has
+    if not named or name.startswith("_") or hasattr(Options, name):  # every mapping has `values`, for example
         raise InvbenchError(f"{where}: expected a name that can be written options.NAME, found {name!r}")
     if not isinstance(declared, dict) or not KEYS <= set(declared) <= KEYS | MORE_KEYS:
         raise InvbenchError(f"{where}: expected the keys {sorted(KEYS)}, and range or choices, found {declared!r}")
@@ -234,7 +234,7 @@ def laid_over(
     method: str,
     place: Callable[[str], str],
 ) -> dict[str, Any]:
-    """``values`` with ``changes``, each checked; ``place`` says where the value of an option stands, for messages.
+    """``values`` updated with ``changes``, each checked; ``place(option)`` says where its value is set, for messages.
 
     Raises InvbenchError for an option that the method does not have (with the nearest name) and a value that is not admitted.
     """
@@ -245,7 +245,7 @@ def laid_over(
 
 
 def make(spec: MethodSpec | Mapping[str, Any], changes: Mapping[str, Any] | None = None) -> Options:
-    """What a method is built with: the defaults of its spec, or of the literal ``SPEC`` of its module, with ``changes``.
+    """The options that a method is built with: the defaults of its spec (or literal ``SPEC``), updated with ``changes``.
 
     Raises InvbenchError as :func:`laid_over` does.
     """

@@ -59,12 +59,12 @@ ROUND_TRIP = "consistency:"
 
 
 def seconds(stage: str) -> str:
-    """The column of a stage's time: seconds an image."""
+    """The column of a stage's time, in seconds per image."""
     return SECONDS + stage
 
 
 def latency(stage: str) -> str:
-    """The column of a stage's time when an image comes alone, in seconds."""
+    """The column of a stage's time for an image processed alone, in seconds."""
     return LATENCY + stage
 
 
@@ -75,7 +75,7 @@ JPEG = SOURCE + "jpeg"
 
 
 def is_metric(column: str) -> bool:
-    """Whether a column of rows holds a metric, with its protocol or (as older runs have it) without."""
+    """Whether a column of rows holds a metric, named with its protocol or (in older runs) without."""
     return "@" in column or ("." not in column and column not in ROWS.names)
 
 
@@ -85,17 +85,17 @@ def is_measure(column: str) -> bool:
 
 
 def is_seconds(column: str) -> bool:
-    """Whether a column holds times of batches, which images of a batch share."""
+    """Whether a column holds times of batches, in seconds per image; the images of a batch share one value."""
     return not is_metric(column) and column.startswith(SECONDS)
 
 
 def is_latency(column: str) -> bool:
-    """Whether a column holds times of an image that came alone."""
+    """Whether a column holds times of an image processed alone."""
     return not is_metric(column) and column.startswith(LATENCY)
 
 
 def round_trip(edit: Edit) -> Edit:
-    """The edit under the name that rows and files of its round trip have."""
+    """The edit with the name that rows and files of its round trip use."""
     return Edit(ROUND_TRIP + edit.name, edit.strength)
 
 
@@ -105,11 +105,11 @@ def one_way(edit: Edit) -> Edit:
 
 
 def is_round_trip(edit: str | None) -> bool:
-    """Whether the name of an edit in rows is that of a round trip."""
+    """Whether an edit name in rows is that of a round trip."""
     return edit is not None and edit.startswith(ROUND_TRIP)
 
 
 def signed(strength: float) -> str:
-    """A strength with its sign, in names of files: "+3", "-1.5". Two numbers that differ are two texts."""
+    """A strength with its sign, for file names: "+3", "-1.5". Different numbers give different texts."""
     short = f"{strength:+g}"
     return short if float(short) == strength else f"{strength:+}"

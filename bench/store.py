@@ -13,7 +13,7 @@
     latency/<method>-<key>.parquet      times of the latency pass, one row per picture, and one per picture and edit
     statistics/<name>.json              intervals and ranks of a large run, kept by reports; made anew where they do not fit
 
-A part of rows is written after its pictures and its features, so wherever there is a row, all it was scored from is there.
+A part of rows is written after its pictures and its features, so every row has the files that it was scored from.
 Reading never imports torch.
 """
 
@@ -120,7 +120,7 @@ class Store:
         return self.path / "inputs" / file_name(dataset) / f"{file_name(image)}.png"
 
     def truth(self, dataset: str, image: str, edit: Edit) -> Path:
-        """Where the true edited picture of an image is, if the dataset knows it."""
+        """The path of the true edited picture of an image; the file exists only if the dataset knows it."""
         tag = f"@{file_name(edit.name)}{signed(edit.strength)}"
         return self.path / "truths" / file_name(dataset) / f"{file_name(image)}{tag}.png"
 
@@ -128,7 +128,7 @@ class Store:
         return self.path / "truth_masks" / file_name(dataset) / f"{file_name(image)}.png"
 
     def latency(self) -> pd.DataFrame:
-        """Rows of the latency pass; without any where none was made. ``latency.*`` are seconds of a picture alone."""
+        """Rows of the latency pass; empty if there was none. ``latency.*`` are seconds for a picture processed alone."""
         if not self._files("latency/*.parquet"):
             return pd.DataFrame(columns=TIMES.names)
         return self.query("SELECT * FROM latency ORDER BY method, preset, machine, index, edit NULLS FIRST")
@@ -138,7 +138,7 @@ class Store:
         return [_read_part(path) for path in sorted(self._folder("rows", cell).glob("*.parquet"))]
 
     def failures(self) -> dict[str, dict[str, Any]]:
-        """Metric -> ``count``, how many values it still owes since it raised, and the last ``reason``, over all cells."""
+        """Metric -> ``count``, the number of values missing because it raised, and the last ``reason``, over all cells."""
         found: dict[str, dict[str, Any]] = {}
         for part in (_read_part(path) for path in self._files("rows/*/*.parquet")):
             for id, reason in part.failures.items():
@@ -148,7 +148,7 @@ class Store:
         return found
 
     def stands(self, row: Mapping[str, Any], cell: str) -> bool:
-        """Whether the pictures that a finished row was scored from are there, and are the same."""
+        """Whether the pictures that a finished row was scored from exist and are unchanged."""
         edit = Edit(row["edit"], row["strength"]) if row.get("edit") is not None else None
         files = {"picture": self.picture(cell, row["image"], edit), "mask": self.mask(cell, row["image"])}
         return all(row.get(kind) is None or file_digest(path) == row[kind] for kind, path in files.items()) and (
@@ -172,7 +172,7 @@ class Store:
 
     # -- writing ----------------------------------------------------------------------------------------------------
     def write_part(self, cell: str, part: Part) -> None:
-        """Write rows, in their order; a row that lacks a column of another has a null there."""
+        """Write rows in their order; a column that a row lacks is null."""
         names = list(dict.fromkeys(name for row in part.rows for name in row))
         extra = sorted(name for name in names if name not in ROWS.names)
         schema = pa.schema([*ROWS, *((name, pa.float64()) for name in extra)])
@@ -199,7 +199,7 @@ class Store:
         write_atomic(self.path / "sets.parquet", sealed.table_bytes(table))
 
     def write_latency(self, name: str, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Write one method's rows of the latency pass; ``key`` says what they depend on."""
+        """Write one method's rows of the latency pass; ``key`` is the digest of all that they depend on."""
         times = sorted({column for row in rows for column in row} - set(TIMES.names))
         schema = pa.schema([*TIMES, *((column, pa.float64()) for column in times)])
         table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
@@ -210,7 +210,7 @@ class Store:
         write_atomic(self.path / name, (json.dumps(_plain(content), indent=1, sort_keys=True) + "\n").encode())
 
     def set_aside(self, cell: str, keys: Iterable[str], *, keep: bool) -> int:
-        """Take rows out of a cell; with ``keep`` they go to ``superseded/``. Returns how many were found."""
+        """Remove rows from a cell; with ``keep`` they are moved to ``superseded/``. Returns how many were found."""
         wanted, moved = set(keys), 0
         for part in self.parts(cell):
             out = [row for row in part.rows if row["key"] in wanted]
@@ -243,7 +243,7 @@ class Store:
         return lines
 
     def clear(self) -> None:
-        """Remove an earlier run from the folder, the plan last. Nothing that is not a run's is touched."""
+        """Remove an earlier run from the folder, the plan last. Files that no run wrote are left alone."""
         for name in OWN:
             path = self.path / name
             if path.is_dir() and not path.is_symlink():

@@ -1,4 +1,4 @@
-"""Set metrics from stored features: FID, KID and their like over the images that a cell has finished."""
+"""Set metrics (FID, KID and others) from stored features, over the finished images of a cell."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ def set_rows(
     value, low, high, bias  as in :class:`invbench.api.SetValue`; None where there is none, and ``reason`` says why no value
     n                       images that were compared: originals and reconstructions of the same images, those that did not
                             fail and that the protocol covers on both sides
-    key                     of all that the value depends on; a value of the same key in the run folder is taken over
+    key                     digest of all that the value depends on; a stored value with the same key is reused
 
-    A value of one of ``cells`` that cannot be had since a metric raised, or since features of finished images are gone, is
-    noted with the scorer as a failure.
+    If a value of one of ``cells`` cannot be computed because a metric raised, or because features of finished images are
+    gone, the scorer records a failure.
     """
     if not scorer.sets:
         return []
@@ -57,9 +57,9 @@ def set_rows(
 
 @dataclass(frozen=True)
 class _Work:
-    """What a value is made with.
+    """What set values are computed from.
 
-    known      rows that the run folder has, by key
+    known      rows already in the run folder, by key
     originals  by feature name and dataset: sha256 of a picture -> its features [F]
     """
 
@@ -81,7 +81,7 @@ class _Work:
     ) -> Row:
         """The value of a metric for the features ``measured`` of a cell's images, with n, reason and key.
 
-        A metric that raises is noted as a failure where ``note`` says so; the next run tries it again.
+        If the metric raises and ``note`` is true, the scorer records a failure, so that the next run tries it again.
         """
         metric, images = self.scorer.sets[id], list(measured)
         reason = _refused(metric, len(images))
@@ -105,7 +105,7 @@ class _Work:
         self.progress.stage(f"{id} of {cell}")
         try:
             found = metric.compute(reference, outputs)
-        except Exception as error:  # a number that cannot be had is a reason in the table, not the end of a run
+        except Exception as error:  # a value that cannot be computed has a reason in the table; it does not end the run
             return self._failed(id, count, error, note=note)
         return _row(count, found if isinstance(found, SetValue) else SetValue(float(found)), key=key)
 
@@ -115,7 +115,7 @@ class _Work:
         return _row(count, reason=f"{type(error).__name__}: {error}")
 
     def _originals(self, id: str, dataset: str, hashes: Mapping[str, str]) -> dict[str, np.ndarray]:
-        """Features [F] of the originals by name: computed once for a picture, and kept beside those of the methods."""
+        """Features [F] of the originals by name, computed once per picture and stored beside those of the methods."""
         feature, cell = self.scorer.feature(id), f"inputs.{dataset}"
         recipe = self.scorer.feature_recipes[feature]
         if (feature, dataset) not in self.originals:
@@ -145,7 +145,7 @@ def _known(store: Store) -> dict[str, Row]:
     try:
         return {row["key"]: row for row in store.sets() if row["key"]}
     except InvbenchError:
-        return {}  # all is computed anew, and the file is written anew
+        return {}  # everything is computed again, and the file is rewritten
 
 
 def _row(n: int, value: SetValue | None = None, *, reason: str = "", key: str | None = None) -> Row:
@@ -163,7 +163,7 @@ def _bytes_digest(values: np.ndarray) -> str:
 
 
 def _measured(store: Store, cell: str, scorer: Scorer) -> tuple[set[str], dict[str, dict[str, np.ndarray]]]:
-    """The images with a finished row; and feature name -> image -> vector, for those with features of the present recipe."""
+    """The images with a finished row; and feature name -> image -> vector, if made with the current recipe."""
     found: dict[str, dict[str, np.ndarray]] = {}
     finished: set[str] = set()
     for part in store.parts(cell):

@@ -1,4 +1,4 @@
-"""Calls to a method whose answers are checked: shape, type, finite values, and that an edit leaves its inversion alone."""
+"""Checked calls to a method: shape, type and finiteness of its output, and that an edit does not change its inversion."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from invbench.util.clock import StageClock
 
 
 def invert(method: Method, images: Tensor, clock: StageClock) -> Inversion:
-    """Images [N, 3, H, W] in [-1, 1] -> inversion. Raises TypeError or ValueError for an answer that cannot be used."""
+    """Images [N, 3, H, W] in [-1, 1] -> inversion. Raises TypeError or ValueError for unusable output."""
     # A copy: a method that writes into its input must not change what the next one sees.
     inversion = method.invert(images.clone(), clock)
     if not isinstance(inversion, Inversion):
@@ -32,7 +32,7 @@ def invert(method: Method, images: Tensor, clock: StageClock) -> Inversion:
 
 @dataclass(frozen=True)
 class Failing:
-    """In the place of a method that could not be built or asked: every call raises, so that its rows fail with the reason."""
+    """Replaces a method that could not be built: every call raises, so that its rows fail with the reason."""
 
     reason: str
 
@@ -47,7 +47,7 @@ class Failing:
 
 
 def watched(inversion: Inversion) -> Inversion:
-    """The same inversion in tensors that count the writes to them, as those made in inference mode do not."""
+    """The same inversion with tensors that count writes to them (tensors made in inference mode do not)."""
 
     def counting(tensor: Tensor) -> Tensor:
         return tensor.clone() if tensor.is_inference() else tensor
@@ -63,7 +63,7 @@ def writes(inversion: Inversion) -> Sequence[int]:
 
 
 def edit(method: Method, inversion: Inversion, edit: Edit, clock: StageClock) -> Tensor:
-    """Edited images [N, 3, H, W]. Raises TypeError or ValueError for an answer that cannot be used."""
+    """Edited images [N, 3, H, W]. Raises TypeError or ValueError for unusable output."""
     before = writes(inversion)
     output = method.edit(inversion, edit, clock)
     if writes(inversion) != before:

@@ -1,8 +1,8 @@
-"""What a run will take before it starts: seconds and memory by a short probe of each method on this machine.
+"""Estimates of a run's time and memory before it starts, from a short probe of each method on this machine.
 
-A method's time is linear in each of its step counts (the options whose unit is "steps"), so it is run on a batch of noise with
-every count at 1, and once more for each count at 3; the slopes give the time of the counts that were asked for. Methods that
-stop images early take less than that.
+A method's time is linear in each of its step counts (the options whose unit is "steps"). The probe runs it on a batch of noise
+with every count at 1, and once more for each count at 3; the slopes give the time for the requested counts. Methods that stop
+images early take less.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Estimate:
-    """Seconds for one image in a batch: ``invert`` by the counts asked for, ``edit`` for one edit; ``memory`` in bytes."""
+    """Seconds per image in a batch: ``invert`` with the requested step counts, ``edit`` for one edit; ``memory`` in bytes."""
 
     invert: float
     edit: float
@@ -31,7 +31,7 @@ class Estimate:
 
 
 def step_options(spec: MethodSpec, options: Mapping[str, Any]) -> dict[str, int]:
-    """The options of a method that count steps, with their values."""
+    """The values of the options of a method that count steps."""
     return {name: int(options[name]) for name, option in spec.options.items() if option.unit == "steps"}
 
 
@@ -47,8 +47,8 @@ def probe(
 ) -> Estimate:
     """Run a method for a few steps on ``batch`` pictures of noise of ``size`` (height, width) and extrapolate.
 
-    ``build`` makes the method with the step counts that it is given; ``counts`` are those asked for, by option; ``least`` says
-    of an option the least count from a number on that it admits. Raises what the method raises.
+    ``build`` makes the method with given step counts; ``counts`` are the requested ones, by option; ``least`` gives the
+    smallest admitted count of an option that is at least a number. Raises what the method raises.
     """
     draws = torch.Generator().manual_seed(SEED)
     images = (torch.rand(batch, 3, *size, generator=draws) * 2 - 1).to(device)
@@ -61,7 +61,7 @@ def probe(
             inversion = method.invert(images.clone(), clock)
         return clock.total, inversion, clock
 
-    timed(few)  # kernels are chosen and memory is taken at the first call
+    timed(few)  # warm-up: the first call chooses kernels and allocates memory
     base, inversion, clock = timed(few)
     seconds = base
     for name, count in counts.items():
@@ -85,7 +85,7 @@ def _edit_seconds(method: Method, inversion: Inversion, edit: Edit, device: torc
 
 
 def _memory(method: Method, batch: int) -> int:
-    """The least memory of which the method says that ``batch`` images fit, to 1 %."""
+    """The smallest memory, to 1 %, for which the method's ``max_batch`` is at least ``batch``; in bytes."""
     low, high = 0, 2**20
     while method.max_batch(high) < batch and high < 2**50:
         low, high = high, 2 * high

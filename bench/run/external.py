@@ -1,4 +1,4 @@
-"""Score pictures that some other code made, as a row of their own beside measured methods.
+"""Score external pictures as a row of their own beside measured methods.
 
 The folder (:mod:`invbench.run.external_folder`) becomes a cell of a run folder whose method is the folder's name, with the
 preset "scored" and no times. Pictures are decoded, compared in size with the original, stored as PNG, and scored from there by
@@ -42,17 +42,17 @@ PRESET = "scored"
 
 @dataclass(frozen=True)
 class Settings:
-    """What the pictures of a folder are measured with, and under which ``name`` their rows stand."""
+    """What the pictures of a folder are scored with, and the ``name`` of their rows."""
 
     suite: Suite
     name: str
     dataset: DatasetChoice
     metrics: Sequence[MetricSpec]
     protocols: Mapping[str, ProtocolSpec]
-    metrics_required: bool  # asked for by name, so one that lacks its weights is an error
+    metrics_required: bool  # True: metrics were named, so missing weights are an error
     device: str
     out: Path
-    configuration: Mapping[str, str]  # the files that were read, and the sha256 of each
+    configuration: Mapping[str, str]  # configuration file -> sha256
 
 
 def settings(
@@ -66,8 +66,8 @@ def settings(
     out: Path,
     configuration: Mapping[str, str] | None = None,
 ) -> Settings:
-    """Look up what the names stand for. ``against`` is a dataset of the suite, ID or ID:COUNT, or a folder of originals,
-    which are taken at their own size. Raises InvbenchError for names that do not exist."""
+    """Resolve the names. ``against`` is a dataset of the suite (ID or ID:COUNT) or a folder of originals, which keep their
+    own size. Raises InvbenchError for names that do not exist."""
     chosen = choose_datasets(suite, [against], registry, images=None)
     if len(chosen) != 1:
         raise InvbenchError(f"--against {against}: expected one dataset, found {', '.join(one.id for one in chosen)}")
@@ -88,10 +88,10 @@ def settings(
 
 
 def score(settings: Settings, folder: Path, *, progress: bool = True, say: Callable[[str], None] = print) -> int:
-    """Measure the pictures of ``folder``. Returns the exit code: 0; 1 some rows failed; 3 a file could not be written; 130.
+    """Score the pictures of ``folder``. Returns the exit code: 0 all ok; 1 some rows failed; 3 a write failed; 130 interrupted.
 
-    ``say`` gets one line for every mismatch. Earlier rows of the same name and dataset are replaced; the same call continues an
-    interrupted one. Raises InvbenchError before anything is written for what cannot work.
+    ``say`` gets one line for every mismatch. Earlier rows of the same name and dataset are replaced; the same call continues
+    an interrupted one. Raises InvbenchError for settings that cannot work, before anything is written.
     """
     try:
         with Session(settings.suite, device=settings.device, workers=0) as session:
@@ -125,7 +125,7 @@ def _open(
 
 @dataclass(frozen=True)
 class _Work:
-    """One call of :func:`score`, after everything was opened. ``sizes``: (height, width) of the originals that can be used."""
+    """One call of :func:`score`, after everything was opened. ``sizes``: (height, width) in pixels of usable originals."""
 
     settings: Settings
     spec: DatasetSpec
@@ -146,7 +146,7 @@ class _Work:
         before = store.manifest if (store.path / "manifest.json").exists() else {}
         cell = self._cell(earlier)
         merged = plan.merge(earlier, self.settings.suite.id, [cell])
-        merged["cells"][cell.id] = cell.describe()  # an earlier folder of this name is replaced, not added to
+        merged["cells"][cell.id] = cell.describe()  # replaces an earlier folder of this name
         store.write_json("plan.json", merged)
         self._write_manifest(before, cell, started, finished=None)
         self.bar.begin(len(cell.entries))
@@ -172,7 +172,7 @@ class _Work:
         return self._tell(cell, reasons)
 
     def _cell(self, earlier: Mapping[str, Any]) -> Cell:
-        """Read every original once: its hash, its size, and a copy of it in the run folder."""
+        """Read every original once: record its hash and size, and copy it into the run folder."""
         store, id, dataset = self.tools.store, self.spec.id, self.tools.datasets[self.spec.id]
         entries: list[Entry] = []
         for first in range(0, len(self.names), self.settings.suite.max_batch):
@@ -208,7 +208,7 @@ class _Work:
         return {"folder": printable(self.folder.path.name), "pictures": told}
 
     def _batches(self, cell: Cell) -> Iterator[list[Entry]]:
-        """The images of the cell, up to its batch at a time: those of one size are scored together."""
+        """The images of the cell in groups of one size, each at most a batch."""
         for first in range(0, len(cell.entries), cell.batch):
             alike: dict[tuple[int, ...] | None, list[Entry]] = defaultdict(list)
             for entry in cell.entries[first : first + cell.batch]:
@@ -216,7 +216,7 @@ class _Work:
             yield from alike.values()
 
     def _parts(self, cell: Cell, entries: Sequence[Entry], known: Mapping[str, Part]) -> tuple[list[Part], Part]:
-        """The rows of some images: those to be evaluated, unless they stand already, and those that failed."""
+        """The rows of some images: those still to be evaluated, and those that failed."""
         name = f"{entries[0].index:06d}-{digest(cell.keys(entries))[:12]}"
         failed = f"{name}-failed"
         if name in known and all(self.tools.store.stands(row, cell.id) for row in known[name].rows):
@@ -260,7 +260,7 @@ class _Work:
         return path, picture, ""
 
     def _shared(self, reason: str) -> str:
-        """A reason without the path of its picture, so that images that failed for one reason are told together."""
+        """A reason without the path of its picture, so that images with the same reason are reported together."""
         folders = filter(None, (self.folder.path, self.spec.options.get("root")))
         roots = "|".join(re.escape(printable(folder, lines=True)) for folder in folders)
         return re.sub(rf"({roots})/.*?: ", "", reason) if roots else reason
@@ -279,7 +279,7 @@ class _Work:
             earlier=before,
             failures=self.tools.store.failures(),
         )
-        if before:  # machine, versions and times are those of the methods that were measured there
+        if before:  # machine, versions and times belong to the methods that were measured there
             both = ("methods", "weights", "datasets", "metrics", "protocols", "edits", "unavailable")
             failures = own["metric_failures"]
             own = {**before, **{key: {**before.get(key, {}), **own.get(key, {})} for key in both}, "metric_failures": failures}

@@ -1,4 +1,4 @@
-"""A folder of pictures that some other code made: which of them is the reconstruction or the edit of which image.
+"""Match the files of a folder of external pictures with the images and edits that they show.
 
     NAME.png                the reconstruction of the image NAME of the dataset
     age_+3/NAME.png         its edit "age" at strength 3 (also age_3, age_+3.0); age_-1.5/ likewise
@@ -32,12 +32,13 @@ _JPEG = b"\xff\xd8\xff"
 
 @dataclass(frozen=True)
 class Folder:
-    """What was found.
+    """The result of :func:`scan`.
 
-    files    (edit or None, name of an image) -> the files that claim it, one where all is well
-    edits    that have a picture, in order of name and strength
-    strange  one line for each picture and sub-folder that belongs to no image, with the reason, and one on what is no picture
-    beyond   how many files belong to images that were not asked for
+    files    (edit or None, name of an image) -> the files that match it; more than one is ambiguous
+    edits    edits that have a picture, in order of name and strength
+    strange  one line, with the reason, for each picture and sub-folder that matches no image, and one on files that are not
+             pictures
+    beyond   number of files that belong to images that were not requested
     """
 
     path: Path
@@ -47,7 +48,7 @@ class Folder:
     beyond: int = 0
 
     def pick(self, edit: Edit | None, name: str) -> tuple[Path | None, str]:
-        """The file of an image and "", or None and the reason."""
+        """(path, "") of an image's file, or (None, reason)."""
         found = self.files.get((edit, name), ())
         if len(found) == 1:
             return found[0], ""
@@ -75,7 +76,7 @@ def scan(
     """Match the files of a folder with the first ``count`` (None = all) of the images ``names`` and the edits ``edits``.
 
     paths  of the originals below their folder, where they are files
-    Raises InvbenchError when the path is no folder, or when not one of its files belongs to an image.
+    Raises InvbenchError if the path is not a folder, or if none of its files belongs to an image.
     """
     if not path.is_dir():
         raise InvbenchError(f"{path}: expected a folder of pictures, found {'a file' if path.exists() else 'nothing'}")
@@ -111,19 +112,19 @@ def scan(
 
 
 def is_jpeg(path: Path) -> bool:
-    """By its first bytes, whatever its suffix says."""
+    """Whether a file is a JPEG by its first bytes; its suffix does not matter."""
     with open(path, "rb") as handle:
         return handle.read(len(_JPEG)) == _JPEG
 
 
 class _Names:
-    """Which image a path speaks of. What says more goes before what says less, and what two images have speaks of none.
+    """Which image a path names. Rules are tried from the most to the least specific; a path that fits two images names none.
 
     1. the path of the original, with its suffix        a/photo.jpg
     2. the image's name, also as a file name            a__photo
     3. the path of the original without its suffix      a/photo
     4. the whole path of the original and one more      a/photo.jpg.png
-    5. these in another normal form of Unicode: disks of Macs write "ö" as two characters
+    5. the same after Unicode normalisation (NFC): macOS disks store "ö" as two characters
     """
 
     def __init__(self, names: Sequence[str], paths: Sequence[str]) -> None:
@@ -135,7 +136,7 @@ class _Names:
         self._bare = [plain, bare, whole, _normal(plain), _normal(bare), _normal(whole)]
 
     def find(self, path: str) -> tuple[str | None, str]:
-        """The name of the image and "", or None and the reason."""
+        """(name, "") of the image, or (None, reason)."""
         looks = [(self._whole[0], path), *((table, _bare(path)) for table in self._bare[:3])]
         normal = unicodedata.normalize("NFC", path)
         looks += [(self._whole[1], normal), *((table, _bare(normal)) for table in self._bare[3:])]
@@ -147,7 +148,7 @@ class _Names:
 
 
 def _claim(inside: str, known: _Names, allowed: set[str]) -> tuple[Edit | None, str | None, str]:
-    """The edit and the image that a file stands for, by its path in the folder; no image and the reason where it is none."""
+    """(edit, image, "") that a file shows, by its path in the folder; (edit, None, reason) if it shows no image."""
     top, slash, rest = inside.partition("/")
     edit = _edit(top, allowed) if slash else None
     name, reason = known.find(inside)
@@ -165,20 +166,20 @@ def _claim(inside: str, known: _Names, allowed: set[str]) -> tuple[Edit | None, 
 
 
 def _edit(folder: str, allowed: set[str]) -> Edit | None:
-    """The edit that a sub-folder is named after."""
+    """The edit that a sub-folder is named after, or None."""
     match = _SUBFOLDER.fullmatch(folder)
     finite = match and match[1] in allowed and math.isfinite(float(match[2]))
     return Edit(match[1], float(match[2])) if match and finite else None
 
 
 def _bare(path: str) -> str:
-    """Without the suffix."""
+    """``path`` without its suffix."""
     pure = PurePosixPath(path)
     return path[: -len(pure.suffix)] if pure.suffix else path
 
 
 def _unique(pairs: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
-    """Key -> the names that have it, each once."""
+    """Key -> its distinct names, in order."""
     found: dict[str, dict[str, None]] = defaultdict(dict)
     for key, name in pairs:
         found[key][name] = None

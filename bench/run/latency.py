@@ -1,9 +1,9 @@
-"""The latency pass: one picture at a time, warmed up and synchronised, apart from the throughput that the cells measure.
+"""The latency pass: pictures timed one at a time, after warm-up and with synchronisation; cells measure throughput.
 
-For each method WARMUP pictures go through unrecorded (caches, kernels, lazy set-up), then ``count`` pictures are timed, each by
-a clock of its own: the inversion by stage and as a whole, and one edit of it. Reading pictures, moving them to the device,
-metrics and writing are outside. A file of the store holds one method's times; it is written when all of them are there and
-stands as long as the method, the pictures and the machine are the same.
+For each method WARMUP pictures are processed without timing (caches, kernels, lazy set-up). Then ``count`` pictures are timed,
+each by its own clock: the inversion by stage and in total, and one edit of it. Reading pictures, moving them to the device,
+metrics and writing are not timed. One file of the store holds one method's times; it is written when the pass is complete and
+stays valid while the method, the pictures and the machine are the same.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Pictures:
-    """What is put through every method: ``count`` pictures of a dataset, from the first again where it has fewer."""
+    """The pictures that every method is timed on: ``count`` pictures of a dataset, repeated from the first if it has fewer."""
 
     dataset: str
     entries: tuple[Entry, ...]  # usable ones only
     count: int
-    edit: Edit | None  # the edit that is timed, too
+    edit: Edit | None  # an edit that is timed as well
 
     def key(self, recipe: str, machine: dict[str, Any]) -> str:
         """Digest of all that the times of a method depend on."""
@@ -49,9 +49,9 @@ class Pictures:
 
 
 def run(cell: Cell, pictures: Pictures, tools: Tools, *, done: Callable[[int], None]) -> str:
-    """Time the method of a cell and store its rows, unless they are there; ``done`` is told of each finished picture.
+    """Time the method of a cell and store its rows, unless they exist; ``done`` gets the number of finished pictures.
 
-    Returns one line on what was found.
+    Returns one line with the result.
     """
     method, dataset = tools.methods[cell.id], tools.datasets[pictures.dataset]
     machine = provenance.machine(str(tools.device))
@@ -65,7 +65,7 @@ def run(cell: Cell, pictures: Pictures, tools: Tools, *, done: Callable[[int], N
     head: Row = {"key": key, "recipe": cell.recipe, "suite": tools.suite, "method": cell.method, "preset": cell.preset}
     head |= {"dataset": pictures.dataset, "machine": describe(machine), "warmup": WARMUP}
     rows: list[Row] = []
-    gc.collect()  # what the cells left must not be collected while the clock runs
+    gc.collect()  # garbage of the cells must not be collected while the clock runs
     images = islice(cycle(pictures.entries), WARMUP), islice(cycle(pictures.entries), pictures.count)
     for place, entry in enumerate(chain(*images), start=-WARMUP):  # below 0 while warming up
         with tools.ledger.spent("data"):
@@ -91,10 +91,10 @@ def time_one(
     ledger: Ledger,
     on_stage: Callable[[str], None] | None = None,
 ) -> list[Row]:
-    """Times of one picture ``target`` [1, 3, H, W]: a row of the inversion, and one of the edit where one is asked for.
+    """Times of one picture ``target`` [1, 3, H, W]: one row for the inversion, and one for ``edit`` if it is given.
 
     A row has ``edit`` and ``strength`` (None for the inversion), ``status`` and ``reason``, ``latency.total`` and
-    ``latency.<stage>``, all in seconds. Whatever the method raises is a row with status "failed".
+    ``latency.<stage>``, all in seconds. If the method raises, the row has the status "failed".
     """
     rows: list[Row] = []
     inversion: Inversion | None = None
@@ -116,7 +116,7 @@ def time_one(
 
 
 def describe(machine: dict[str, Any]) -> str:
-    """The machine in words: what a reader needs to compare times."""
+    """The machine in words, so that readers can compare times."""
     if machine.get("gpu"):
         return str(machine["gpu"])
     threads = machine.get("threads")

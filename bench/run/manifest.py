@@ -1,4 +1,4 @@
-"""``manifest.json``: where the numbers of a run come from."""
+"""``manifest.json``: the origin of a run's numbers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from invbench.util import provenance
 
 
 def of_methods(choices: Sequence[MethodChoice]) -> dict[str, dict[str, Any]]:
-    """What a manifest says of methods, by id and preset."""
+    """The methods in a manifest, by ``id:preset``."""
     names = ("title", "family", "paper", "venue", "roles")
     return {
         f"{one.id}.{one.preset}": {**{name: getattr(one.spec, name) for name in names}, "options": one.options}
@@ -39,17 +39,17 @@ def build(
     earlier: Mapping[str, Any],
     failures: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The manifest of a run; methods, weights, datasets and metrics of ``earlier`` runs in the same folder stay in it.
+    """The manifest of a run; it keeps methods, weights, datasets and metrics of ``earlier`` runs in the same folder.
 
     methods    as :func:`of_methods` has them; ``roles`` are the networks that they use
-    seed       None where nothing is drawn
-    configuration  the files that were read, and the sha256 of each
-    failures   metrics that raised, in any cell of the folder, until they succeed: count and reason by id
-    seconds    in it: of this run by purpose: methods, metrics, data, loading, writing, ``wall`` and ``overhead`` (the
+    seed       None if nothing is random
+    configuration  configuration file -> sha256
+    failures   metrics that raised in any cell of the folder and have not succeeded since: count and reason by id
+    seconds    seconds of this run by purpose: methods, metrics, data, loading, writing, ``wall`` and ``overhead`` (the
                harness itself: wall minus methods minus metrics)
-    finished   None while the run goes on; a run that was killed leaves it so
-    machine    where methods ran last; ``machines`` all on which rows of the folder were made. A call that only scored
-               measured no time and adds none
+    finished   None while the run goes on, and after it was killed
+    machine    the machine on which methods ran last; ``machines`` lists all on which rows of the folder were made. A call
+               that only scored measured no time and adds no machine
     """
     suite, networks, seconds = session.suite, session.networks, session.ledger.summary()
     used = sorted({*roles, *scorer.roles})

@@ -1,4 +1,4 @@
-"""The originals of a run: one picture under one name, for every method in the folder."""
+"""The originals of a run: one picture per name, shared by every method in the folder."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from invbench.util.images import read_png
 
 
 def expect_same(earlier: Mapping[str, Any], dataset: str, entries: Iterable[Entry]) -> None:
-    """Compare pictures with those that the run folder has under the same names, by the plan ``earlier``.
+    """Check that pictures are those that the run folder, by its plan ``earlier``, has under the same names.
 
-    Raises InvbenchError naming the picture and both hashes: rows of two pictures must not stand under one name. A picture that
-    could not be used earlier has no values there, so it may be another one now.
+    Raises InvbenchError naming the picture and both hashes, since rows of two pictures must not share a name. A picture that
+    could not be used earlier has no values, so it may have changed.
     """
     had = {
         image["name"]: image["sha256"]
@@ -37,7 +37,7 @@ def expect_same(earlier: Mapping[str, Any], dataset: str, entries: Iterable[Entr
 
 
 def read(store: Store, dataset: str, name: str, sha256: str) -> np.ndarray:
-    """uint8 [H, W, 3], the run folder's copy of an original. Raises InvbenchError when it is not the picture that was run."""
+    """uint8 [H, W, 3], the run folder's copy of an original. Raises InvbenchError if its sha256 is not ``sha256``."""
     picture = read_png(store.input(dataset, name))
     found = hashlib.sha256(picture.tobytes()).hexdigest()
     if found != sha256:

@@ -1,13 +1,12 @@
-"""What a run has to do: cells, their images, batches and keys.
+"""The plan of a run: cells, their images, batches and keys.
 
 The key of a row is a hash of the image's name and of all that can change the row: the method's recipe (options, sources,
-weights, seed, precision, protocol), the bytes of the image, and for an edit its name and strength. Two names of equal bytes
-are two rows. Where a method takes steps, the key also holds the images that
-share the image's batch: rounding depends on the shape of a batch, and steps amplify it. (Measured on procfaces: latents of a
-projection alone and in a batch of 3 differ by 3e-6 after 2 steps and by 4e-3 after 32, since no matrix product of the
-library is the same for one row as for three.) Equal keys are never computed twice in a run folder. Asking for one more edit
-later gives new keys for its rows only; the image is inverted again for them, because the state of an inversion may be far
-larger than a picture and is not kept.
+weights, seed, precision, protocol), the bytes of the image, and for an edit its name and strength. Two names with equal bytes
+are two rows. If a method takes steps, the key also holds the other images of the batch: rounding depends on the shape of a
+batch, and steps amplify it. (Measured on procfaces: latents of a projection alone and in a batch of 3 differ by 3e-6 after
+2 steps and by 4e-3 after 32, since the library's matrix products for one row and for three rows differ.) Equal keys are never
+computed twice in a run folder. One more edit later gives new keys for its rows only; the image is inverted again for them,
+because the state of an inversion may be far larger than a picture and is not stored.
 """
 
 from __future__ import annotations
@@ -24,13 +23,13 @@ from invbench.plugins.config import MethodChoice, RunSettings
 from invbench.util.provenance import digest, source_digest
 from invbench.weights.networks import Networks
 
-PROTOCOL = 1  # raised whenever the harness itself treats images so that results differ
+PROTOCOL = 1  # raised whenever a change of the harness itself changes results
 PRECISION = "float32"
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One image of the plan; ``sha256`` is None for a picture that cannot be used, and ``reason`` says why."""
+    """One image of the plan; ``sha256`` is None and ``reason`` is set for a picture that cannot be used."""
 
     index: int
     name: str
@@ -42,8 +41,8 @@ class Entry:
 class Cell:
     """One (method, preset, dataset) with its images in order, cut into batches of ``batch`` consecutive ones.
 
-    options   those that the method is built with, or what is told of pictures that other code made
-    stepwise  whether the method takes steps: then the images of a batch belong to each other's keys
+    options   the options of the method, or the facts recorded on external pictures
+    stepwise  whether the method takes steps; then the key of an image includes its batch mates
     """
 
     method: str
@@ -56,11 +55,11 @@ class Cell:
     recipe: str
     batch: int
     consistency: tuple[Edit, ...] = ()  # as :func:`invbench.schema.round_trip` names them
-    beyond: tuple[Entry, ...] = ()  # images after ``entries`` that the run has had: their batches stay as they were
+    beyond: tuple[Entry, ...] = ()  # images after ``entries`` from earlier runs in the folder; they keep the batches unchanged
 
     @property
     def asked(self) -> tuple[Edit, ...]:
-        """What is asked for beside the inversion, a row each: edits, then round trips."""
+        """Edits, then round trips: one row of each beside the row of the inversion."""
         return (*self.edits, *self.consistency)
 
     @property
@@ -69,54 +68,54 @@ class Cell:
 
     @cached_property
     def batches(self) -> tuple[tuple[Entry, ...], ...]:
-        """The images in batches; the last may hold some of :attr:`beyond`, and no batch holds these alone."""
+        """The images in batches; the last batch may hold some of :attr:`beyond`, but no batch holds only these."""
         images = (*self.entries, *self.beyond)
         return tuple(images[first : first + self.batch] for first in range(0, len(self.entries), self.batch))
 
     @cached_property
-    def _company(self) -> dict[Entry, str]:
-        """Image -> digest of those that are computed with it; empty for a method that takes no steps."""
+    def _batch_mates(self) -> dict[Entry, str]:
+        """Image -> digest of the images of its batch; empty for a method that takes no steps."""
         if not self.stepwise:
             return {}
-        company: dict[Entry, str] = {}
+        mates: dict[Entry, str] = {}
         for batch in self.batches:
             readable = [entry for entry in batch if entry.sha256 is not None]
-            company |= dict.fromkeys(readable, digest([entry.sha256 for entry in readable]))
-        return company
+            mates |= dict.fromkeys(readable, digest([entry.sha256 for entry in readable]))
+        return mates
 
     def together(self, names: set[str]) -> set[str]:
-        """The images that are computed again when these are: their whole batches, where a method takes steps."""
-        batches = [{entry.name for entry in batch} for batch in self.batches] if self._company else []
+        """``names`` and the images that must be computed again with them: for a stepwise method, their whole batches."""
+        batches = [{entry.name for entry in batch} for batch in self.batches] if self._batch_mates else []
         return names.union(*(batch for batch in batches if batch & names))
 
     def key(self, entry: Entry, edit: Edit | None = None) -> str:
         """The content key of the row of an image (and an edit)."""
         content = {
             "recipe": self.recipe,
-            "image": [entry.name, entry.sha256 or entry.reason],  # equal pictures may have two names: a row is of one
+            "image": [entry.name, entry.sha256 or entry.reason],  # equal pictures under two names are two rows
             "edit": None if edit is None else asdict(edit),
         }
-        return digest(content | ({"batch": self._company[entry]} if entry in self._company else {}))
+        return digest(content | ({"batch": self._batch_mates[entry]} if entry in self._batch_mates else {}))
 
     def keys(self, entries: Sequence[Entry] | None = None) -> list[str]:
         """Keys of all rows of the entries (default: of the cell): for each image the inversion, then its edits."""
         return [self.key(entry, edit) for entry in entries or self.entries for edit in (None, *self.asked)]
 
     def shards(self, done: set[str]) -> Iterator[Shard]:
-        """The batches with what is missing in them; batches that miss nothing are left out.
+        """The batches that have missing rows, with the keys of these rows.
 
-        An image that failed in its batch was tried alone at once, so it is tried alone again.
+        An image that failed in its batch was also tried alone, so it is tried alone again.
         """
         for number, batch in enumerate(self.batches):
             entries = self.entries[number * self.batch :][: self.batch]
             missing = frozenset(self.keys(entries)) - done
             left = tuple(entry for entry in entries if missing & set(self.keys([entry])))
-            whole = self._company and all(entry in left or entry.sha256 is None for entry in entries)
+            whole = self._batch_mates and all(entry in left or entry.sha256 is None for entry in entries)
             if left:
                 yield Shard(self, batch if whole else left, missing)
 
     def describe(self) -> dict[str, Any]:
-        """The cell in ``plan.json``."""
+        """The cell as ``plan.json`` stores it."""
         return {
             "method": self.method,
             "preset": self.preset,
@@ -140,7 +139,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Shard:
-    """The unit of work: up to a batch of images of a cell, and the keys of the rows that are wanted."""
+    """The unit of work: at most a batch of images of a cell, and the keys of the rows to compute."""
 
     cell: Cell
     entries: tuple[Entry, ...]
@@ -148,7 +147,7 @@ class Shard:
 
     @property
     def name(self) -> str:
-        """Name of the part that it becomes. The same work has the same name, so a repeated try replaces its files."""
+        """Name of the part that it writes. The same work has the same name, so a repeated try replaces its files."""
         return f"{self.entries[0].index:06d}-{digest(sorted(self.keys))[:12]}"
 
 
@@ -169,7 +168,8 @@ def _entries(described: Mapping[str, Any]) -> list[Entry]:
 def read_entry(
     dataset: Dataset, index: int, size: tuple[int, int] | None
 ) -> tuple[Entry, np.ndarray | None]:
-    """An image's entry and its picture; where it cannot be read, or is not of ``size`` (None: of any), the entry says why."""
+    """An image's entry and its picture. If it cannot be read, or has not ``size`` (height, width; None: any), the entry holds
+    the reason and the picture is None."""
     name = dataset.names[index]
     try:
         sample = dataset.read(index)
@@ -183,7 +183,7 @@ def read_entry(
 
 
 def recipe(settings: RunSettings, method: MethodChoice, cls: type, networks: Networks, *, device: str) -> str:
-    """Digest of all that can change a method's results but the image itself."""
+    """Digest of all that can change a method's results, except the image itself."""
     roles = networks.roles(method.spec)
     return digest(
         {
@@ -202,9 +202,9 @@ def recipe(settings: RunSettings, method: MethodChoice, cls: type, networks: Net
 
 
 def merge(earlier: Mapping[str, Any], suite: str, cells: Sequence[Cell]) -> dict[str, Any]:
-    """The content of ``plan.json``: the cells of this run, and those of earlier runs in the folder as they were.
+    """The content of ``plan.json``: the cells of this run, and unchanged those of earlier runs in the folder.
 
-    Raises InvbenchError when the folder holds a run of another suite.
+    Raises InvbenchError if the folder holds a run of another suite.
     """
     if earlier.get("suite", suite) != suite:
         raise InvbenchError(f"plan.json: expected suite {suite}, found {earlier['suite']}; choose another --out")

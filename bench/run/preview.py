@@ -17,9 +17,9 @@ HEAD = ("method", "dataset", "images", "edits each", "steps an image", "batch", 
 
 
 def table(settings: RunSettings, *, probe: bool) -> tuple[str, list[str]]:
-    """The text, and what is missing: the networks of methods, the pictures of datasets.
+    """The text, and a list of what is missing: networks of methods, pictures of datasets.
 
-    Without ``probe`` no time and no memory are given, and no network is loaded. Raises InvbenchError for an unknown device.
+    Without ``probe`` there is no time and no memory, and no network is loaded. Raises InvbenchError for an unknown device.
     """
     rows, hours = [], 0.0
     with Session(settings.suite, device=settings.device, workers=0) as session, Progress(enabled=probe) as bar:
@@ -31,7 +31,7 @@ def table(settings: RunSettings, *, probe: bool) -> tuple[str, list[str]]:
             if probe:
                 try:
                     batch, estimate = _estimate(settings, method, session)
-                except (InvbenchError, RuntimeError) as error:  # a device without memory raises torch's own
+                except (InvbenchError, RuntimeError) as error:  # torch raises its own error when the device is out of memory
                     missing.append(f"{method.id}: {str(error).removeprefix(f'method {method.id}: ')}")
             bar.done(1)
             for dataset in settings.datasets:
@@ -46,7 +46,7 @@ def table(settings: RunSettings, *, probe: bool) -> tuple[str, list[str]]:
 
 
 def _counts(settings: RunSettings, session: Session) -> tuple[dict[str, int | None], list[str]]:
-    """Images by dataset, None where the dataset is not there."""
+    """Number of images by dataset (None if it cannot be opened), and the reasons."""
     counts: dict[str, int | None] = {}
     missing = []
     for choice in settings.datasets:

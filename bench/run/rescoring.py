@@ -1,4 +1,4 @@
-"""Rescoring: metrics that were added or changed since rows were written, from the saved pictures, without the method."""
+"""Rescoring: compute metrics that were added or changed after rows were written, from the saved pictures."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from invbench.util.images import read_png
 def rescore(cell: Cell, tools: Tools) -> int:
     """Bring the rows of a cell up to the recipes of the run's metrics. Returns how many rows got new values.
 
-    Rows of images or edits that are not in the cell now are left as they are, with the metrics they have.
-    Raises InvbenchError when a picture that a row speaks of is missing or broken.
+    Rows of images or edits that are not in the cell now are left unchanged.
+    Raises InvbenchError if the picture of a row is missing or broken.
     """
     return sum(rescore_part(cell, part, tools) for part in tools.store.parts(cell.id))
 
 
 def rescore_part(cell: Cell, part: Part, tools: Tools) -> int:
-    """Bring one part up to date and write it; a part with failed rows is left as it is. Returns how many rows changed."""
+    """Bring one part up to date and write it; a part with failed rows is left unchanged. Returns how many rows changed."""
     entries = {entry.name: entry for entry in cell.entries if entry.sha256 is not None}
     recipes = {id: recipe for id, recipe in tools.scorer.recipes.items() if id not in tools.scorer.round_trips}
     stale = [id for id, recipe in recipes.items() if part.metrics.get(id) != recipe]
@@ -41,13 +41,13 @@ def rescore_part(cell: Cell, part: Part, tools: Tools) -> int:
     with tools.ledger.spent("writing"):
         owed = dict.fromkeys(failed, "its features could not be computed") | tools.scorer.take_owed()
         done = {id: recipe for id, recipe in (part.metrics | recipes).items() if id not in owed}
-        still = {id: why for id, why in part.failures.items() if id not in recipes}  # not asked for in this run
+        still = {id: why for id, why in part.failures.items() if id not in recipes}  # not requested in this run
         tools.store.write_part(cell.id, Part(part.name, part.rows, done, still | owed))
     return len(rows)
 
 
 def evaluate_rows(cell: Cell, rows: Sequence[Row], ids: Sequence[str], tools: Tools) -> dict[tuple[str, ...], Evaluator]:
-    """Put the values of the metrics ``ids`` into rows that are ok, from their saved pictures. Returns the evaluators used."""
+    """Compute the metrics ``ids`` of rows with status ok from their saved pictures. Returns the evaluators that were used."""
     entries = {entry.name: entry for entry in cell.entries}
     groups: dict[Edit | None, list[Row]] = defaultdict(list)
     for row in rows:
@@ -101,7 +101,7 @@ def _evaluator(cell: Cell, entries: Sequence[Entry], evaluators: dict[tuple[str,
 
 
 def _lacks_features(cell: Cell, part: Part, tools: Tools) -> bool:
-    """Whether features of the part's reconstructions are gone, or were never computed."""
+    """Whether features of the part's reconstructions are missing."""
     images = {row["image"] for row in part.rows if "edit" not in row}
     _, names, known = tools.store.features(cell.id, part.name)
     return bool(images) and bool(tools.scorer.sets) and not (images <= {*names} and {*tools.scorer.feature_recipes} <= {*known})
@@ -110,14 +110,14 @@ def _lacks_features(cell: Cell, part: Part, tools: Tools) -> bool:
 def _refresh_features(
     cell: Cell, part: Part, entries: Sequence[Entry], evaluators: dict[tuple[str, ...], Evaluator], tools: Tools
 ) -> set[str]:
-    """Bring the features of a part up to date; returns the set metrics whose features could not be computed."""
+    """Bring the features of a part up to date. Returns the set metrics whose features could not be computed."""
     recipes = tools.scorer.feature_recipes
     features, names, known = tools.store.features(cell.id, part.name)
     missing = [name for name, recipe in recipes.items() if known.get(name) != recipe]
     images = [entry.name for entry in entries]
     if not entries or not (missing or {*images} - {*names}):
         return set()
-    same = names == images  # otherwise what is there speaks of other images of a part that was cut down
+    same = names == images  # otherwise rows were removed from the part, and the stored features belong to other images
     evaluator = _evaluator(cell, entries, evaluators, tools)
     with tools.ledger.spent("metrics"):
         found = evaluator.features(only=missing if same else None)

@@ -1,4 +1,4 @@
-"""A run from settings to rows: build everything, plan, work through the shards, aggregate, tell."""
+"""A run from settings to rows: build everything, plan, compute the shards, aggregate, report."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ from invbench.util.files import WriteFailed, locked, write_all
 from invbench.util.images import encode_png
 from invbench.util.progress import Progress
 
-OK, FAILED_ROWS, WRITE_ERROR, INTERRUPTED = 0, 1, 3, 130  # 2 is the CLI's, for settings that cannot work
-INPUTS = 32  # originals that are copied into the run folder in one go
+OK, FAILED_ROWS, WRITE_ERROR, INTERRUPTED = 0, 1, 3, 130  # the command line uses 2 for settings that cannot work
+INPUTS = 32  # originals that are copied into the run folder at a time
 
 
 def run(settings: RunSettings, *, progress: bool = True) -> int:
-    """Do what the settings ask for. Returns the exit code.
+    """Carry out the settings. Returns the exit code:
 
-    0 all rows are ok; 1 some failed (their reasons are in the rows); 3 a file could not be written; 130 interrupted.
-    In every case finished work is kept and the same call continues it. Raises InvbenchError before any work for settings
-    that cannot work: a method without its weights, a folder that is not a run's, an unknown device.
+    0 all rows are ok; 1 some failed (the rows hold the reasons); 3 a file could not be written; 130 interrupted.
+    Finished work is always kept, and the same call continues it. Raises InvbenchError before any work for settings that
+    cannot work: a method without its weights, a folder that is not a run folder, an unknown device.
     """
     try:
         with Session(settings.suite, device=settings.device, workers=settings.workers) as session:
@@ -49,7 +49,7 @@ def run(settings: RunSettings, *, progress: bool = True) -> int:
 
 
 def _open(settings: RunSettings, session: Session, *, progress: bool) -> int:
-    """Open all that the settings name, so that what is missing is told before any work, and do the work."""
+    """Open everything that the settings name, so that missing items are reported before any work; then do the work."""
     for method in settings.methods:
         session.method(method)
     scorer = session.scorer(settings.metrics, protocols=settings.protocols, required=settings.metrics_required)
@@ -140,7 +140,7 @@ class _Run:
         return cells
 
     def _entries(self, id: str, count: int | None, earlier: Mapping[str, Any]) -> tuple[Entry, ...]:
-        """Read every image once: its hash, whether it can be used, and a copy of it in the run folder."""
+        """Read every image once: record its hash and whether it can be used, and copy it into the run folder."""
         dataset, entries = self.datasets[id], []
         repeated = [name for name, times in Counter(dataset.names).items() if times > 1]
         if repeated:
@@ -162,7 +162,7 @@ class _Run:
         return tuple(entries)
 
     def _work(self, cell: Cell, tools: Tools) -> int:
-        """Work through a cell; returns how many of its rows failed."""
+        """Compute a cell. Returns how many of its rows failed."""
         self.bar.cell(cell.id)
         done, replaced, gone = self._finished(cell)
         if gone:
@@ -185,7 +185,7 @@ class _Run:
         return failed
 
     def _time_single_images(self, cells: Sequence[Cell], tools: Tools) -> None:
-        """The latency pass over the images of the first dataset, where the settings ask for it."""
+        """The latency pass over images of the first dataset, if the settings ask for it."""
         if not self.settings.latency:
             return
         first = cells[0]
@@ -201,9 +201,9 @@ class _Run:
                 self.bar.say(latency.run(cell, pictures, tools, done=self.bar.done))
 
     def _finished(self, cell: Cell) -> tuple[set[str], int, int]:
-        """Keys of the rows that stand; how many outdated ones are set aside, and of how many the pictures are gone.
+        """Keys of the rows that are valid, the number of outdated rows set aside, and of rows whose pictures are gone.
 
-        These are dropped to be made again, as failed rows are.
+        The latter are dropped and computed again, as failed rows are.
         """
         wanted, names = set(cell.keys()), {entry.name for entry in cell.entries}
         edits = {None, *((edit.name, edit.strength) for edit in cell.asked)}
@@ -225,7 +225,7 @@ class _Run:
         return {*done} - again, self.store.set_aside(cell.id, outdated, keep=True), len(gone)
 
     def _is_old_trip(self, part: Part, row: Mapping[str, Any]) -> bool:
-        """Whether a row is of a round trip whose metrics changed: it has to be made again, since its latents are not kept."""
+        """Whether a row is of a round trip whose metrics changed: it is computed again, since its latents are not stored."""
         changed = any(part.metrics.get(id) != recipe for id, recipe in self.scorer.round_trips.items())
         return changed and "edit" in row and schema.is_round_trip(row["edit"])
 

@@ -1,8 +1,8 @@
-"""The composition root: the one place that opens what a call works with.
+"""The composition root: the only place that opens networks, methods, datasets and metrics for a call.
 
-A run, its preview, the scores of pictures by other code and the check of a run differ in what they ask for. What they get is
-built here, in one way, so the same picture has the same score whoever asks for it. Nothing else in the harness builds
-networks, methods, a scorer or tools (``tests/run/test_session.py`` looks for it).
+A run, its preview, the scoring of external pictures and the verification of a run need different parts. All are built here in
+the same way, so the same picture always gets the same score. Nothing else in the harness builds networks, methods, a scorer or
+tools (``tests/run/test_session.py`` checks this).
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from invbench.store import BEFORE_PLAN, Store
 from invbench.util.clock import Ledger
 from invbench.weights.networks import Networks
 
-MEMORY_SHARE = 0.5  # of what is free now: a batch must not drive out what else the machine is doing
+MEMORY_SHARE = 0.5  # share of the free memory that a batch may use; other processes need some too
 
 
 @dataclass(frozen=True)
 class Tools:
     """What shards, rescoring and the latency pass work with.
 
-    methods, moves  by the cell's id; a move says how the method's edits move its latents (None: nobody knows)
-    datasets        by id
-    on_stage        is told of each stage that begins
+    methods, moves  by the cell's id; a move shifts latents as the method's edits do (None: not known)
+    datasets        datasets by id
+    on_stage        called with the name of each stage that begins
     """
 
     suite: str
@@ -54,12 +54,12 @@ class Tools:
 
 
 class Session:
-    """A suite on a device. What is asked for is opened once and kept; ``with`` ends the worker processes of datasets.
+    """A suite on a device. Everything is opened at most once and kept; ``with`` ends the worker processes of datasets.
 
     device   "auto" (the first CUDA device, or the CPU), "cpu", "cuda" or "cuda:N"
-    workers  processes that decode pictures ahead, as in :class:`invbench.data.prefetch.Prefetch`
+    workers  processes that prefetch pictures, as in :class:`invbench.data.prefetch.Prefetch`
 
-    Raises InvbenchError for a device that is not there.
+    Raises InvbenchError for a device that does not exist.
     """
 
     def __init__(self, suite: Suite, *, device: str, workers: int | None) -> None:
@@ -79,9 +79,9 @@ class Session:
             dataset.close()
 
     def method(self, choice: MethodChoice) -> Method:
-        """The method with its networks; where its class raises anything but a refusal of its options, one whose calls fail.
+        """The method with its networks; if its class raises anything but InvbenchError, a method whose every call fails.
 
-        Raises InvbenchError where its module cannot be imported, weights are missing or an option does not fit.
+        Raises InvbenchError if its module cannot be imported, weights are missing or an option is not admitted.
         """
         place = choice.id, choice.preset
         if place not in self._methods:
@@ -94,7 +94,7 @@ class Session:
         return self._methods[place]
 
     def build(self, spec: MethodSpec, options: Mapping[str, Any]) -> Method:
-        """A method that is not kept, with other options than a run's, say. Raises as :meth:`method` does."""
+        """A method that is not kept, for example with options other than the run's. Raises as :meth:`method` does."""
         try:
             with self.ledger.spent("loading"):
                 return load(spec)(self.networks.chosen(spec), make(spec, options))
@@ -104,14 +104,14 @@ class Session:
             raise InvbenchError(f"method {spec.id}: cannot be built with options {dict(options)}: {error}") from error
 
     def move(self, choice: MethodChoice) -> Move | None:
-        """How the edits of a method move its latents, or None where nobody knows."""
+        """A function that moves latents as the method's edits do, or None if this is not known."""
         directions = self.networks["directions"] if "directions" in choice.spec.roles else None
         return mover(self.method(choice), directions)
 
     def batch(self, choice: MethodChoice) -> int:
-        """The batch for ``--batch auto``: what the method says fits into half of the free memory, at most the suite's bound.
+        """The batch for ``--batch auto``: the method's ``max_batch`` for half of the free memory, at most the suite's bound.
 
-        1 for a method that raises, or says what is no number of images; its calls fail from then on, and say why.
+        1 for a method that raises or returns no valid number of images; all its later calls then fail with the reason.
         """
         cuda = self.device.type == "cuda"
         free = torch.cuda.mem_get_info(self.device)[0] if cuda else psutil.virtual_memory().available
@@ -127,16 +127,16 @@ class Session:
             return 1
 
     def dataset(self, spec: DatasetSpec) -> Prefetch:
-        """The dataset, which reads ahead where it is told what will be read. Raises InvbenchError when it cannot be opened."""
+        """The dataset with prefetch. Raises InvbenchError if it cannot be opened."""
         if spec.id not in self._datasets:
             with self.ledger.spent("loading"):
                 self._datasets[spec.id] = Prefetch(spec.id, sources.opening(spec), workers=self._workers)
         return self._datasets[spec.id]
 
     def scorer(self, metrics: Sequence[MetricSpec], *, protocols: Mapping[str, ProtocolSpec], required: bool) -> Scorer:
-        """The metrics under their protocols, with all that the suite says of them: its networks and the regions of its edits.
+        """The scorer of the metrics, with the suite's networks and the regions of its edits.
 
-        required  a metric that lacks its weights is an InvbenchError, else it is left out with a reason
+        required  True: a metric without its weights raises InvbenchError; False: it is left out with a reason
         """
         regions = {name: edit.region for name, edit in self.suite.edits.items()}
         with self.ledger.spent("loading"):
@@ -151,7 +151,7 @@ class Session:
         choices: Mapping[str, MethodChoice],
         on_stage: Callable[[str], None],
     ) -> Tools:
-        """What work on the cells ``choices`` (by their ids) needs; without methods for a call that only scores."""
+        """The tools for the cells ``choices`` (by cell id); without methods for a call that only scores."""
         return Tools(
             suite=self.suite.id,
             store=store,
@@ -166,12 +166,12 @@ class Session:
 
 
 def open_networks(suite: Suite, device: torch.device) -> Networks:
-    """The suite's networks, none of them loaded yet."""
+    """The suite's networks; each is loaded when it is first used."""
     return Networks(suite, device)
 
 
 def choose_device(name: str) -> torch.device:
-    """"auto" is the first CUDA device, or the CPU. Raises InvbenchError for a device that is not there."""
+    """"auto" is the first CUDA device, or the CPU. Raises InvbenchError for a device that does not exist."""
     if name == "auto":
         return torch.device("cuda:0" if torch.cuda.is_available() else "cpu")
     try:
@@ -183,7 +183,7 @@ def choose_device(name: str) -> torch.device:
 
 
 def open_store(path: Path) -> Store:
-    """A run folder, new or to be continued; raises InvbenchError for a file and for a folder that holds something else."""
+    """A run folder, new or to be continued. Raises InvbenchError for a file, and for a folder that holds anything else."""
     store = Store(path)
     if path.exists() and not path.is_dir():
         raise InvbenchError(f"{path}: expected a folder, found a file")
@@ -195,5 +195,5 @@ def open_store(path: Path) -> Store:
 
 
 def _begun(name: str) -> bool:
-    """Whether an item of a folder is what a run that was killed before its plan may leave."""
+    """Whether a run that was killed before it wrote its plan may have left this item."""
     return name in BEFORE_PLAN or (name.startswith(".") and name.endswith(".tmp"))

@@ -1,8 +1,8 @@
 """One shard: read, invert, edit, quantise, score, write.
 
-A batch that fails is tried again image by image, so that one bad image costs only itself; what fails alone becomes a row
-with status "failed" and the reason. Pictures are written first (while their metrics are computed, which nobody times), then
-features, then the rows: a row is the proof that all it was scored from is on disk.
+A batch that fails is tried again image by image, so that one bad image does not spoil the others; an image that fails alone
+becomes a row with status "failed" and the reason. Pictures are written first (while their metrics are computed, which are not
+timed), then features, then the rows: a row proves that everything it was scored from is on disk.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class Attempt(Generic[Value]):
-    """A call on some images of a batch: its value, or the reason why it has none."""
+    """A call on some images of a batch: its value, or the reason why it failed."""
 
     indices: list[int]
     clock: StageClock
@@ -44,7 +44,7 @@ class Attempt(Generic[Value]):
 
 @dataclass
 class _Batch:
-    """The readable images of a shard, and what becomes of them."""
+    """The readable images of a shard, and their rows and features."""
 
     cell: Cell
     keys: frozenset[str]
@@ -57,7 +57,7 @@ class _Batch:
 
 @dataclass(frozen=True)
 class _Inverted:
-    """Images that were inverted together, as their edits need them."""
+    """Images that were inverted together, with what their edits need."""
 
     entries: list[Entry]
     samples: list[Sample]
@@ -67,20 +67,20 @@ class _Inverted:
     writes: Sequence[int]  # to its tensors, before the first edit
 
     def part(self, indices: list[int]) -> Inversion:
-        """The inversion of some of the images. Raises ValueError where an edit spoilt it for those that follow."""
+        """The inversion of some of the images. Raises ValueError if an earlier edit wrote into it."""
         if calls.writes(self.inversion) != self.writes:
             raise ValueError("the inversion is spoilt: an earlier edit of this method wrote into it")
         return self.inversion if len(indices) == len(self.entries) else select(self.inversion, indices)
 
     def evaluator_of(self, indices: list[int], scorer: Scorer) -> Evaluator:
-        """What all edits share, or an evaluator of some of the images where these had to be edited alone."""
+        """The evaluator that all edits share, or a new one for some of the images if these were edited alone."""
         if len(indices) == len(self.entries):
             return self.evaluator
         return Evaluator(scorer, [self.samples[index] for index in indices], self.pictures[indices], masks=None)
 
 
 def run(shard: Shard, tools: Tools) -> Part:
-    """Work through a shard and write it. Returns the part as written; raises WriteFailed when it cannot be."""
+    """Compute a shard and write it. Returns the part as written. Raises WriteFailed if it cannot be written."""
     with Behind() as behind:
         return _run(shard, tools, behind)
 
@@ -122,7 +122,7 @@ def _run(shard: Shard, tools: Tools, behind: Behind) -> Part:
 def isolate(
     call: Callable[[list[int], StageClock], Value], count: int, tools: Tools
 ) -> Iterator[Attempt[Value]]:
-    """The call on all ``count`` images, or, when that raises, on each alone."""
+    """Call for all ``count`` images, or, if that raises, for each image alone."""
     everything = list(range(count))
     attempt = _attempt(call, everything, tools)
     if attempt.value is not None or count == 1:
@@ -137,7 +137,7 @@ def _attempt(call: Callable[[list[int], StageClock], Value], indices: list[int],
     try:
         with tools.ledger.spent("methods"), clock:
             value = call(indices, clock)
-    except (Exception, GeneratorExit, SystemExit) as error:  # whatever a method raises is a failed row, no end of the run
+    except (Exception, GeneratorExit, SystemExit) as error:  # an error of a method is a failed row; it does not end the run
         return Attempt(indices, clock, reason=f"{type(error).__name__}: {error}")
     return Attempt(indices, clock, value)
 
@@ -191,7 +191,7 @@ def _finish_edit(batch: _Batch, inverted: _Inverted, edit: Edit, tools: Tools) -
         pictures = quantise(attempt.value)
         with tools.ledger.spent("writing"):
             batch.behind.write({tools.store.picture(cell.id, one.name, edit): pictures[i] for i, one in enumerate(own)})
-        with tools.ledger.spent("metrics"):  # the true picture is made for the metrics only
+        with tools.ledger.spent("metrics"):  # only metrics use the true picture
             truth, factors = truths.of(tools.datasets[cell.dataset], own, edit, tools.scorer)
             evaluator = inverted.evaluator_of(attempt.indices, tools.scorer)
             values = evaluator.edit(edit, pictures, truth=truth, true_factors=factors)
@@ -199,7 +199,7 @@ def _finish_edit(batch: _Batch, inverted: _Inverted, edit: Edit, tools: Tools) -
 
 
 def _finish_round_trip(batch: _Batch, inverted: _Inverted, edit: Edit, tools: Tools) -> None:
-    """A second inversion and the way back; ``edit`` has the name that :func:`invbench.schema.round_trip` gave it."""
+    """A second inversion and the inverse edit; ``edit`` is named by :func:`invbench.schema.round_trip`."""
     cell, entries, plain = batch.cell, inverted.entries, schema.one_way(edit)
     method, move = tools.methods[cell.id], tools.moves[cell.id]
 
@@ -256,7 +256,7 @@ def _rows(
 
 
 def _digests(tools: Tools, cell: Cell, row: Row, digests: Mapping[Path, str]) -> Row:
-    """The columns "picture" and "mask" of a row: sha256 of the files that it was scored from, where these were written."""
+    """The columns "picture" and "mask" of a row: sha256 of the files that it was scored from, if they were written."""
     edit = None if row["edit"] is None else Edit(row["edit"], row["strength"])
     paths = {"picture": tools.store.picture(cell.id, row["image"], edit)}
     if edit is None:

@@ -1,6 +1,6 @@
-"""What the dataset knows to be true: for metrics (:func:`of`), and copies of it for the page (:func:`write`).
+"""The truth that a dataset knows: for metrics (:func:`of`), and copies of it for the page (:func:`write`).
 
-The copies are edited pictures and domain masks of the first images. They are no part of any key or score.
+The copies are edited pictures and domain masks of the first images. No key and no score depends on them.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ FIRST = 16  # images of a dataset; a page shows the first few
 def of(
     dataset: Dataset, entries: Sequence[Entry], edit: Edit, scorer: Scorer
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
-    """The true edited pictures uint8 [N, H, W, 3], where a metric compares with them, and their factors float64 [N, K].
+    """The true edited pictures uint8 [N, H, W, 3], if a metric compares with them, and their factors float64 [N, K].
 
-    None for what the dataset does not know of all the images.
+    Each is None if the dataset does not know it for all the images.
     """
     pictures = _all(dataset.truth(entry.index, edit) for entry in entries) if scorer.wants_truth(edit) else None
     if not isinstance(dataset, KnowsFactors):
@@ -40,9 +40,9 @@ def _all(arrays: Iterable[np.ndarray | None]) -> np.ndarray | None:
 def write(
     store: Store, id: str, dataset: Dataset, *, entries: Sequence[Entry], edits: Sequence[Edit], known: frozenset[str]
 ) -> None:
-    """Write the truth of the first images; nothing where the dataset knows none.
+    """Write the truth of the first images, as far as the dataset knows it.
 
-    ``known`` holds the sha256 of the pictures that an earlier run in the folder had: what lies there for them stands.
+    ``known`` holds the sha256 of the pictures of earlier runs in the folder: their files are not written again.
     """
     with Behind() as behind:
         for entry in [entry for entry in entries if entry.sha256 is not None][:FIRST]:

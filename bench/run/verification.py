@@ -24,18 +24,18 @@ from invbench.scoring.scorer import Scorer
 from invbench.store import Store
 from invbench.util.progress import Progress
 
-NOT_AGAIN = ("set", "round_trip")  # kinds: a set's values stand in another table, and a round trip needs the method
-TOLERANCE = 1e-5  # relative: other threads or batches may add in another order
+NOT_AGAIN = ("set", "round_trip")  # kinds not compared: set values are in another table, a round trip needs the method
+TOLERANCE = 1e-5  # relative: the order of summation depends on threads and batches
 
 
 @dataclass(frozen=True)
 class Check:
     """How the recomputed values of a metric agree with the stored ones.
 
-    n          values that were compared
+    n          number of values compared
     largest    largest difference, relative to the larger of the two values and of the metric's mean size
-    unequal    values that differ by more than TOLERANCE, or are NaN or infinite on one side only
-    changed    whether its code, weights or protocol are others than when the rows were written
+    unequal    number of values that differ by more than TOLERANCE, or are NaN or infinite on one side only
+    changed    whether its code, weights or protocol changed after the rows were written
     """
 
     metric: str
@@ -48,10 +48,10 @@ class Check:
 def verify(
     path: Path, suite: Suite, registry: Registry, *, metrics: Sequence[str], device: str, say: Callable[[str], None]
 ) -> list[Check]:
-    """One check for each metric that the rows hold, or for those in ``metrics``.
+    """One check for each metric in the rows, or for those in ``metrics``.
 
-    A dataset that cannot be opened here is replaced by the run folder's own copies of the originals, and ``say`` told so: what
-    needs the truth is then not compared. Raises InvbenchError when the folder holds no run or a picture is missing.
+    A dataset that cannot be opened is replaced by the run folder's copies of the originals, and ``say`` gets a line on it;
+    metrics that need the truth are then not compared. Raises InvbenchError if the folder holds no run or a picture is missing.
     """
     store = Store(path)
     cells, stored = [Cell.read(one) for one in store.plan["cells"].values()], store.manifest["metrics"]
@@ -111,7 +111,7 @@ def _dataset(session: Session, store: Store, cell: Cell, registry: Registry, say
 
 
 def _blind(scorer: Scorer, id: str) -> bool:
-    """Whether a metric needs what copies of the originals do not have."""
+    """Whether a metric needs truth that copies of the originals do not have."""
     return bool(set(scorer.specs[id].needs) - {"domain_mask"})
 
 

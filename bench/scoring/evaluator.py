@@ -1,7 +1,7 @@
-"""All metrics over one batch in one pass.
+"""The evaluator: all metrics of one batch in one pass.
 
-The pictures are prepared once for each protocol, the original and the reconstruction once for all edits, and what several
-metrics compute alike (:meth:`invbench.api.MetricInput.once`) is computed once.
+Pictures are prepared once for each protocol, originals and reconstructions once for all edits, and results that several
+metrics share (:meth:`invbench.api.MetricInput.once`) are computed once.
 """
 
 from __future__ import annotations
@@ -18,15 +18,15 @@ from torch import Tensor
 from invbench.api import Edit, MetricInput, Sample
 from invbench.scoring.scorer import Scorer
 
-MEMO_BYTES = 2**30  # of intermediates that a batch keeps; what does not fit is computed again when it is asked for again
+MEMO_BYTES = 2**30  # of intermediates kept for a batch; what does not fit is computed again when needed
 
 
 class Evaluator:
-    """The metrics of a run over one batch: its originals, their reconstructions, then edits of these.
+    """The metrics of a run over one batch: its originals, their reconstructions, then edits of the reconstructions.
 
     samples   the N samples of the dataset
     inverted  uint8 [N, H, W, 3], the reconstructions as they are stored
-    masks     grey domain masks uint8 [N, h, w] as they are stored; None where the method has none
+    masks     grey domain masks uint8 [N, h, w] as they are stored; None if the method has none
     """
 
     def __init__(
@@ -35,11 +35,11 @@ class Evaluator:
         self._scorer, self._samples, self._masks = scorer, [_sealed(sample) for sample in samples], masks
         self._target = np.stack([sample.picture for sample in samples])
         self._inverted = inverted
-        self._kept: dict[tuple[str, str], Tensor] = {}  # by the entry of a protocol and "target" or "inverted"
+        self._kept: dict[tuple[str, str], Tensor] = {}  # by protocol entry and "target" or "inverted"
         self._memo = _Memo()
 
     def inversion(self, *, only: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        """float64 [N] by id of the metrics of reconstructions, or of those in ``only``."""
+        """The metrics of reconstructions: id -> float64 [N]; ``only`` restricts them to some ids."""
         values: dict[str, np.ndarray] = {}
         for protocol, ids in self._groups("inversion", None, only):
 
@@ -62,11 +62,11 @@ class Evaluator:
         true_factors: np.ndarray | None,
         only: Sequence[str] | None = None,
     ) -> dict[str, np.ndarray]:
-        """float64 [N] by id of the metrics of an edit, or of those in ``only``.
+        """The metrics of an edit: id -> float64 [N]; ``only`` restricts them to some ids.
 
         output        uint8 [N, H, W, 3], the edited pictures as they are stored
-        truth         uint8 [N, H, W, 3], the true edited pictures or None where they are not known
-        true_factors  float64 [N, K] in [0, 1], their factors, or None
+        truth         uint8 [N, H, W, 3], the true edited pictures, or None if not known
+        true_factors  float64 [N, K] in [0, 1], the factors of the true edited pictures, or None if not known
         """
         prepared: dict[tuple[str, str], Tensor] = {}
 
@@ -79,11 +79,11 @@ class Evaluator:
     def round_trip(
         self, edit: Edit, output: np.ndarray, *, latents: Tensor, latents_back: Tensor | None
     ) -> dict[str, np.ndarray]:
-        """float64 [N] by id of the metrics of a round trip by ``edit``.
+        """The metrics of a round trip by ``edit``: id -> float64 [N].
 
         output        uint8 [N, H, W, 3], the pictures at its end as they are stored
         latents       [N, L, D] of the first inversion
-        latents_back  [N, L, D] at its end, or None where nobody knows how the method's edits move latents
+        latents_back  [N, L, D] at its end, or None if it is not known how the method's edits move latents
         """
 
         def complete(given: MetricInput, protocol: str) -> MetricInput:
@@ -99,9 +99,9 @@ class Evaluator:
         complete: Callable[[MetricInput, str], MetricInput],
         prepared: dict[tuple[str, str], Tensor],
     ) -> dict[str, np.ndarray]:
-        """The metrics ``groups`` of edited pictures; ``complete`` adds what its kind of metric sees under a protocol.
+        """The metrics ``groups`` of edited pictures; ``complete`` adds the inputs of that kind of metric under a protocol.
 
-        ``prepared`` keeps the pictures that are made for this edit.
+        ``prepared`` holds the pictures prepared for this edit.
         """
         values: dict[str, np.ndarray] = {}
         for protocol, ids in groups:
@@ -123,7 +123,7 @@ class Evaluator:
         return values
 
     def features(self, *, only: Iterable[str] | None = None) -> dict[str, np.ndarray]:
-        """float32 [N, F] of the reconstructions by feature name, or of the names in ``only``; without those that failed."""
+        """Features of the reconstructions: name -> float32 [N, F], without those that failed; ``only`` restricts the names."""
         found: dict[str, np.ndarray] = {}
         for id, metric in self._scorer.sets.items():
             name = self._scorer.feature(id)
@@ -150,13 +150,13 @@ class Evaluator:
         key = (self._scorer.protocols[protocol].entry, which)
         if key not in known:
             made = self._scorer.prepare(protocol, pictures, original=which in ("target", "truth"))
-            known[key] = made.clone() if made.is_inference() else made  # a tensor of inference mode does not count writes
+            known[key] = made.clone() if made.is_inference() else made  # inference tensors do not count writes
         return known[key]
 
     def _evaluated(
         self, ids: Sequence[str], make: Callable[[], MetricInput], *kept: dict[tuple[str, str], Tensor]
     ) -> dict[str, np.ndarray]:
-        """Values by id. A metric that writes into what it is given has none, and what is ``kept`` is prepared again."""
+        """Values by id. A metric that writes into its input gets no value, and the pictures in ``kept`` are prepared again."""
         values: dict[str, np.ndarray] = {}
         given: MetricInput | None = None
         for place, id in enumerate(ids):
@@ -184,21 +184,21 @@ class Evaluator:
 
 
 class _Memo(dict[tuple[str, int], tuple[Tensor, Any]]):
-    """Intermediates up to MEMO_BYTES; what does not fit is not kept."""
+    """Intermediates, at most MEMO_BYTES in all; larger ones are not kept."""
 
     def __setitem__(self, key: tuple[str, int], value: tuple[Tensor, Any]) -> None:
         if sum(_size(kept) for _, kept in self.values()) + _size(value[1]) <= MEMO_BYTES:
             super().__setitem__(key, value)
 
     def keep(self, pictures: Iterable[Tensor]) -> None:
-        """Forget what was computed from other pictures than these."""
+        """Drop results that were computed from any other pictures."""
         wanted = {id(one) for one in pictures}
         for key in [key for key in self if key[1] not in wanted]:
             del self[key]
 
 
 def _size(value: Any) -> int:
-    """Bytes of the tensors in a value, and in lists and dicts of them."""
+    """Bytes of the tensors in a value, including those in lists and dicts."""
     if isinstance(value, Tensor):
         return value.numel() * value.element_size()
     if isinstance(value, Mapping):
@@ -207,13 +207,13 @@ def _size(value: Any) -> int:
 
 
 def _writes(given: MetricInput) -> list[int]:
-    """How often each tensor that a metric is given was written to."""
+    """How often each tensor of a metric input was written to."""
     tensors = (given.target, given.output, given.inverted, given.truth, given.latents, *given.state.values())
     return [tensor._version for tensor in tensors if tensor is not None and not tensor.is_inference()]
 
 
 def _sealed(sample: Sample) -> Sample:
-    """The same sample in arrays that cannot be written to: other metrics see them too."""
+    """The same sample with read-only arrays, since other metrics use them too."""
 
     def sealed(array: np.ndarray | None) -> np.ndarray | None:
         if array is not None:
@@ -226,5 +226,5 @@ def _sealed(sample: Sample) -> Sample:
 
 
 def _uncovered(images: Tensor) -> np.ndarray:
-    """bool [N]: a protocol fills an image that it does not cover with NaN."""
+    """bool [N], True for images that the protocol does not cover (all NaN)."""
     return images[:, 0, 0, 0].isnan().cpu().numpy()

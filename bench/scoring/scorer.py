@@ -1,4 +1,4 @@
-"""The metrics of a run: which can be computed, under which protocol, on which images, with which recipe."""
+"""The scorer: which metrics can be computed, under which protocol, on which images, with which recipe."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ SAMPLE_NEEDS = ("factors", "ood_mask", "parsing")
 class Scorer:
     """The metrics of a run.
 
-    specs            of the metrics that can be computed, by id
-    protocols        of these metrics, by id
+    specs            specs of the metrics that can be computed, by id
+    protocols        protocols of these metrics, by id
     regions          the parser's classes that an edit may change, by the edit's name
-    recipes          by id: digest of the metric's sources and weights, protocol included; a value is as old as its recipe
+    recipes          by id: digest of the metric's sources and weights, protocol included; a new recipe outdates old values
     feature_recipes  by feature name: the same without the metric's declaration, so that metrics share features
-    unavailable      reason by id, for metrics that lack their weights
-    failures         by id: how many values could not be computed since the metric raised, and the last reason
-    owed             reason by id of the metrics that raised since :meth:`take_owed` was called last
+    unavailable      by id: why a metric cannot be computed (its weights are missing)
+    failures         by id: how many values are missing because the metric raised, and the last reason
+    owed             by id: why a metric raised since the last call of :meth:`take_owed`
     """
 
     def __init__(
@@ -91,18 +91,18 @@ class Scorer:
 
     @property
     def roles(self) -> set[str]:
-        """The networks that metrics and protocols use."""
+        """Roles of the networks that metrics and protocols use."""
         used = [spec.roles for spec in self.specs.values()] + [spec.roles for spec in self.protocols.values()]
         return {role for roles in used for role in roles}
 
     def wanted(self, kind: str, edit: Edit | None) -> list[str]:
-        """Ids of the metrics of a kind, "inversion", "edit" or "round_trip", that speak of an edit (None for inversions)."""
+        """Ids of the metrics of a kind ("inversion", "edit", "round_trip") that are defined for ``edit`` (None: inversions)."""
         own = [spec for spec in self.specs.values() if spec.kind == kind]
         return [spec.id for spec in own if edit is None or not spec.edits or edit.name in spec.edits]
 
     @property
     def round_trips(self) -> dict[str, str]:
-        """Recipes by id of the metrics of round trips, which only the method itself can bring up to date."""
+        """Recipes by id of the round-trip metrics, which only a run of the method itself can update."""
         return {id: recipe for id, recipe in self.recipes.items() if self.specs[id].kind == "round_trip"}
 
     def wants_truth(self, edit: Edit) -> bool:
@@ -110,11 +110,11 @@ class Scorer:
         return any("truth" in self.specs[id].needs for id in self.wanted("edit", edit))
 
     def prepare(self, protocol: str, pictures: np.ndarray, *, original: bool) -> Tensor:
-        """uint8 [N, H, W, 3] -> what the metrics of a protocol see; ``original`` as in :class:`invbench.api.Preparation`."""
+        """uint8 [N, H, W, 3] -> float32 [N, 3, h, w] in [-1, 1]; ``original`` as in :class:`invbench.api.Preparation`."""
         return self._preparations[self.protocols[protocol].entry](pictures, original=original)
 
     def evaluate(self, id: str, given: MetricInput) -> np.ndarray:
-        """float64 [N] of one metric; NaN where it does not cover an image, or failed on it."""
+        """float64 [N] of one metric; NaN for images that it does not cover and for images on which it failed."""
         count = len(given.samples)
         values = np.full(count, np.nan)
         covered = [index for index in range(count) if _covers(self.specs[id], given, index)]
@@ -135,17 +135,17 @@ class Scorer:
         return bool(getattr(self._metrics[id], "sees_uncovered", False))
 
     def feature(self, id: str) -> str:
-        """The name under which the features of a set metric are stored: two protocols never share features."""
+        """The name under which the features of a set metric are stored. Protocols never share features."""
         return f"{self.sets[id].feature}@{self.specs[id].protocol}"
 
     def note(self, id: str, count: int, error: Exception) -> None:
-        """Remember that a metric could not be computed on ``count`` images."""
+        """Record that a metric could not be computed on ``count`` images."""
         known, reason = self.failures.get(id, {"count": 0}), f"{type(error).__name__}: {error}"
         self.failures[id] = {"count": known["count"] + count, "reason": reason}
         self.owed[id] = reason
 
     def take_owed(self) -> dict[str, str]:
-        """Which metrics raised since this was asked last, and why: their values have to be computed again."""
+        """The metrics that raised since the last call, with reasons; their values must be computed again."""
         owed = dict(self.owed)
         self.owed.clear()
         return owed
