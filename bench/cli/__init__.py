@@ -25,7 +25,7 @@ DEBUG = "invbench.debug"  # where click keeps whether a traceback is wanted
 
 
 class Verbs(click.Group):
-    """A group that turns whatever leaves a verb into one line and one exit code."""
+    """A group that turns every exception of a verb into one line and one exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         try:
@@ -45,7 +45,7 @@ def _debug(ctx: click.Context, param: click.Parameter, value: bool) -> None:
 
 
 debug_option = click.option(
-    "--debug", is_flag=True, expose_value=False, is_eager=True, callback=_debug, help="Show where an error comes from."
+    "--debug", is_flag=True, expose_value=False, is_eager=True, callback=_debug, help="Show the traceback of an error."
 )
 
 
@@ -61,19 +61,19 @@ def main() -> None:
 
     \b
     invbench run --methods dhr,pti,sam      invert, edit, measure
-    invbench plan --methods dhr,pti,sam     what that would take
+    invbench plan --methods dhr,pti,sam     estimate time and memory first
     invbench show runs/latest-procfaces     the tables, in the terminal
     invbench report runs/latest-procfaces   the page, with pictures
     invbench table paper:dhr-1              a published table, with a run beside it
-    invbench score FOLDER --against ID      pictures made by any code, measured likewise
+    invbench score FOLDER --against ID      measure pictures made by any code
     invbench gate runs/new --baseline old   fail where a run is worse than another
-    invbench list methods --long            what there is
+    invbench list methods --long            methods, metrics, datasets, suites
     invbench datasets prepare NAME          check the files of a dataset
-    invbench weights get --suite faces      official files, for suites other than the embedded one
+    invbench weights get --suite faces      fetch official weights; the embedded suite needs none
     invbench doctor                         what is installed and what is missing
 
-    Exit codes: 0 and 1 as `invbench VERB --help` tells; 2 nothing was started; 3 a file could not be written; 70 an error that
-    nobody foresaw; 130 interrupted; 141 the reader of the output has gone.
+    Exit codes: 0 and 1 as in `invbench VERB --help`; 2 nothing was started; 3 a file could not be written; 70 an
+    unforeseen error; 130 interrupted; 141 the output was closed by its reader.
     """
     settle()
     keep_freed_memory()

@@ -30,7 +30,7 @@ class Names(click.ParamType):
 
 
 class Within(click.FloatRange):
-    """A range of numbers; NaN, which is neither below nor above anything, is in none."""
+    """A range of numbers that never admits NaN."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         number = float(super().convert(value, param, ctx))
@@ -40,14 +40,14 @@ class Within(click.FloatRange):
 
 
 def _file(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
-    """The user's file: the one that is named, else bench.toml of the working directory, else None."""
+    """The user's file: the one given, else bench.toml in the working directory, else None."""
     from invbench.plugins.files import here
 
     return value or here()
 
 
 def _file_with_defaults(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
-    """The same; its table ``[defaults]`` becomes what the verb takes where an option is not given."""
+    """The same; its table ``[defaults]`` sets the defaults of the verb's options."""
     path = _file(ctx, param, value)
     if path is not None and not ctx.resilient_parsing:
         from invbench.plugins.config import defaults
@@ -61,21 +61,21 @@ def _config(callback: Callable[..., Path | None]) -> Callable[[Any], Any]:
     return click.option(
         "--config",
         type=click.Path(exists=True, dir_okay=False, path_type=Path),
-        is_eager=True,  # before the options of which it may hold the defaults
+        is_eager=True,  # parsed before the options whose defaults it may set
         callback=callback,
-        help="A file in place of ./bench.toml: it holds what differs from the package's own.",
+        help="Configuration file to use instead of ./bench.toml; it holds only what differs from the package's.",
     )
 
 
 config_option = _config(_file_with_defaults)
-plain_config_option = _config(_file)  # of verbs that list: they have no defaults to take
+plain_config_option = _config(_file)  # for verbs that list: they have no options with defaults
 plugin_option = click.option(
     "--plugin",
     "plugins",
     multiple=True,
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     metavar="FILE.py",
-    help="A file that declares a method, metric or dataset of yours. Repeatable.",
+    help="Python file that declares your own method, metric or dataset. Repeatable.",
 )
 overrides_option = click.option(
     "--set",
@@ -88,14 +88,14 @@ suite_option = click.option("--suite", default="procfaces", show_default=True, h
 
 
 def find_suite(name: str, config: Path | None) -> Suite:
-    """The suite of that name; raises InvbenchError with the nearest one when there is none."""
-    from invbench.plugins.config import load  # pydantic takes a while to import, and `list methods` does without
+    """The suite of that name. Raises InvbenchError with the nearest name if there is none."""
+    from invbench.plugins.config import load  # importing pydantic is slow, and `list methods` does not need it
 
     return find("suite", name, load(config))
 
 
 def suite_and_plugins(name: str, config: Path | None, plugins: Iterable[Path]) -> tuple[Suite, Registry]:
-    """The suite of that name and all plug-ins; raises InvbenchError for a name or a role with a slip in it."""
+    """The suite of that name and all plug-ins. Raises InvbenchError for an unknown suite or a misspelt role."""
     from invbench.plugins.config import load
 
     suites, registry = load(config), discover(plugins)

@@ -1,4 +1,4 @@
-"""``invbench datasets``: files of datasets: prepare them once, verify them, align photographs."""
+"""``invbench datasets``: prepare and verify the files of datasets, align photographs."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from invbench.plugins.registry import discover, find
 if TYPE_CHECKING:
     from invbench.data.prepare import Report
 
-SHOWN = 10  # problems of a kind that are printed; all are in a file
+SHOWN = 10  # problems of each kind that are printed; a file lists all
 FINE, WRONG = 0, 1
 
 workers_option = click.option(
-    "--workers", type=click.IntRange(min=1), help="Processes that read. [default: one less than the cores, at most 8]"
+    "--workers", type=click.IntRange(min=1), help="Number of reading processes. [default: cores minus 1, at most 8]"
 )
 quiet_option = click.option("--quiet", is_flag=True, help="No progress.")
 
@@ -43,13 +43,13 @@ Exit code: 0 a face was found in every picture; 1 not in all (they are listed in
 
 @click.group("datasets", short_help="Prepare and verify the files of datasets; align photographs.")
 def datasets() -> None:
-    """The files of datasets. What each needs, and in which layout, is in docs/datasets.md."""
+    """Prepare and verify the files of datasets. docs/datasets.md lists the files and layouts that each dataset needs."""
 
 
 @datasets.command("list", short_help="Which datasets are ready.")
 @plugin_option
 def list_(plugins: tuple[Path, ...]) -> None:
-    """Every dataset, and whether its files are prepared on this machine. `invbench list datasets --long` tells more."""
+    """List every dataset and whether its files are prepared on this machine. `invbench list datasets --long` shows more."""
     known = discover(plugins).datasets
     width = max((len(name) for name in known), default=0)
     for name, spec in known.items():
@@ -59,7 +59,7 @@ def list_(plugins: tuple[Path, ...]) -> None:
 @datasets.command(epilog=PREPARE_EPILOG, short_help="Check the files of a dataset and record their hashes.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @click.option("--root", type=click.Path(file_okay=False, path_type=Path), help="[default: INVBENCH_HOME/datasets/NAME]")
-@click.option("--partial", is_flag=True, help="Take what is there; runs say that the dataset is not whole.")
+@click.option("--partial", is_flag=True, help="Accept an incomplete dataset; runs then report that it is not whole.")
 @workers_option
 @quiet_option
 @plugin_option
@@ -73,7 +73,7 @@ def prepare(
     quiet: bool,
     plugins: tuple[Path, ...],
 ) -> None:
-    """Read every picture of a dataset once: count, size, published hashes; write a manifest with the sha256 of each."""
+    """Read every picture of a dataset once; check count, size and published hashes; write a manifest with their sha256."""
     from invbench.data import prepare as work
     from invbench.data.workers import default_workers
 
@@ -88,14 +88,14 @@ def prepare(
     ctx.exit(worst)
 
 
-@datasets.command(short_help="Compare the files of a dataset with what was prepared.")
+@datasets.command(short_help="Check that the files of a dataset are unchanged.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @workers_option
 @quiet_option
 @plugin_option
 @click.pass_context
 def verify(ctx: click.Context, names: tuple[str, ...], workers: int | None, quiet: bool, plugins: tuple[Path, ...]) -> None:
-    """Read every prepared file again and compare its sha256. Exit code: 0 all as prepared; 1 not."""
+    """Read every prepared file again and compare its sha256. Exit code: 0 all unchanged; 1 some missing or changed."""
     from invbench.data import prepare as work
     from invbench.data.workers import default_workers
 
@@ -106,18 +106,18 @@ def verify(ctx: click.Context, names: tuple[str, ...], workers: int | None, quie
     ctx.exit(worst)
 
 
-@datasets.command(epilog=ALIGN_EPILOG, short_help="Cut faces out of photographs as FFHQ's are.")
+@datasets.command(epilog=ALIGN_EPILOG, short_help="Crop and align faces in photographs as FFHQ does.")
 @click.argument("source", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.argument("target", type=click.Path(path_type=Path))
 @click.option("--size", type=click.Choice(["256", "512", "1024"]), default="1024", show_default=True, help="Pixels a side.")
-@click.option("--device", default="auto", show_default=True, help="Of the face detector: auto, cpu, cuda, ...")
+@click.option("--device", default="auto", show_default=True, help="Device of the face detector: auto, cpu, cuda, ...")
 @quiet_option
 @click.pass_context
 def align(ctx: click.Context, source: Path, target: Path, size: str, device: str, quiet: bool) -> None:
-    """Find the face in every picture under SOURCE and write it to TARGET/NAME.png, turned and cut as FFHQ's faces are.
+    """Find the face in every picture under SOURCE, align and crop it as FFHQ does, and write it to TARGET/NAME.png.
 
-    Eyes and mouth come from MTCNN; of several faces the largest is taken. TARGET/contact_sheet.html shows all pictures with
-    the crop, align.csv what was found, no_face.txt the pictures without a face.
+    MTCNN finds eyes and mouth; the largest of several faces is taken. TARGET/contact_sheet.html shows all pictures with the
+    crop, align.csv lists the results, no_face.txt the pictures without a face.
     """
     from invbench.data import align as work
     from invbench.run.session import choose_device
@@ -133,7 +133,7 @@ def align(ctx: click.Context, source: Path, target: Path, size: str, device: str
 
 
 def _homes(names: tuple[str, ...], plugins: tuple[Path, ...]) -> list[DatasetSpec]:
-    """The datasets under which the named ones are prepared: a subset lies with its whole."""
+    """The datasets whose files the named ones use: a subset uses those of the whole dataset."""
     known = discover(plugins).datasets
     homes = {}
     for name in names:

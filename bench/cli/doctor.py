@@ -1,4 +1,4 @@
-"""``invbench doctor``: what is installed, what is present, what is missing."""
+"""``invbench doctor``: report what is installed, present and missing."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ Examples
   invbench doctor --suite procfaces --config mine.toml
 
 \b
-Exit code: 0 everything of the suite is here; 1 something is missing.
+Exit code: 0 everything that the suite needs is here; 1 something is missing.
 """
 
 
@@ -41,7 +41,7 @@ Exit code: 0 everything of the suite is here; 1 something is missing.
 @config_option
 @plugin_option
 def doctor(suite: str, config: Path | None, plugins: tuple[Path, ...]) -> None:
-    """Look at this machine: libraries, devices, and the datasets and weights of a suite."""
+    """Report the libraries and devices of this machine, and the datasets and weights of a suite."""
     chosen, registry = suite_and_plugins(suite, config, plugins)
     problems = 0
 
@@ -85,7 +85,7 @@ def doctor(suite: str, config: Path | None, plugins: tuple[Path, ...]) -> None:
             roles = spec.roles + (registry.protocols[spec.protocol].roles if isinstance(spec, MetricSpec) else ())
             lacking = [role for role in roles if role not in chosen.networks]
             broken = [role for role in roles if role in missing]
-            if lacking:  # a suite need not serve every method and metric
+            if lacking:  # a suite need not have networks for every method and metric
                 click.echo(f"  --    {name}: the suite has no network {', '.join(lacking)}")
             else:
                 problems += _line(name, "ready", f"needs {', '.join(broken)}" if broken else None)
@@ -115,7 +115,7 @@ def _devices() -> str:
 
 
 def _networks(suite: Suite) -> Networks | None:
-    """The suite's networks; None where torch cannot be imported, which is told under devices, or where none is official."""
+    """The suite's networks; None if torch cannot be imported (reported under devices), or if none is official."""
     if all(network.cls for network in suite.networks.values()):
         return None
     try:
@@ -128,7 +128,7 @@ def _networks(suite: Suite) -> Networks | None:
 
 
 def _official(networks: Networks | None, role: str) -> tuple[str, str | None]:
-    """The official files of a role, without opening them, and what is wrong with them."""
+    """The official files of a role, without opening them, and the problem with them or None."""
     if networks is None:
         return "", "torch cannot be imported"
     try:
@@ -140,13 +140,13 @@ def _official(networks: Networks | None, role: str) -> tuple[str, str | None]:
 
 
 def _strange_files(networks: Networks | None) -> list[str]:
-    """Files of the folders that are looked through, of which it is not known what they are."""
+    """Files in the searched folders that match no asset, with the reason."""
     matches = [] if networks is None else networks.cache.matches()
     return [f"{match.found.path}: {match.problem}" for match in matches if match.id is None]
 
 
 def _zoo(network: NetworkConfig) -> tuple[str, str | None]:
-    """What is known of a network's class and weights, and what is wrong with them."""
+    """A description of a network's weights file, and the problem with it or None."""
     entry = network.cls or ""
     try:
         load_class(entry)

@@ -1,4 +1,4 @@
-"""``invbench gate`` and ``invbench baseline``: is a run worse than another, and the other as one file."""
+"""``invbench gate`` tells whether a run is worse than a baseline; ``invbench baseline`` writes a baseline file."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Examples
   invbench gate runs/new --baseline runs/old --all --summary gate.md
 
 \b
-Exit code: 0 no regression; 1 a regression; 2 nothing can be compared. docs/gate.md tells how it decides.
+Exit code: 0 no regression; 1 a regression; 2 nothing can be compared. docs/gate.md explains the tests.
 """
 BASELINE_EPILOG = """\b
 Examples
@@ -42,9 +42,9 @@ RUN = click.Path(exists=True, path_type=Path)
     "[default: 0.5%, time and memory 10%]",
 )
 @click.option("--alpha", type=Within(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
-              help="Probability that chance alone fails the gate, at most.")  # fmt: skip
-@click.option("--summary", type=click.Path(dir_okay=False, path_type=Path), help="Write the result as Markdown, too.")
-@click.option("--all", "everything", is_flag=True, help="List also what is within its tolerance.")
+              help="Largest probability that chance alone fails the gate.")  # fmt: skip
+@click.option("--summary", type=click.Path(dir_okay=False, path_type=Path), help="Also write the result as Markdown.")
+@click.option("--all", "everything", is_flag=True, help="Also list values within their tolerance.")
 @click.pass_context
 def gate(
     ctx: click.Context,
@@ -74,11 +74,11 @@ def gate(
     ctx.exit(outcome.code)
 
 
-@click.command(epilog=BASELINE_EPILOG, short_help="Store what the gate needs of a run as one file.")
+@click.command(epilog=BASELINE_EPILOG, short_help="Write a baseline file for the gate.")
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=RUN)
 @click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The file to write: *.parquet.")
 def baseline(runs: tuple[Path, ...], out: Path) -> None:
-    """Write the rows of finished runs, and where they come from, as one file for `invbench gate --baseline`."""
+    """Write the rows of finished runs and their origin to one file for `invbench gate --baseline`."""
     from invbench.compare.baseline import merge, read, write
 
     merged = merge([read(run) for run in runs])

@@ -1,4 +1,4 @@
-"""``invbench list``: what there is, without importing any of it."""
+"""``invbench list``: list plug-ins and suites without importing them."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ Examples
   invbench list methods
   invbench list methods --long      with presets, options, defaults, units, ranges and choices
   invbench list metrics --long      with recipe, range, unit, direction and reference implementation
-  invbench list protocols           the recipes by which pictures are prepared; an id is METRIC@PROTOCOL
-  invbench list groups              groups of metrics, written as @pixel where metrics are named
+  invbench list protocols           recipes that prepare pictures for metrics; a metric's id is METRIC@PROTOCOL
+  invbench list groups              groups of metrics, for example @pixel for `run --metrics`
   invbench list suites --long       with datasets, collections, edits and networks
 """
 
 
 @click.command("list", epilog=EPILOG, short_help="Methods, metrics, groups of metrics, protocols, datasets or suites.")
 @click.argument("kind", type=click.Choice(["methods", "metrics", "groups", "protocols", "datasets", "suites"]))
-@click.option("--long", "detailed", is_flag=True, help="All that is known of each.")
+@click.option("--long", "detailed", is_flag=True, help="Show all details.")
 @plain_config_option
 @plugin_option
 def list_(kind: str, detailed: bool, config: Path | None, plugins: tuple[Path, ...]) -> None:
-    """List what is registered: built in, installed, or in a --plugin file."""
+    """List everything registered: built in, installed, or in a --plugin file."""
     if kind == "suites":
         from invbench.plugins.config import load
 
@@ -58,8 +58,8 @@ def list_(kind: str, detailed: bool, config: Path | None, plugins: tuple[Path, .
 
 
 def _placed(registry: Registry, config: Path | None) -> dict[str, str]:
-    """The groups that a metric is named in, by its id; a group holds a name under all protocols."""
-    groups = files.groups()  # the package's own are right, and pydantic, which would check them, takes a while to import
+    """The groups that name a metric, by its id; a group that names a metric holds it under all protocols."""
+    groups = files.groups()  # the package's own need no check by pydantic, which is slow to import
     if config is not None and "groups" in files.read(config):
         from invbench.plugins import config as checked
 

@@ -1,4 +1,4 @@
-"""``invbench plan``: what a run would do and take, before it starts."""
+"""``invbench plan``: the work, time and memory of a run, before it starts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Examples
   invbench plan --suite faces --no-probe                     counts only; needs neither weights nor pictures
 
 \b
-Exit code: 0 all of it can run; 1 some network or dataset is missing (the table says which).
+Exit code: 0 everything can run; 1 a network or dataset is missing (the table says which).
 """
 
 
@@ -58,8 +58,8 @@ def plan(
 ) -> None:
     """Print images x methods x steps of a run, with an estimate of its time and memory on this machine.
 
-    Nothing is inverted but a batch of noise, for one and for three steps of each kind; loading and metrics come on top. A
-    method that stops images early takes less.
+    Each method inverts only a batch of noise, with one and with three steps of each kind. The estimate leaves out loading and
+    metrics. A method that stops images early takes less.
     """
     from invbench.plugins.selection import settings
 
@@ -71,7 +71,7 @@ def plan(
         images=images,
         batch=batch,
         device=device,
-        seed=0,  # nothing that is estimated depends on it
+        seed=0,  # the estimate does not depend on it
         preset=preset,
         overrides=overrides,
     )

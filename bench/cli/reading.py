@@ -1,4 +1,4 @@
-"""``invbench show`` and ``invbench report``: what a run found, in the terminal and as a page."""
+"""``invbench show`` and ``invbench report``: the results of a run, in the terminal and as a page."""
 
 from __future__ import annotations
 
@@ -14,34 +14,34 @@ run_argument = click.argument("run", type=click.Path(exists=True, file_okay=Fals
 SHOW_EPILOG = """\b
 Examples
   invbench show runs/latest-procfaces
-  invbench show runs/latest-procfaces --intervals   every mean with its interval, in as many tables as that takes
+  invbench show runs/latest-procfaces --intervals   every mean with its interval, in several tables if needed
   invbench show runs/latest-procfaces --coverage    how many images each method covers in each metric
 """
 
 
-@click.command(epilog=SHOW_EPILOG, short_help="The tables, in the terminal.")
+@click.command(epilog=SHOW_EPILOG, short_help="Print the tables of a run.")
 @run_argument
-@click.option("--intervals/--no-intervals", default=None, help="The interval of every mean. [default: where the width allows]")
-@click.option("--coverage", is_flag=True, help="The images that each method covers, for every metric.")
+@click.option("--intervals/--no-intervals", default=None, help="Show the interval of every mean. [default: if it fits]")
+@click.option("--coverage", is_flag=True, help="Show how many images each method covers, for every metric.")
 def show(run: Path, intervals: bool | None, coverage: bool) -> None:
     """Print the tables of the run folder RUN: every method with n of N, metrics, ranks, times, and the reasons of failures.
 
-    Methods are compared on the images that all of them cover; how many these are is printed below each table.
+    Methods are compared on the images that all of them cover; their number is printed below each table.
     """
     print_tables(run, intervals=intervals, coverage=coverage)
 
 
-@click.command(epilog="Example: invbench report runs/latest-procfaces --inline", short_help="The page, with pictures.")
+@click.command(epilog="Example: invbench report runs/latest-procfaces --inline", short_help="Write the page, with pictures.")
 @run_argument
-@click.option("--inline", is_flag=True, help="Put pictures and scripts into the page: one file that can be mailed.")
-@click.option("--images", type=click.IntRange(min=0), default=4, show_default=True, help="Pictures of each dataset shown.")
+@click.option("--inline", is_flag=True, help="Embed pictures and scripts, so that the page is one file.")
+@click.option("--images", type=click.IntRange(min=0), default=4, show_default=True, help="Pictures to show of each dataset.")
 def report(run: Path, inline: bool, images: int) -> None:
-    """Write RUN/report/index.html, which opens without a server or a network, and print its path."""
+    """Write RUN/report/index.html and print its path. The page opens without a server or a network."""
     click.echo(printable(write_page(run, inline=inline, images=images)))
 
 
 def print_tables(run: Path, *, intervals: bool | None = None, coverage: bool = False) -> None:
-    """Print the tables of a run folder; raises InvbenchError when it is not one."""
+    """Print the tables of a run folder. Raises InvbenchError if it is not a run folder."""
     import shutil
     import sys
 
@@ -53,7 +53,7 @@ def print_tables(run: Path, *, intervals: bool | None = None, coverage: bool = F
 
 
 def write_page(run: Path, *, inline: bool = False, images: int = 4) -> Path:
-    """Write the page of a run folder and return its path; WriteFailed where it cannot be written."""
+    """Write the page of a run folder and return its path. Raises WriteFailed if it cannot be written."""
     from invbench.reports import board
     from invbench.store import Store
     from invbench.util.files import WriteFailed

@@ -29,8 +29,8 @@ Examples
   invbench run --datasets procfaces-test:20 --edits age,yaw:3
   invbench run --metrics @pixel,lpips_proc            `invbench list metrics` has all, `list groups` the groups
   invbench run --methods pti --set pti.steps=100      another value for one option
-  invbench run --methods e4e,psp --consistency age:3  edit, invert the result, edit back: what is left of it
-  invbench run --methods e4e,pti --latency 20         and the time of an image that comes alone
+  invbench run --methods e4e,psp --consistency age:3  also round trips: edit, invert the result, edit back
+  invbench run --methods e4e,pti --latency 20         also the latency of single images
   invbench run --methods nearest --plugin docs/plugin_example.py
 
 \b
@@ -40,22 +40,22 @@ Exit code: 0 all images done; 1 some failed; 2 nothing was started; 3 a file cou
 
 @click.command(epilog=EPILOG, short_help="Invert, edit and measure.")
 @suite_option
-@click.option("--methods", type=Names(), default=(), help="ID or ID:PRESET, by commas. [default: all of the suite]")
+@click.option("--methods", type=Names(), default=(), help="ID or ID:PRESET, separated by commas. [default: all of the suite]")
 @click.option("--datasets", type=Names(), default=(), help="ID, ID:COUNT, a collection, or ./FOLDER. [default: of the suite]")
 @click.option("--metrics", type=Names(), default=(), help="ID, NAME, @GROUP, or 'none'. [default: of the suite]")
 @click.option("--edits", type=Names(), default=(), help="NAME, NAME:STRENGTH, or 'none'. [default: of the suite]")
-@click.option("--consistency", type=Names(), default=(), help="Round trips of edits, as age:3: a second inversion each.")
+@click.option("--consistency", type=Names(), default=(), help="Edits for round trips, like age:3; each costs an inversion.")
 @click.option("--images", type=click.IntRange(min=1), help="At most this many images of each dataset.")
 @click.option("--batch", default="auto", show_default=True, callback=batch_size, help="Images at a time: 'auto' or a number.")
-@click.option("--latency", type=click.IntRange(min=0), default=0, metavar="N", help="Then time N images, one at a time.")
-@click.option("--workers", type=click.IntRange(min=0), help="Processes that decode pictures ahead. [default: by the cores]")
+@click.option("--latency", type=click.IntRange(min=0), default=0, metavar="N", help="Afterwards time N images, one at a time.")
+@click.option("--workers", type=click.IntRange(min=0), help="Processes that prefetch pictures. [default: by number of cores]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
-@click.option("--seed", type=int, default=0, show_default=True, help="For all that is drawn at random.")
-@click.option("--preset", help="For methods named without one. [default: the first that a method declares]")
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
+@click.option("--preset", help="Preset of methods named without one. [default: the first that a method declares]")
 @overrides_option
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="[default: runs/latest-SUITE]")
 @click.option("--resume/--fresh", default=True, help="Keep results already in the folder, or start anew. [default: keep]")
-@click.option("--show", is_flag=True, help="Then print the tables and write the page.")
+@click.option("--show", is_flag=True, help="Afterwards print the tables and write the page.")
 @click.option("--quiet", is_flag=True, help="No progress bars.")
 @config_option
 @plugin_option
@@ -85,8 +85,7 @@ def run(
 ) -> None:
     """Run methods over datasets and measure every image.
 
-    An existing folder is continued: what it holds already is not computed again, and more methods, datasets or edits
-    are added to it.
+    An existing folder is continued: results in it are not computed again, and new methods, datasets or edits are added.
     """
     from invbench.plugins.files import sources
     from invbench.plugins.selection import settings, supported

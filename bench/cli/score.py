@@ -1,4 +1,4 @@
-"""``invbench score``: pictures that some other code made, and a check of a run's own scores."""
+"""``invbench score``: score external pictures, or verify the scores of a run."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from invbench.cli.common import Names, config_option, plugin_option, suite_and_p
 
 EPILOG = """\b
 Examples
-  invbench score results/ --against procfaces-test --name mine         a row of its own, in runs/scored-mine
-  invbench score results/ --against procfaces-test --out runs/full     beside the methods of that run
+  invbench score results/ --against procfaces-test --name mine         one row, in runs/scored-mine
+  invbench score results/ --against procfaces-test --out runs/full     one row beside the methods of that run
   invbench score results/ --against ./originals --metrics mse@psp256,lpips_alex@psp256
-  invbench score runs/full                                             do the saved pictures give the saved scores?
+  invbench score runs/full                                             compute the scores again and compare
 
 \b
 FOLDER holds NAME.png for a reconstruction and age_+3/NAME.png (or NAME@age+3.png) for an edit; PNG, JPEG or WebP.
-NAME is that of the image in the dataset, its file name without suffix.
+NAME is the image's name in the dataset: its file name without suffix.
 
 \b
 Exit code: 0 all images scored (or all scores the same); 1 some failed; 2 nothing was started; 3 a file could not be written.
@@ -29,9 +29,9 @@ Exit code: 0 all images scored (or all scores the same); 1 some failed; 2 nothin
 @click.command(epilog=EPILOG, short_help="Score pictures made by any code.")
 @click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option("--against", help="The originals: a dataset of the suite, ID or ID:COUNT, or ./FOLDER.")
-@click.option("--name", help="What the row is called. [default: from FOLDER]")
+@click.option("--name", help="Name of the row. [default: from FOLDER]")
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="[default: runs/scored-NAME]")
-@click.option("--metrics", type=Names(), default=(), help="ID, NAME or @GROUP, by commas. [default: of the suite]")
+@click.option("--metrics", type=Names(), default=(), help="ID, NAME or @GROUP, separated by commas. [default: of the suite]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
 @suite_option
 @config_option
@@ -51,11 +51,11 @@ def score(
     plugins: tuple[Path, ...],
     quiet: bool,
 ) -> None:
-    """Measure the pictures in FOLDER, made by any code, as a row of their own.
+    """Score the pictures in FOLDER, made by any code, as a row of their own.
 
-    They are paired with the originals by name; what is missing, ambiguous, unreadable or of another size is a failed row and
-    listed, what belongs to no image is listed. Nothing is resized. Without --against, FOLDER is a run folder, whose scores are
-    computed again from its pictures and compared.
+    Pictures are matched with the originals by name. A missing, ambiguous or unreadable picture, or one of another size, is a
+    failed row; pictures that match no image are listed. Nothing is resized. Without --against, FOLDER is a run folder: its
+    scores are computed again from its pictures and compared.
     """
     if against is None:
         ctx.exit(_verify(folder, suite, config, plugins, metrics, device))

@@ -1,4 +1,4 @@
-"""``invbench table``: a published table, with what a run measured beside it."""
+"""``invbench table``: a published table, with the measured values of a run beside it."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import click
 
 EPILOG = """\b
 Examples
-  invbench table paper:dhr-1                                     as printed, with what is known to be wrong in it
+  invbench table paper:dhr-1                                     as printed, with its known errors
   invbench table paper:dhr-1 runs/latest-procfaces               measured values and rank agreement beside it
   invbench table paper:sam-1 runs/faces --format latex > sam.tex
   invbench table list                                            the names of all tables
 """
 
 
-@click.command(epilog=EPILOG, short_help="A published table beside a run.")
+@click.command(epilog=EPILOG, short_help="Print a published table beside a run.")
 @click.argument("name", metavar="NAME")
 @click.argument("run", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.option(
@@ -25,12 +25,12 @@ Examples
     default="terminal",
     show_default=True,
 )
-@click.option("--dataset", help="The run's dataset to take. [default: the published one, else the first of its domain]")
-@click.option("--preset", help="The run's preset to take. [default: paper where the run has it, else the first]")
+@click.option("--dataset", help="Dataset of the run. [default: the published one, else the first of its domain]")
+@click.option("--preset", help="Preset in the run. [default: paper if the run has it, else the first]")
 def table(name: str, run: Path | None, form: str, dataset: str | None, preset: str | None) -> None:
-    """Print the published table NAME, paper:SOURCE-NUMBER, and beside it what RUN measured.
+    """Print the published table NAME (paper:SOURCE-NUMBER), and beside it the measured values of RUN.
 
-    A measured value that must not be compared with its published neighbour is marked, and the reason printed.
+    A measured value that must not be compared with the published one is marked, and the reason is printed.
     """
     from invbench.plugins.registry import find
     from invbench.reports import formats, paper_tables, published

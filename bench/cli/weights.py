@@ -1,4 +1,4 @@
-"""``invbench weights``: official files, where they are and how they come."""
+"""``invbench weights``: list, fetch, add, find and verify official weights files."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Examples
-  invbench weights list --suite faces             what a suite needs, and what is here
+  invbench weights list --suite faces             the files that a suite needs, and whether they are here
   invbench weights get --suite faces              fetch what is missing
   invbench weights get e4e_ffhq stylegan2_ffhq
   invbench weights add ~/g.pkl --as stylegan2_horse
-  invbench weights where                          every file that is here, and what it was taken for
-  invbench weights verify e4e_ffhq --long         hash it, load it, print what became of each tensor
+  invbench weights where                          every file in the searched folders, and the asset that it is
+  invbench weights verify e4e_ffhq --long         hash it, load it, print how each tensor was used
 
 \b
-Files that are dropped into INVBENCH_HOME/weights under any name are found, too; see docs/weights.md.
+Files with any name in INVBENCH_HOME/weights are found as well; see docs/weights.md.
 """
 
 ids_argument = click.argument("ids", nargs=-1, metavar="[ID]...")
-suite_option = click.option("--suite", help="The files that a suite needs.")
+suite_option = click.option("--suite", help="All files that this suite needs.")
 
 
 @click.group(epilog=EPILOG, short_help="Official weights: list, get, add, where, verify.")
 def weights() -> None:
-    """Official weights: where they come from, where they are, whether they are what they should be."""
+    """List, fetch, add, find and verify official weights files."""
 
 
-@weights.command("list", short_help="Every official file, and whether it is here.")
+@weights.command("list", short_help="List official files and whether they are here.")
 @ids_argument
 @suite_option
-@click.option("--long", "detailed", is_flag=True, help="Page, address, licence, hash and layout of each.")
+@click.option("--long", "detailed", is_flag=True, help="Show page, address, licence, hash and layout of each.")
 @plain_config_option
 def list_(ids: tuple[str, ...], suite: str | None, detailed: bool, config: Path | None) -> None:
     """List official files with the methods and metrics that need them."""
@@ -67,13 +67,13 @@ def list_(ids: tuple[str, ...], suite: str | None, detailed: bool, config: Path 
 @weights.command(short_help="Fetch official files.")
 @ids_argument
 @suite_option
-@click.option("--all", "everything", is_flag=True, help="Every file that has a direct address.")
+@click.option("--all", "everything", is_flag=True, help="Fetch every file that has a direct address.")
 @click.option("--accept-licence", is_flag=True, help="Accept the licences without being asked.")
 @plain_config_option
 def get(ids: tuple[str, ...], suite: str | None, everything: bool, accept_licence: bool, config: Path | None) -> None:
-    """Fetch official files into INVBENCH_HOME/weights; what is here already is left as it is.
+    """Fetch official files into INVBENCH_HOME/weights. Files that are here already are left unchanged.
 
-    A transfer that broke off is continued by the same command. Exit code: 0 all are here; 1 some could not be fetched.
+    The same command continues an interrupted transfer. Exit code: 0 all are here; 1 some could not be fetched.
     """
     cache = _cache()
     if not (ids or suite or everything):
@@ -87,15 +87,15 @@ def get(ids: tuple[str, ...], suite: str | None, everything: bool, accept_licenc
     _accept([asset for asset in missing if asset not in by_hand], cache, yes=accept_licence)
     failed = 0
     for asset in missing:
-        failed += not _fetched(asset, cache)  # one that cannot be had does not keep the others back
+        failed += not _fetched(asset, cache)  # a failure does not stop the others
     click.get_current_context().exit(1 if failed else 0)
 
 
-@weights.command(short_help="Say once which asset a file is.")
+@weights.command(short_help="Register a file as an asset.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--as", "id", required=True, metavar="ID", help="The asset that the file is.")
 def add(file: Path, id: str) -> None:
-    """Take FILE as the asset ID from now on, by its sha256; it is copied unless it lies in a searched folder already."""
+    """Register FILE by its sha256 as the asset ID. It is copied unless it is in a searched folder already."""
     from invbench.weights import fetch
 
     cache = _cache()
@@ -105,12 +105,12 @@ def add(file: Path, id: str) -> None:
     click.echo(f"{id}: {found.path}, sha256 {found.sha256}")
 
 
-@weights.command(short_help="Which file is which asset.")
+@weights.command(short_help="Show which file is which asset.")
 @ids_argument
 def where(ids: tuple[str, ...]) -> None:
-    """Print every file of the searched folders with the asset that it is, or why it is none; with IDs, their paths only.
+    """Print every file in the searched folders with its asset, or why it is none; with IDs, only the paths of these.
 
-    Exit code: 0; 1 when an asset that is asked for is not here.
+    Exit code: 0; 1 if a named asset is not here.
     """
     cache = _cache()
     if ids:
@@ -119,7 +119,7 @@ def where(ids: tuple[str, ...]) -> None:
             try:
                 click.echo(cache.find(id).path)
             except InvbenchError as error:
-                cache.catalogue.find(id)  # a name that does not exist is an error of its own
+                cache.catalogue.find(id)  # raises for an unknown id
                 click.echo(str(error), err=True)
                 missing += 1
         click.get_current_context().exit(1 if missing else 0)
@@ -138,12 +138,12 @@ def where(ids: tuple[str, ...]) -> None:
 @weights.command(short_help="Hash files again and build their networks.")
 @ids_argument
 @suite_option
-@click.option("--long", "detailed", is_flag=True, help="Print what became of each tensor.")
+@click.option("--long", "detailed", is_flag=True, help="Print how each tensor was used.")
 @plain_config_option
 def verify(ids: tuple[str, ...], suite: str | None, detailed: bool, config: Path | None) -> None:
     """Read every byte again, compare the sha256 with the published or recorded one, and build each network of the file.
 
-    Without IDs: every asset that is here. Exit code: 0 all are right; 1 one is not, or is asked for and missing.
+    Without IDs: every asset that is here. Exit code: 0 all are right; 1 one is wrong, or a named one is missing.
     """
     from invbench.weights import check
 
@@ -172,9 +172,9 @@ def _cache() -> WeightsCache:
 
 
 def _chosen(cache: WeightsCache, ids: Iterable[str], suite: str | None, config: Path | None) -> list[Asset]:
-    """The assets of these ids and of the suite, with what they need beside them; all if neither is given.
+    """The assets of these ids and of the suite, with the assets that these need; all assets if neither is given.
 
-    Where a suite names several that serve a role, it is the one that is here, else the first.
+    If a suite names several assets for a role, the one that is here is taken, else the first.
     """
     listed = cache.catalogue
     names = list(ids)
@@ -192,7 +192,7 @@ def _chosen(cache: WeightsCache, ids: Iterable[str], suite: str | None, config: 
 
 
 def _uses(assets: Iterable[Asset], config: Path | None) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """The suites that name each asset, and the roles for which; what lies beside an asset serves where that one does."""
+    """The suites that name each asset, and the roles; an asset that another one needs is used wherever that one is."""
     from invbench.plugins.config import load
 
     suites: dict[str, list[str]] = {asset.id: [] for asset in assets}
@@ -212,7 +212,7 @@ def _once(names: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
 
 
 def _needed_by(roles: Mapping[str, Iterable[str]]) -> dict[str, list[str]]:
-    """Methods and metrics that ask for a role of each asset."""
+    """Methods and metrics that need a role of each asset."""
     registry = discover()
     specs: list[MethodSpec | MetricSpec] = [*registry.methods.values(), *registry.metrics.values()]
     asking = {id: [spec for spec in specs if set(served) & set(spec.roles)] for id, served in roles.items()}
@@ -253,7 +253,7 @@ def _details(asset: Asset, cache: WeightsCache, users: Mapping[str, Sequence[str
 
 
 def _accept(assets: Sequence[Asset], cache: WeightsCache, *, yes: bool) -> None:
-    """Show licences that were not accepted yet; nothing is fetched before all are."""
+    """Ask for the licences that are not accepted yet; nothing is fetched before all are."""
     for id in dict.fromkeys(asset.licence for asset in assets):
         if id in cache.ledger.licences:
             continue

@@ -1,6 +1,6 @@
 """The configuration and the settings of one run, as frozen models; :mod:`invbench.plugins.files` reads its files.
 
-Numbers are what they say: a whole number is no truth value, no text and no fraction, and every number is finite.
+Numbers are checked strictly: a whole number may not be a boolean, a text or a fraction, and every number must be finite.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 class Frozen(BaseModel):
-    """A model that cannot be changed and refuses keys that it does not know."""
+    """A frozen model that refuses unknown keys."""
 
     model_config = ConfigDict(frozen=True, populate_by_name=True, arbitrary_types_allowed=True)
 
@@ -42,9 +42,9 @@ class NetworkConfig(Frozen):
     """One role of a suite. Exactly one of three forms (docs/weights.md):
 
     class   ``module:Class`` with ``weights`` of the zoo (None = a network without weights)
-    asset   an official file of ``assets.toml``, or several of which the first that is there is taken; ``part`` names what is
-            built from it where a file holds several networks
-    loader  ``module:function`` that makes one network of several ``assets`` (its name for it -> asset)
+    asset   an official file of ``assets.toml``, or several, of which the first that is present is used; ``part`` names the
+            network to build if a file holds several
+    loader  ``module:function`` that makes one network of several ``assets`` (its argument name -> asset)
     """
 
     cls: str | None = Field(default=None, alias="class", pattern=r"^[\w.]+:\w+$")
@@ -67,17 +67,17 @@ class NetworkConfig(Frozen):
 
     @property
     def choices(self) -> tuple[str, ...]:
-        """Of the form ``asset``: the assets that serve, best first; else empty."""
+        """For the form ``asset``: the assets that may be used, best first; else empty."""
         return (self.asset,) if isinstance(self.asset, str) else self.asset or ()
 
     @property
     def needed(self) -> tuple[str, ...]:
-        """Every asset that is named."""
+        """Every asset that the role names."""
         return (*self.choices, *self.assets.values())
 
     @property
     def origin(self) -> str:
-        """What it is made from, in a word or two."""
+        """The class or the assets that the network is made from, for people."""
         part = f" ({self.part})" if self.part else ""
         return self.cls or (f"{' or '.join(self.choices)}{part}" if self.choices else " + ".join(self.assets.values()))
 
@@ -85,14 +85,14 @@ class NetworkConfig(Frozen):
 class EditConfig(Frozen):
     """One edit of a suite: strength 1 changes the factor by ``per_strength`` ``unit``.
 
-    ``region`` names the classes of the suite's parser that the edit may change; metrics of the background leave them out.
-    ``compare_at`` holds the changes at which methods are compared, in the unit of the metric that measures them
-    (``<edit>_change``); empty: once and twice ``per_strength``, up and down, where that metric has the edit's unit.
+    ``region`` names the classes of the suite's parser that the edit may change; background metrics leave them out.
+    ``compare_at`` lists the changes at which methods are compared, in the unit of the metric that measures the change
+    (``<edit>_change``); empty: once and twice ``per_strength``, up and down, if that metric has the edit's unit.
     """
 
     unit: str
     per_strength: Finite
-    strengths: tuple[Finite, ...] = Field(min_length=1)  # of a run that asks for the edit without naming any
+    strengths: tuple[Finite, ...] = Field(min_length=1)  # used if a run names the edit without a strength
     region: tuple[str, ...] = ()
     compare_at: tuple[Finite, ...] = ()
 
@@ -109,17 +109,17 @@ class Suite(Frozen):
     id: str
     title: str
     resolution: Whole = Field(gt=0)  # pixels, height and width of the generator's canvas
-    domain: str | None = None  # of the pictures, as in assets.toml; official weights of another one are refused
+    domain: str | None = None  # domain of the pictures, as in assets.toml; official weights for another domain are refused
     rows: tuple[Whole, Whole] | None = None  # (first, end) rows of the canvas that are the picture; None = all
     datasets: tuple[str, ...]
     collections: dict[str, tuple[str, ...]] = {}  # name -> items of the form "dataset" or "dataset:n"
-    default: str  # the collection that a run takes when none is asked for
-    inherits: tuple[str, ...] = ()  # sets of networks (networks.toml), already among the networks
+    default: str  # the collection of a run that names no datasets
+    inherits: tuple[str, ...] = ()  # sets of networks (networks.toml), already merged into ``networks``
     networks: dict[str, NetworkConfig] = {}  # role -> network
     edits: dict[str, EditConfig] = {}
     default_edits: tuple[str, ...] = ()  # items of the form "edit" or "edit:strength"
     metrics: tuple[str, ...] = ()  # ids, names and groups (@pixel); empty = every registered metric
-    groups: dict[str, tuple[str, ...]] = {}  # of metrics, by name: the same for all suites of a configuration
+    groups: dict[str, tuple[str, ...]] = {}  # groups of metrics by name, the same for all suites of a configuration
     methods: dict[str, dict[str, Any]] = {}  # "method" or "method:preset" -> options that differ in this suite
     max_batch: Whole = Field(default=16, gt=0)  # upper bound of ``--batch auto``
     _files: tuple[tuple[Path | None, Mapping[str, Any]], ...] = PrivateAttr(default=())  # file, ``methods``; the last one rules
@@ -131,7 +131,7 @@ class Suite(Frozen):
         return end - first, self.resolution
 
     def place(self, section: str, option: str) -> str:
-        """Where the value of an option of ``methods.<section>`` stands: the key and, of a suite that was read, the file."""
+        """Where the value of an option of ``methods.<section>`` is set: the key and, if it was read from one, the file."""
         key = f'"{section}"' if ":" in section else section
         found = [file for file, methods in self._files if option in methods.get(section, {})]
         return f"suites.{self.id}.methods.{key}.{option}" + (f" in {found[-1]}" if found else "")
@@ -159,7 +159,7 @@ class Groups(Frozen):
 
 
 class Defaults(Frozen):
-    """What the command line takes where an option is not given; None = its own default."""
+    """Defaults of command-line options from a user's file; None = the option's own default."""
 
     suite: str | None = None
     device: Device | None = None
@@ -174,7 +174,7 @@ class Defaults(Frozen):
 
 
 class MethodChoice(Frozen):
-    """A method of a run with the value of every one of its options."""
+    """A method of a run, with the values of all its options."""
 
     spec: MethodSpec
     preset: str
@@ -197,28 +197,28 @@ class DatasetChoice(Frozen):
 
 
 class RunSettings(Frozen):
-    """All that the runner needs to know. Names are resolved: nothing in here has to be looked up again."""
+    """All settings of a run. Names are already resolved."""
 
     suite: Suite
     methods: tuple[MethodChoice, ...] = Field(min_length=1)
     datasets: tuple[DatasetChoice, ...] = Field(min_length=1)
     metrics: tuple[MetricSpec, ...]
     protocols: dict[str, ProtocolSpec]  # all that are registered, by id
-    metrics_required: bool = False  # True: asked for by name, so one that lacks its weights is an error
+    metrics_required: bool = False  # True: metrics were named, so missing weights are an error
     edits: tuple[Edit, ...] = ()
-    consistency: tuple[Edit, ...] = ()  # edits of round trips, each at the price of a second inversion
+    consistency: tuple[Edit, ...] = ()  # edits of round trips; each costs a second inversion
     batch: Whole | None = Field(default=None, gt=0)  # images; None = auto
-    latency: Whole = Field(default=0, ge=0)  # images timed one at a time after the cells; 0 = no such pass
+    latency: Whole = Field(default=0, ge=0)  # images timed one at a time after the cells; 0 = no latency pass
     device: Device
     seed: Whole
-    workers: Whole | None = Field(default=None, ge=0)  # processes that decode pictures ahead; None = auto
+    workers: Whole | None = Field(default=None, ge=0)  # processes that prefetch pictures; None = auto
     out: Path
-    configuration: dict[str, str] = {}  # the files that were read, and the sha256 of each
+    configuration: dict[str, str] = {}  # configuration file -> sha256
     fresh: bool = False  # True: the run folder's earlier rows are discarded before work begins
 
 
 def load(extra: Path | None = None) -> dict[str, Suite]:
-    """Suites by id: those of the package with ``extra`` laid over them. Raises InvbenchError naming the file and the key."""
+    """Suites by id: those of the package, overridden by ``extra``. Raises InvbenchError naming the file and the key."""
     tables = files.tables(extra)
     source = "suites" if extra is None else str(extra)
     known = _groups(extra, tables["groups"])
@@ -234,7 +234,7 @@ def load(extra: Path | None = None) -> dict[str, Suite]:
 
 
 def groups(extra: Path | None = None) -> dict[str, tuple[str, ...]]:
-    """Groups of metrics by name, those of the package with ``extra`` laid over them."""
+    """Groups of metrics by name: those of the package, overridden by ``extra``."""
     return _groups(extra, files.groups(extra))
 
 
@@ -243,7 +243,7 @@ def _groups(extra: Path | None, table: Any) -> dict[str, tuple[str, ...]]:
 
 
 def defaults(extra: Path | None) -> Defaults:
-    """The table ``[defaults]`` of a user's file; empty without one. Raises InvbenchError naming the file and the key."""
+    """The table ``[defaults]`` of a user's file, empty if there is none. Raises InvbenchError naming the file and the key."""
     if extra is None:
         return Defaults()
     tables = files.tables(extra)

@@ -1,10 +1,10 @@
-"""What plug-ins say of themselves: literals at the top of a source file, read without running it.
+"""Declarations of plug-ins: literals at the top of a source file, read without running it.
 
 ``SPEC = {...}`` declares one method, ``SPECS = [{...}, ...]`` several metrics or datasets, ``PROTOCOLS = [{...}, ...]`` metric
-protocols. A metric's declaration names its protocols, and becomes one spec for each of them.
+protocols. A metric's declaration names its protocols and becomes one spec for each.
 
-A declaration with ``variants``, a list of dicts, stands for as many: each is the declaration with the keys of the variant
-laid over it. Dicts (``options``, ``presets``) are merged by name, so that the declaration may hold what all have in common.
+A declaration with ``variants``, a list of dicts, stands for one declaration per variant: the keys of the variant override its
+own. Dicts (``options``, ``presets``) are merged by name, so that the declaration holds what all variants share.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from invbench.options import declare, laid_over
 from invbench.util.names import unknown
 
 Spec = MethodSpec | MetricSpec | DatasetSpec | ProtocolSpec
-ID = re.compile(r"[a-z0-9][a-z0-9_-]*")  # ids become file names, so nothing that could leave a folder
+ID = re.compile(r"[a-z0-9][a-z0-9_-]*")  # ids become file names, so they must not lead out of a folder
 NAMES = ("SPEC", "SPECS", "PROTOCOLS")
 MARKS: dict[str, type[Spec]] = {"kind": MetricSpec, "domain": DatasetSpec, "options": MethodSpec, "recipe": ProtocolSpec}
 TUPLES = {"roles", "needs", "edits", "optional", "protocols"}
@@ -56,9 +56,9 @@ def read(path: Path, module: str) -> list[Spec]:
     return specs
 
 
-@cache  # by the text: a file is read for each kind of plug-in, and again whenever plug-ins are looked for
+@cache  # by the text: a file is parsed for each kind of plug-in, and again at each search
 def _literals(source: str, name: str) -> tuple[tuple[str, ast.expr], ...]:
-    """What stands at the right of each of NAMES at the top of a source text of the file ``name``."""
+    """The right-hand side of each top-level assignment to one of NAMES in the source text of the file ``name``."""
     found = []
     for node in ast.parse(source, filename=name).body:
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
@@ -70,7 +70,7 @@ def _literals(source: str, name: str) -> tuple[tuple[str, ast.expr], ...]:
 
 
 def spread(declared: Any, *, path: Path) -> list[Any]:
-    """A declaration -> one for each of its ``variants``, or itself alone where it has none."""
+    """The declarations of a declaration's ``variants``, or itself alone if it has none."""
     if not isinstance(declared, dict) or "variants" not in declared:
         return [declared]
     variants = declared["variants"]

@@ -1,10 +1,10 @@
 """The files of the configuration as plain tables, before they are checked against the models of :mod:`invbench.plugins.config`.
 
-The package brings ``suites/<id>.toml`` (one suite each), ``networks.toml`` (sets of networks that suites inherit) and
-``groups.toml`` (groups of metrics). A user's ``bench.toml``, or the file of ``--config`` in its stead, holds any of the tables
-``[defaults]``, ``[suites.<id>]``, ``[networks.<set>]`` and ``[groups]``, and is laid over them key by key, so that it needs to
-hold only what differs; the ``datasets`` of a suite are added to those that it has. Paths of weights are relative to the folder
-of the file that names them.
+The package holds ``suites/<id>.toml`` (one suite each), ``networks.toml`` (sets of networks that suites inherit) and
+``groups.toml`` (groups of metrics). A user's ``bench.toml``, or the file of ``--config`` instead, may hold the tables
+``[defaults]``, ``[suites.<id>]``, ``[networks.<set>]`` and ``[groups]``. It overrides the package key by key, so it holds only
+what differs; the ``datasets`` of a suite are added to those of the package. Paths of weights are relative to the folder of
+the file that names them.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from invbench.util.names import PACKAGE, unknown
 SUITES, NETWORKS, GROUPS = PACKAGE / "suites", PACKAGE / "networks.toml", PACKAGE / "groups.toml"
 NAME = "bench.toml"  # looked for in the working directory
 TABLES = ("defaults", "groups", "networks", "suites")
-FORMS = ("class", "asset", "loader")  # the keys of which a whole network has one
+FORMS = ("class", "asset", "loader")  # a complete network has exactly one of these keys
 
 
 def here() -> Path | None:
-    """``bench.toml`` of the working directory; None where there is none."""
+    """``bench.toml`` in the working directory; None if there is none."""
     path = Path(NAME)
     return path if path.is_file() else None
 
 
 def tables(extra: Path | None = None) -> dict[str, Any]:
-    """``defaults``, ``groups`` and ``suites`` of the package with ``extra`` laid over them; networks are inherited.
+    """``defaults``, ``groups`` and ``suites`` of the package, overridden by ``extra``; networks are inherited.
 
-    Raises InvbenchError naming the file and the key for a file that is missing or no TOML, a top-level key that does not exist,
-    and a set of networks that does not exist.
+    Raises InvbenchError naming the file and the key for a file that is missing or not TOML, for an unknown top-level key, and
+    for an unknown set of networks.
     """
     base = packaged()
     merged = overlay(base, {} if extra is None else read(extra))
@@ -42,13 +42,13 @@ def tables(extra: Path | None = None) -> dict[str, Any]:
     for name, suite in _inner(source, "suites", merged["suites"]):
         suite["networks"] = _networks(f"{source}: suites.{name}", suite, merged["networks"])
         known, own = base["suites"].get(name, {}).get("datasets", []), suite.get("datasets")
-        if isinstance(own, list):  # added to those of the suite, since its collections speak of these
+        if isinstance(own, list):  # added to those of the suite, since its collections name them
             suite["datasets"] = list(dict.fromkeys([*known, *own]))
     return merged
 
 
 def packaged() -> dict[str, Any]:
-    """The tables that the package brings."""
+    """The package's own tables."""
     suites = {path.stem: _parse(path) for path in sorted(SUITES.glob("*.toml"))}
     for name, suite in suites.items():
         _locate(SUITES / f"{name}.toml", "networks", suite.get("networks", {}), folder=PACKAGE)
@@ -56,7 +56,7 @@ def packaged() -> dict[str, Any]:
 
 
 def groups(extra: Path | None = None) -> dict[str, Any]:
-    """The table ``groups`` of :func:`tables`, for which no suite is read."""
+    """The table ``groups`` of :func:`tables`, without reading any suite."""
     return overlay(_parse(GROUPS), {} if extra is None else read(extra).get("groups", {}))
 
 
@@ -77,7 +77,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def sources(suite: str, extra: Path | None) -> dict[str, str]:
-    """The files that were read for a suite, and the sha256 of each; those of the package by their place in it."""
+    """Configuration file -> sha256, for the files read for a suite; files of the package by their path within it."""
     paths = {path.relative_to(PACKAGE).as_posix(): path for path in (SUITES / f"{suite}.toml", NETWORKS, GROUPS)}
     paths |= {} if extra is None else {str(extra): extra}
     return {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items() if path.is_file()}
@@ -93,9 +93,9 @@ def overlay(base: Mapping[str, Any], extra: Mapping[str, Any]) -> dict[str, Any]
 
 
 def _networks(place: str, suite: Mapping[str, Any], sets: Mapping[str, Any]) -> dict[str, Any]:
-    """The suite's networks by role: its own ones, before those of the sets that it inherits.
+    """The suite's networks by role: its own override those of the sets that it inherits.
 
-    An own table with a class, an asset or a loader stands for the whole network; one without changes the inherited network.
+    An own table with a class, an asset or a loader replaces the inherited network; one without changes some of its keys.
     """
     inherited: dict[str, Any] = {}
     names = suite.get("inherits", [])
@@ -120,7 +120,7 @@ def _parse(path: Path) -> dict[str, Any]:
 
 
 def _locate(path: Path, place: str, networks: Any, *, folder: Path) -> None:
-    """Make the paths of weights absolute, which are relative to ``folder``."""
+    """Make paths of weights, which are relative to ``folder``, absolute."""
     for _, network in _inner(path, place, networks):
         if isinstance(network.get("weights"), str):
             network["weights"] = str((folder / network["weights"]).absolute())

@@ -1,10 +1,9 @@
 """Plug-ins by id: what exists, read from source text without importing it.
 
-A plug-in module declares itself by a literal at its top (:mod:`invbench.plugins.declarations`), so listing runs no plug-in
-code and
-never imports torch. Sources, later ones not allowed to take an id of earlier ones: the packages ``methods``, ``metrics`` and
-``datasets``; entry points of the groups ``invbench.methods``, ``invbench.metrics`` and ``invbench.datasets`` with the
-value ``module:Class``; single files given to ``--plugin``. A file that brings metrics may bring protocols of its own.
+A plug-in module declares itself by a literal at its top (:mod:`invbench.plugins.declarations`), so listing plug-ins runs
+none of their code and never imports torch. Sources, in order; each id may be used once: the packages ``methods``, ``metrics``
+and ``datasets``; entry points of the groups ``invbench.methods``, ``invbench.metrics`` and ``invbench.datasets`` with the value
+``module:Class``; single files given to ``--plugin``. A file with metrics may declare protocols of its own.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from invbench.plugins import declarations
 from invbench.plugins.declarations import Spec
 from invbench.util.names import PACKAGE, unknown
 
-SLIP = 0.85  # how alike two names are (difflib's ratio) when one is taken for the other misspelt
+SLIP = 0.85  # similarity (difflib's ratio) from which a name is treated as a misspelling of another
 
 
 @dataclass(frozen=True)
@@ -37,14 +36,14 @@ class Registry:
     metrics: Mapping[str, MetricSpec]
     datasets: Mapping[str, DatasetSpec]
     protocols: Mapping[str, ProtocolSpec] = field(default_factory=dict)
-    brought: frozenset[str] = frozenset()  # datasets of plug-ins: every suite takes them when they are named
+    brought: frozenset[str] = frozenset()  # datasets of ``--plugin`` files: usable by name in every suite
 
 
 def discover(plugins: Iterable[Path] = (), *, root: Path = PACKAGE) -> Registry:
     """All plug-ins: built-in ones under ``root``, installed ones, and those of the files ``plugins``.
 
-    Raises InvbenchError naming the file for a declaration that is not a literal, has unknown or missing keys, takes
-    an id that exists, or names a protocol that does not.
+    Raises InvbenchError naming the file for a declaration that is not a literal, has unknown or missing keys, uses an id that
+    is taken, or names an unknown protocol.
     """
     files = [(Path(plugin), str(Path(plugin).resolve()), None) for plugin in plugins]
     sources = {kind: [*_builtin(root / kind), *_points(kind), *files] for kind in ("methods", "metrics", "datasets")}
@@ -60,9 +59,9 @@ def discover(plugins: Iterable[Path] = (), *, root: Path = PACKAGE) -> Registry:
 
 
 def check_roles(registry: Registry, roles: Iterable[str]) -> None:
-    """Raises InvbenchError where a ``--plugin`` file names a role that no suite has but for a slip of the pen.
+    """Raise InvbenchError if a ``--plugin`` file names a role that is a likely misspelling of a known one.
 
-    ``roles`` are those of all suites. A name that is like none of them is left alone: another configuration may have it.
+    ``roles`` are those of all suites. A name that resembles none of them is allowed: another configuration may have it.
     """
     known = sorted(set(roles))
     for kind in ("methods", "metrics", "protocols"):
@@ -74,7 +73,7 @@ def check_roles(registry: Registry, roles: Iterable[str]) -> None:
 
 
 def _collect(model: type[Any], sources: Sequence[tuple[Path, str, str | None]]) -> dict[str, Any]:
-    """Specs of one kind by id; of a source with the name of a class, that class only."""
+    """Specs of one kind by id; from a source with a class name, only the spec of that class."""
     specs: dict[str, Any] = {}
     origin: dict[str, Path] = {}
     for path, module, only in sources:
@@ -108,26 +107,26 @@ def protocols() -> Mapping[str, ProtocolSpec]:
 
 
 def installed(kind: str) -> EntryPoints:
-    """The entry points ``invbench.<kind>`` of what is installed."""
+    """The entry points ``invbench.<kind>`` of installed packages."""
     return _installed(f"invbench.{kind}", tuple(sys.path))
 
 
-@cache  # every package's metadata is read for them
+@cache  # reading every package's metadata is slow
 def _installed(group: str, path: tuple[str, ...]) -> EntryPoints:
     return entry_points(group=group)
 
 
 def find(kind: str, name: str, known: Mapping[str, Any]) -> Any:
-    """``known[name]``; raises InvbenchError with the nearest name when there is none."""
+    """``known[name]``. Raises InvbenchError with the nearest name if there is none."""
     if name not in known:
         raise InvbenchError(unknown(kind, name, known))
     return known[name]
 
 
 def find_metric(name: str, known: Mapping[str, MetricSpec]) -> MetricSpec:
-    """The metric of an id; a name without protocol stands for ``@native`` if that exists, else for its only protocol.
+    """The metric with an id; a name without protocol means ``@native`` if that exists, else the metric's only protocol.
 
-    Raises InvbenchError with the nearest name or id where there is none, or with the ids to choose from.
+    Raises InvbenchError with the nearest name or id if there is none, or with the possible ids if there are several.
     """
     if "@" in name or name in known:
         return find("metric", name, known)
@@ -142,12 +141,12 @@ def find_metric(name: str, known: Mapping[str, MetricSpec]) -> MetricSpec:
 
 
 def load(spec: Spec) -> type:
-    """Import the class of a spec. Raises InvbenchError when the module or the class does not exist."""
+    """Import the class of a spec. Raises InvbenchError if the module or the class does not exist."""
     return load_class(spec.entry)
 
 
 def load_class(entry: str) -> type:
-    """Import ``module:Class``, or ``/path/of/file.py:Class``. Raises InvbenchError when there is no such class."""
+    """Import ``module:Class`` or ``/path/of/file.py:Class``. Raises InvbenchError if there is no such class."""
     found = _imported(entry)
     if not isinstance(found, type):
         module, _, name = entry.rpartition(":")
@@ -156,7 +155,7 @@ def load_class(entry: str) -> type:
 
 
 def load_callable(entry: str) -> Callable[..., Any]:
-    """Import ``module:name``, a function or a class. Raises InvbenchError when there is none of that name."""
+    """Import ``module:name``, a function or a class. Raises InvbenchError if there is none of that name."""
     found = _imported(entry)
     if not callable(found):
         module, _, name = entry.rpartition(":")
@@ -165,9 +164,9 @@ def load_callable(entry: str) -> Callable[..., Any]:
 
 
 def _imported(entry: str) -> Any:
-    """What ``module:name`` stands for; None where the module has no such name.
+    """The object ``module:name``; None if the module has no such name.
 
-    Raises InvbenchError for whatever importing it raises, with the file and the line, as it is a fault of the plug-in.
+    Raises InvbenchError with the file and the line for any error during the import, since it is a fault of the plug-in.
     """
     module_name, _, name = entry.rpartition(":")
     try:
@@ -181,7 +180,7 @@ def _imported(entry: str) -> Any:
 
 
 def _place(error: BaseException, entry: str) -> str:
-    """``file.py:line`` of the innermost frame that is neither of the import system nor of this module, else the entry."""
+    """``file.py:line`` of the innermost frame outside the import system and this module, else the entry."""
     if isinstance(error, SyntaxError) and error.filename:
         return f"{Path(error.filename).name}:{error.lineno}"
     frames = [one for one in traceback.extract_tb(error.__traceback__) if one.filename != __file__]
@@ -190,7 +189,7 @@ def _place(error: BaseException, entry: str) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """The message of a missing module, and of everything else with its type."""
+    """The message of an error, with its type unless a module is missing."""
     if isinstance(error, ImportError):
         return str(error)
     return f"{type(error).__name__}: {error.msg if isinstance(error, SyntaxError) else error}"
@@ -225,6 +224,6 @@ def _import_file(path: Path) -> Any:
     try:
         spec.loader.exec_module(module)
     except BaseException:
-        del sys.modules[name]  # half of a module is none
+        del sys.modules[name]  # a half-imported module must not be used
         raise
     return module

@@ -50,13 +50,12 @@ def settings(
     overrides: Sequence[str] = (),
     configuration: Mapping[str, str] | None = None,
 ) -> RunSettings:
-    """The settings of a run; an empty list stands for the suite's default, and for none of ``consistency``.
+    """The settings of a run. An empty list means the suite's default; for ``consistency``, none.
 
-    ``consistency``: edits of round trips (:mod:`invbench.run.round_trips`), written as ``edits`` are.
+    ``consistency``: edits of round trips (:mod:`invbench.run.round_trips`), written like ``edits``.
     ``batch`` and ``workers`` None = auto. ``latency``: images timed one at a time after the cells. ``seed`` becomes the
-    option ``seed`` of every method that has one.
-    ``overrides`` are of the form ``method.option=value``. ``configuration``: the files that were read, with their sha256.
-    Raises InvbenchError with the nearest name for each name that does not exist, before anything is loaded.
+    option ``seed`` of every method that has one. ``overrides``: ``method.option=value``. ``configuration``: the files that were
+    read -> sha256. Raises InvbenchError with the nearest name for an unknown name, before anything is loaded.
     """
     for section in suite.methods:
         _check_section(suite, section, registry.methods)
@@ -95,7 +94,7 @@ def settings(
 
 
 def supported(suite: Suite, methods: Mapping[str, MethodSpec]) -> list[str]:
-    """Ids of the methods whose roles the suite offers, all of them."""
+    """Ids of the methods for which the suite has a network for every role."""
     return [name for name, spec in methods.items() if set(spec.roles) <= set(suite.networks)]
 
 
@@ -104,8 +103,8 @@ def resolve(
 ) -> dict[str, Any]:
     """Every option's value: defaults <- preset <- ``[suites.X.methods.ID]`` <- ``...methods."ID:PRESET"]`` <- seed <- changes.
 
-    ``changes`` are those of ``--set``; ``seed`` None leaves the option ``seed`` as it is. Raises InvbenchError that says where
-    a value stands that the option does not admit, or that is of an option which the method does not have.
+    ``changes`` are those of ``--set``; ``seed`` None leaves the option ``seed`` unchanged. Raises InvbenchError for a value
+    that is not admitted and for an unknown option, and names the place where it is set.
     """
     seeds = {} if seed is None or "seed" not in spec.options else {"seed": seed}
     layers: list[tuple[Mapping[str, Any], Callable[[str], str]]] = [
@@ -148,7 +147,7 @@ def _method(
 
 
 def choose_datasets(suite: Suite, items: Iterable[str], registry: Registry, *, images: int | None) -> tuple[DatasetChoice, ...]:
-    """The datasets that are named, each once; ``images`` is the most to take of each."""
+    """The named datasets, each once; ``images`` is the largest number of images of each."""
     chosen: dict[str, tuple[DatasetSpec, int | None]] = {}
     for item in items:
         for part in suite.collections.get(item, (item,)):
@@ -171,17 +170,17 @@ def choose_datasets(suite: Suite, items: Iterable[str], registry: Registry, *, i
 
 
 def _says_folder(name: str) -> bool:
-    """Whether a name speaks of a folder: names of datasets have no slash."""
+    """Whether a name means a folder: dataset names have no slash."""
     return "/" in name or name in (".", "..", "~")
 
 
 def _is_folder(name: str) -> bool:
-    """Whether a folder of the whole name is there, whatever colons it has."""
+    """Whether a folder of exactly this name, colons included, exists."""
     return _says_folder(name) and os.path.isdir(os.path.expanduser(name))
 
 
 def _folder(suite: Suite, name: str) -> DatasetSpec:
-    """A folder of pictures as a dataset; its id holds a hash of the path, so that two folders never share rows."""
+    """A folder of pictures as a dataset; its id includes a hash of the path, so that two folders never share rows."""
     root = Path(name).expanduser().resolve()
     slug = re.sub(r"[^a-z0-9]+", "-", root.name.lower()).strip("-") or "pictures"
     digest = hashlib.sha256(str(root).encode(errors="surrogateescape")).hexdigest()
@@ -198,11 +197,11 @@ def _folder(suite: Suite, name: str) -> DatasetSpec:
 def choose_metrics(
     suite: Suite, named: Sequence[str], registry: Registry, *, round_trips: bool
 ) -> tuple[MetricSpec, ...]:
-    """The metrics that are named, else the suite's, each once; "none" is none, and a group what the suite can serve of it.
+    """The named metrics, else the suite's, each once. "none" means none; a group, those of it that the suite has networks for.
 
-    ``round_trips``: whether round trips are made; all metrics of these are then taken, unless some are named, and else none.
-    Raises InvbenchError with the nearest name where there is none, for a group of which the suite has networks and edits for
-    nothing, and for the name of a metric of round trips where none are made.
+    ``round_trips``: whether the run makes round trips; if so, all round-trip metrics are added unless metrics are named.
+    Raises InvbenchError with the nearest name for an unknown name, for a group of which the suite can compute no metric, and
+    for a round-trip metric without round trips.
     """
     known = registry.metrics
     found: list[MetricSpec] = []
@@ -225,7 +224,7 @@ def choose_metrics(
 
 
 def group(suite: Suite, item: str, known: Mapping[str, MetricSpec]) -> list[MetricSpec]:
-    """All metrics of ``@NAME``, or of ``@NAME@PROTOCOL`` those that are defined under that protocol."""
+    """All metrics of ``@NAME``; for ``@NAME@PROTOCOL``, those that are defined under that protocol."""
     name, _, protocol = item.removeprefix("@").partition("@")
     found = _members(suite.groups, name, known, within=())
     if protocol:
@@ -238,7 +237,7 @@ def group(suite: Suite, item: str, known: Mapping[str, MetricSpec]) -> list[Metr
 def _members(
     groups: Mapping[str, Sequence[str]], name: str, known: Mapping[str, MetricSpec], *, within: tuple[str, ...]
 ) -> list[MetricSpec]:
-    """The metrics of a group in the order in which it names them; a group within itself adds nothing."""
+    """The metrics of a group in its order; a group that contains itself adds nothing."""
     found: list[MetricSpec] = []
     for member in () if name in within else find("group of metrics", name, groups):
         if member.startswith("@"):
@@ -252,7 +251,7 @@ def _members(
 
 
 def _serves(suite: Suite, spec: MetricSpec, registry: Registry) -> bool:
-    """Whether a suite declares the networks of a metric and of its protocol, and the edits that the metric speaks of."""
+    """Whether a suite has the networks of a metric and of its protocol, and an edit that the metric is defined for."""
     protocol = registry.protocols.get(spec.protocol)
     roles = {*spec.roles, *(protocol.roles if protocol else ())}
     return roles <= set(suite.networks) and (not spec.edits or bool(set(spec.edits) & set(suite.edits)))
