@@ -1,4 +1,4 @@
-"""Change of age and of head pose by public networks, for suites whose truth nobody knows."""
+"""Change of age and of head pose, read by public networks, for suites without truth."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SPECS = [
         "roles": ["age_dex"],
         "edits": ["age"],
         "protocols": ["native", "psp256"],
-        "summary": "Whole aligned pictures, not cut to the face as DEX was trained; to be read against the strength.",
+        "summary": "On whole aligned pictures; DEX was trained on crops of the face. Compare it with the strength.",
         "reference": "criteria/aging_loss.py of yuval-alaluf/SAM (psp256)",
     },
     {
@@ -44,10 +44,10 @@ SPECS = [
 
 
 class AgeChangeDex:
-    """DEX's age of the edited picture less that of the reconstruction -> float64 [N] in years.
+    """DEX's age of the edited picture minus that of the reconstruction -> float64 [N] in years.
 
-    Reading both pictures with the same network takes its constant error out; as in HyperInverter (Dinh et al., CVPR 2022),
-    Table 2, whose crop and code are not published.
+    Reading both pictures with the same network cancels its constant error. Source: HyperInverter (Dinh et al., CVPR 2022),
+    Table 2; its crop and code are not published.
     """
 
     metric, role, reading = "age_change_dex", "age_dex", "age"
@@ -64,6 +64,6 @@ class AgeChangeDex:
 
 
 class YawChangePose(AgeChangeDex):
-    """As AgeChangeDex, for the yaw in degrees by the head-pose network; its signs are those of nets.hopenet."""
+    """As AgeChangeDex, for the yaw in degrees by the head-pose network -> float64 [N]; signs as in nets.hopenet."""
 
     metric, role, reading = "yaw_change_pose", "pose", "yaw"

@@ -1,7 +1,7 @@
-"""How far an edit moved its attribute, by the suite's regressor; and, where the truth is known, how wrong that is.
+"""How far an edit moved its attribute, by the suite's regressor; and the error of this change where the truth is known.
 
 The network in the role ``regressor`` maps images to factors [N, K], called ``names``, about [0, 1], where 0 stands for ``low``
-and 1 for ``high`` in the factor's unit. An edit's factor is the one that bears the edit's name.
+and 1 for ``high`` in the factor's unit. An edit's factor is the factor with the edit's name.
 """
 
 from __future__ import annotations
@@ -78,7 +78,7 @@ SPECS = [
         "range": "the factor's",
         "roles": ["regressor"],
         "needs": ["factors", "true_factors"],
-        "summary": "What the edit asks for on this very image: strength times unit, less what lies beyond the factor's limits.",
+        "summary": "The change that the edit should make on this image: strength times unit, clipped to the factor's limits.",
         "reference": "none: the true edits are known only here",
     },
     {
@@ -91,13 +91,13 @@ SPECS = [
         "range": "[0, inf)",
         "roles": ["regressor"],
         "needs": ["factors", "true_factors"],
-        "summary": "|measured change - true change|; what change_error_judge shows of it is the regressor's doing.",
+        "summary": "|measured change - true change|; change_error_judge is the part that the regressor alone causes.",
         "reference": "none: the true edits are known only here",
     },
     {
         "id": "change_error_judge",
         "class": "ChangeErrorJudge",
-        "title": "Error of the attribute's change, of the judge alone",
+        "title": "Error of the attribute's change, of the regressor alone",
         "kind": "edit",
         "better": "none",
         "unit": "the edit's",
@@ -111,9 +111,9 @@ SPECS = [
 
 
 class Factors:
-    """The suite's regressor for the metric ``metric``: readings of the pictures of a batch, each made once.
+    """The suite's regressor for the metric ``metric``; each picture of a batch is read once.
 
-    names [K], span [K]: high - low, in the factors' units. MissingWeights where the suite has no such network.
+    names [K], span [K]: high - low, in the factors' units. Raises MissingWeights if the suite has no such network.
     """
 
     def __init__(self, networks: Mapping[str, Any], metric: str) -> None:
@@ -123,16 +123,16 @@ class Factors:
         self.span = np.array(self.network.high, dtype=np.float64) - np.array(self.network.low, dtype=np.float64)
 
     def read(self, given: MetricInput, which: str) -> np.ndarray:
-        """float64 [N, K] of ``given.<which>``; ValueError where there are no such pictures."""
+        """Factors float64 [N, K] of ``given.<which>``. Raises ValueError if there are no such pictures."""
         found = given.once("factors:regressor", which, self.network)
         return found.double().cpu().numpy()
 
     def moved(self, given: MetricInput, before: str, after: str) -> np.ndarray:
-        """float64 [N, K]: how far the readings moved, as shares of each factor's range."""
+        """float64 [N, K]: change of the readings, as shares of each factor's range."""
         return self.read(given, after) - self.read(given, before)
 
     def own(self, given: MetricInput) -> int | None:
-        """The factor that the edit is about; None where the regressor does not read it. ValueError without an edit."""
+        """The edit's factor; None if the regressor does not read it. Raises ValueError without an edit."""
         if given.edit is None:
             raise ValueError("given.edit: an edit metric needs the edit, found None")
         return self.names.index(given.edit.name) if given.edit.name in self.names else None
@@ -151,10 +151,10 @@ class Factors:
 
 
 class AttributeChange:
-    """Regressor's reading of the edited picture less that of the reconstruction -> float64 [N], in the factor's unit.
+    """Regressor's reading of the edited picture minus that of the reconstruction -> float64 [N], in the factor's unit.
 
-    Reading both pictures with the same network takes its constant error out; as in HyperInverter (Dinh et al., CVPR
-    2022), Table 2. MissingWeights, naming the factor, where the suite's regressor does not read it.
+    Reading both pictures with the same network cancels its constant error. Source: HyperInverter (Dinh et al., CVPR
+    2022), Table 2. Raises MissingWeights, naming the factor, if the suite's regressor does not read it.
     """
 
     factor = ""
@@ -175,31 +175,31 @@ class AttributeChange:
 
 
 class AgeChange(AttributeChange):
-    """Years; positive: older."""
+    """Change of age in years; positive: older."""
 
     factor = "age"
 
 
 class YawChange(AttributeChange):
-    """Degrees; positive: to the viewer's right."""
+    """Change of yaw in degrees; positive: to the viewer's right."""
 
     factor = "yaw"
 
 
 class SmileChange(AttributeChange):
-    """Share of the way from frown to open smile."""
+    """Change of the smile, as a share of the range from frown to open smile."""
 
     factor = "smile"
 
 
 class EyeOpennessChange(AttributeChange):
-    """Share of the way from nearly closed to wide open."""
+    """Change of eye openness, as a share of the range from nearly closed to wide open."""
 
     factor = "eye_openness"
 
 
 class TrueChange:
-    """How far the edit's factor truly moves -> float64 [N] in its unit; NaN where the factor is not known by name."""
+    """True change of the edit's factor -> float64 [N] in its unit; NaN if no factor has the edit's name."""
 
     metric = "true_change"
 
@@ -218,7 +218,7 @@ class TrueChange:
 class ChangeError(TrueChange):
     """|measured change - true change| of the edit's factor -> float64 [N] in its unit.
 
-    Measured as :class:`AttributeChange` does. Holds the method's error and the judge's.
+    The change is measured as by :class:`AttributeChange`. The value includes the method's and the regressor's error.
     """
 
     metric = "change_error"
@@ -230,7 +230,7 @@ class ChangeError(TrueChange):
 
 
 class ChangeErrorJudge(ChangeError):
-    """As :class:`ChangeError` for a method without any error: measured from the original to the true edited picture."""
+    """The regressor's own share of :class:`ChangeError`: measured from the original to the true edited picture."""
 
     metric = "change_error_judge"
     before, after = "target", "truth"

@@ -1,8 +1,8 @@
-"""What an edit leaves alone: distance to the original outside the region that it may change.
+"""Distance to the original outside the region that an edit may change.
 
-Two ways to know the region, each with ids of its own. ``background_*``: from the true edited picture, exact, for any edit.
-``parsed_background_*``: from a parser's classes that the suite names for the edit (``region`` of an edit), for pictures
-whose truth nobody knows. The original is the judge in both, so errors of the inversion count.
+The region is found in two ways, with separate ids. ``background_*``: from the true edited picture, exact, for any edit.
+``parsed_background_*``: from the parser's classes that the suite names for the edit (``region`` of an edit), for pictures
+without truth. Both compare with the original, so errors of the inversion count.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ SPECS = [
         "unit": "squared intensity, black to white = 2",
         "range": "[0, 4]",
         "needs": ["truth"],
-        "summary": "On [-1, 1], mean over channels and the pixels that background_kept looks at.",
+        "summary": "On [-1, 1], mean over channels and the pixels that background_kept uses.",
         "reference": "none: the true edits are known only here",
     },
     {
@@ -111,8 +111,8 @@ SPECS = [
     },
 ]
 
-CHANGED_LEVELS = 2  # of 255: smaller differences between the renders count as unchanged
-MARGIN = 2  # pixels around a changed one that count as edited, too
+CHANGED_LEVELS = 2  # of 255: differences between the renders up to this count as unchanged
+MARGIN = 2  # pixels around a changed pixel that also count as edited
 PARSED_MARGIN = 32  # the margin around parsed classes is this part of the picture's height: 2 of 64 pixels, 32 of 1024
 
 
@@ -127,7 +127,7 @@ def edited_region(original: Tensor, truth: Tensor) -> Tensor:
 
 
 def squared_error(given: MetricInput, region: Tensor) -> Tensor:
-    """Mean squared error on [-1, 1] outside bool ``region`` [N, 1, H, W] -> float64 [N]; NaN where that is nothing."""
+    """Mean squared error on [-1, 1] outside bool ``region`` [N, 1, H, W] -> float64 [N]; NaN if nothing is outside."""
     background = (~region).double()
     error = ((levels(given.output) - levels(given.target)) / 127.5).square().mean(1, keepdim=True)
     return (error * background).sum((1, 2, 3)) / background.sum((1, 2, 3))
@@ -138,18 +138,18 @@ def peak_signal_to_noise(given: MetricInput, region: Tensor) -> Tensor:
     return 10 * torch.log10(4 / squared_error(given, region))
 
 
-def perceptual_error(given: MetricInput, region: Tensor, *, judge: Any, role: str) -> Tensor:
-    """Perceptual distance outside bool ``region`` [N, 1, H, W] -> float64 [N]; NaN where that is nothing.
+def perceptual_error(given: MetricInput, region: Tensor, *, perceptual: Any, role: str) -> Tensor:
+    """Perceptual distance outside bool ``region`` [N, 1, H, W] -> float64 [N]; NaN if nothing is outside.
 
-    The region of the judged picture is replaced by the original's, since features near its border see into it; then each
-    layer's map of differences is averaged with the share of background in each of its cells as weight, and the layers
-    are summed. ``judge`` plays ``role``: a network for :class:`invbench.metrics.perceptual.LpipsProc`.
+    The region of the measured picture is first replaced by the original's, since features near its border depend on it.
+    Each layer's map of differences is averaged with the share of background in each cell as weight, and the layers are
+    summed. ``perceptual`` plays ``role``; it is a network for :class:`invbench.metrics.perceptual.LpipsProc`.
     """
     background = (~region).double()
-    judged = torch.where(region, given.target, given.output)
+    pasted = torch.where(region, given.target, given.output)
     total = torch.zeros(region.shape[0], dtype=torch.float64, device=region.device)
-    original = given.once(f"features:{role}", "target", judge.features)
-    for layer in judge.maps_between(judge.features(judged), original):
+    original = given.once(f"features:{role}", "target", perceptual.features)
+    for layer in perceptual.maps_between(perceptual.features(pasted), original):
         weight = F.adaptive_avg_pool2d(background, layer.shape[-2:])
         total += (weight * layer.double()).sum((1, 2, 3)) / weight.sum((1, 2, 3))
     return total
@@ -158,7 +158,7 @@ def perceptual_error(given: MetricInput, region: Tensor, *, judge: Any, role: st
 class BackgroundMSE:
     """Mean squared error on [-1, 1] outside the truly edited region -> float64 [N] in [0, 4].
 
-    NaN (not covered) without a truth, or where the region is the whole picture.
+    NaN (not covered) without truth, or if the region is the whole picture.
     """
 
     measure: Callable[[MetricInput, Tensor], Tensor] = staticmethod(squared_error)
@@ -175,28 +175,28 @@ class BackgroundMSE:
 
 
 class BackgroundPSNR(BackgroundMSE):
-    """PSNR outside the truly edited region -> float64 [N] in dB, inf where nothing changed; NaN as above."""
+    """PSNR outside the truly edited region -> float64 [N] in dB, inf if nothing changed; NaN as in BackgroundMse."""
 
     measure = staticmethod(peak_signal_to_noise)
 
 
 class BackgroundKept(BackgroundMSE):
-    """Perceptual distance outside the truly edited region -> float64 [N]; lower is better; NaN as above.
+    """Perceptual distance outside the truly edited region -> float64 [N]; lower is better; NaN as in BackgroundMse.
 
-    The true edited picture scores 0 but for changes of up to 2 levels.
+    The true edited picture has the value 0, apart from changes of up to 2 levels.
     """
 
     def __init__(self, networks: Mapping[str, Any]) -> None:
-        judge = network(networks, "perceptual_metric", "background_kept")
-        self.measure = partial(perceptual_error, judge=judge, role="perceptual_metric")
+        perceptual = network(networks, "perceptual_metric", "background_kept")
+        self.measure = partial(perceptual_error, perceptual=perceptual, role="perceptual_metric")
 
 
 class ParsedRegion:
-    """Where a parser sees the classes ``given.region``, in the original or in the edited picture, and a margin.
+    """Pixels that a parser assigns to the classes ``given.region`` in the original or the edited picture, plus a margin.
 
-    Both pictures, since an edit moves things: a head that turns uncovers what was behind it. A picture that is all hair
-    has no background, then, and is not covered. The network in the role maps images to logits [N, C, h, w] (enlarged to
-    the picture where they are smaller) for its ``classes``. InvbenchError for a class that it does not know.
+    Both pictures count, since an edit moves things: a turning head uncovers background. A picture that is all hair then has
+    no background and is not covered. The network in the role maps images to logits [N, C, h, w] (enlarged to the picture
+    if they are smaller) for its ``classes``. Raises InvbenchError for a class that it does not know.
     """
 
     def __init__(self, networks: Mapping[str, Any], metric: str) -> None:
@@ -226,7 +226,7 @@ class ParsedRegion:
 
 
 class ParsedBackgroundMSE:
-    """Mean squared error on [-1, 1] outside the parsed region -> float64 [N] in [0, 4]; NaN where that is everything."""
+    """Mean squared error on [-1, 1] outside the parsed region -> float64 [N] in [0, 4]; NaN if the region is everything."""
 
     metric = "parsed_background_mse"
     measure = staticmethod(squared_error)
@@ -240,7 +240,7 @@ class ParsedBackgroundMSE:
 
 
 class ParsedBackgroundPSNR(ParsedBackgroundMSE):
-    """PSNR outside the parsed region -> float64 [N] in dB, inf where nothing changed; NaN as above."""
+    """PSNR outside the parsed region -> float64 [N] in dB, inf where nothing changed; NaN if the region is everything."""
 
     metric = "parsed_background_psnr"
     measure = staticmethod(peak_signal_to_noise)
@@ -258,7 +258,7 @@ class ParsedBackgroundLpipsProc:
 
     @torch.inference_mode()
     def __call__(self, given: MetricInput) -> np.ndarray:
-        return float64(perceptual_error(given, self.region(given), judge=self.network, role=self.role))
+        return float64(perceptual_error(given, self.region(given), perceptual=self.network, role=self.role))
 
 
 class ParsedBackgroundLpipsAlex(ParsedBackgroundLpipsProc):
@@ -269,7 +269,7 @@ class ParsedBackgroundLpipsAlex(ParsedBackgroundLpipsProc):
 
 
 def _widened(region: Tensor, margin: int) -> Tensor:
-    """bool [N, 1, H, W] -> bool, True within ``margin`` pixels (square) of where it was."""
-    size = 2 * margin + 1  # one axis after the other: a square of 65 x 65 at once takes seconds for a picture of 1024 x 1024
+    """bool [N, 1, H, W] -> bool of the same shape, True within ``margin`` pixels (square) of a True pixel."""
+    size = 2 * margin + 1  # one axis at a time: a 65 x 65 square at once takes seconds for a picture of 1024 x 1024
     columns = F.max_pool2d(region.float(), (size, 1), stride=1, padding=(margin, 0))
     return F.max_pool2d(columns, (1, size), stride=1, padding=(0, margin)) > 0

@@ -1,4 +1,4 @@
-"""What the metrics share: asking for a network by role, exact pixel values, and results as float64 arrays."""
+"""Functions that metrics share: networks by role, exact pixel values, results as float64 arrays."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch import Tensor
 
 from invbench.api import MetricInput, MissingWeights
 
-ROUNDING = 1e-4  # of a level: ten times what float32 loses
+ROUNDING = 1e-4  # of a level: ten times the rounding error of float32
 
 
 def network(networks: Mapping[str, Any], role: str, metric: str, *, kind: str = "metric") -> Any:
-    """The network that plays ``role``; raises MissingWeights, naming metric (or protocol) and role, where there is none."""
+    """The network that plays ``role``. Raises MissingWeights, naming metric (or protocol) and role, if there is none."""
     try:
         return networks[role]
     except KeyError:
@@ -26,10 +26,10 @@ def network(networks: Mapping[str, Any], role: str, metric: str, *, kind: str = 
 
 
 def levels(images: Tensor) -> Tensor:
-    """Images in [-1, 1] -> their values on the scale 0...255 as float64; those of uint8 pictures without rounding errors.
+    """Images in [-1, 1] -> float64 values in [0, 255]; exact for images that come from uint8 pictures.
 
-    float32 holds x / 127.5 - 1 only to 1e-7; going back to whole numbers makes a score the same as from the file. What
-    is no whole number to begin with (a protocol that resizes without quantising) stays as it is.
+    float32 holds x / 127.5 - 1 only to 1e-7; rounding back to whole numbers gives the same score as from the file. Values
+    that were not whole numbers (a protocol that resizes without quantising) are not rounded.
     """
     values = (images.double() + 1) * 127.5
     whole = values.round()
@@ -42,12 +42,12 @@ def float64(values: Tensor) -> np.ndarray:
 
 
 def not_covered(given: MetricInput) -> np.ndarray:
-    """NaN for each of the N images."""
+    """float64 [N] of NaN, for the N images."""
     return np.full(given.output.shape[0], np.nan)
 
 
 def cosine(a: Tensor, b: Tensor) -> np.ndarray:
-    """Cosine of the rows of two embeddings [N, E], in float64; NaN where an embedding is zero or not finite."""
+    """Cosine of the rows of two embeddings [N, E] -> float64 [N] in [-1, 1]; NaN if an embedding is zero or not finite."""
     a, b = a.double(), b.double()
     norms = torch.linalg.vector_norm(a, dim=1) * torch.linalg.vector_norm(b, dim=1)
     return float64((a * b).sum(1) / norms)

@@ -1,4 +1,4 @@
-"""How well a method's own map of what is out of the generator's domain meets the true one."""
+"""How well a method's own out-of-domain mask agrees with the true one."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ SPECS = [
         "unit": "",
         "range": "[0, 1]",
         "needs": ["ood_mask", "domain_mask"],
-        "summary": "Area that the method takes for out-of-domain, against the exact mask; where the picture has any.",
+        "summary": "The method's out-of-domain area against the exact mask, for pictures that have such an area.",
         "reference": "none: the true masks are known only here",
     },
 ]
@@ -32,8 +32,8 @@ class DomainIoU:
     """Intersection over union of predicted and true out-of-domain pixels -> float64 [N] in [0, 1].
 
     Predicted: ``state["domain_mask"]`` [N, 1, h, w] (1 = in-domain), resized bilinearly to the picture, below 0.5.
-    NaN (not covered) for all images when the method has no such mask, and for an image without a true mask or with no
-    out-of-domain pixel, where the union would hold false alarms only and IoU would be 0 however few there are.
+    NaN (not covered) for all images if the method has no such mask, and for an image without a true mask or without any
+    out-of-domain pixel, whose IoU would be 0 for any number of false alarms.
     """
 
     def __init__(self, networks: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
-"""Metrics of edited pictures: the identity that was kept, and the distance to the true edited picture.
+"""Metrics of edited pictures: identity kept, and distance to the true edited picture.
 
-Changes of attributes are in :mod:`invbench.metrics.attributes`, what leaked in :mod:`invbench.metrics.leakage`, what should
-not have been touched in :mod:`invbench.metrics.background`.
+Changes of attributes are in :mod:`invbench.metrics.attributes`, leakage onto other factors in
+:mod:`invbench.metrics.leakage`, changes of the background in :mod:`invbench.metrics.background`.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ SPECS = [
 class IdKept:
     """Cosine of the identity embeddings of the edited picture and of the reconstruction -> float64 [N] in [-1, 1].
 
-    Against the reconstruction, not the original, so that it judges the edit alone.
+    It compares with the reconstruction, not the original, so that it measures the edit alone.
     """
 
     def __init__(self, networks: Mapping[str, Any]) -> None:

@@ -1,4 +1,4 @@
-"""Similarity of pictures by the embeddings of public networks, and whether there is a face to be compared at all."""
+"""Similarity of pictures by embeddings of public networks, and whether a face is found."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ class IdArcFace(IdProc):
 
     def __init__(self, networks: Mapping[str, Any]) -> None:
         super().__init__(networks)
-        self.network = self.network.embedding  # forward would cut the face out again
+        self.network = self.network.embedding  # forward would crop the face again
 
 
 class IdFaceNet(IdProc):
@@ -118,9 +118,9 @@ class MoCoSimilarity(IdProc):
 
 
 class FaceFound:
-    """Whether a face was found in the output where the original has one -> float64 [N] of 0 and 1; NaN where it has none.
+    """Whether a face was found in the output -> float64 [N] of 0 and 1; NaN if the original has no face.
 
-    The protocol gives NaN for a picture without a face. Identity metrics leave those pictures out; here they count.
+    The protocol gives NaN for a picture without a face. Identity metrics leave these pictures out; this metric counts them.
     """
 
     sees_uncovered = True
@@ -135,7 +135,7 @@ class FaceFound:
 
 
 class FaceKept(FaceFound):
-    """As FaceFound, of an edit against the reconstruction that it started from."""
+    """As FaceFound, for an edit compared with its reconstruction."""
 
     before = "inverted"
 
@@ -143,7 +143,7 @@ class FaceKept(FaceFound):
 class IdKeptCurricular:
     """Cosine of CurricularFace embeddings of edited picture and reconstruction -> float64 [N]; NaN without both faces.
 
-    Against the reconstruction, not the original, so that it judges the edit alone.
+    It compares with the reconstruction, not the original, so that it measures the edit alone.
     """
 
     def __init__(self, networks: Mapping[str, Any]) -> None:
@@ -156,5 +156,5 @@ class IdKeptCurricular:
 
 
 def finite(images: Tensor) -> Tensor:
-    """[N] of 0 and 1: whether all of the image is finite."""
+    """[N] of 0 and 1: whether all values of the image are finite."""
     return images.isfinite().flatten(1).all(1).double()

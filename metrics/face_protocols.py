@@ -1,4 +1,4 @@
-"""Protocols of networks that read faces in a framing of their own; ``mtcnn112`` is with the general ones."""
+"""Protocols for networks that need a special crop of the face; ``mtcnn112`` is in :mod:`invbench.metrics.protocols`."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class IrseCrop112:
 
 
 class Facenet160:
-    """Faces as the network in the role finds and cuts them out -> float32 [N, 3, 160, 160]; NaN where it finds none.
+    """Faces as the network in the role finds and crops them -> float32 [N, 3, 160, 160] in [-1, 1]; NaN if it finds none.
 
     The network has ``crop(pictures)`` on uint8 [N, H, W, 3].
     """

@@ -1,10 +1,10 @@
-"""Frechet distance of two feature sets, with the small-sample bias that its value contains.
+"""Frechet distance of two feature sets, with its finite-sample bias.
 
 The value is torch-fidelity's. Its bias and its interval come from one delete-a-group jackknife (Efron and Tibshirani, "An
-Introduction to the Bootstrap", 1993, chapter 11): the distance is taken again without each tenth of the images. Where the
-bias falls as 1 / n, which is what FID-infinity (Chong and Forsyth, CVPR 2020) extrapolates along too, nine times the
-mean rise is the bias itself. On Gaussians of known distance its mean is right to about 5 % from 1.4 images a feature on, and
-it scatters several times less than what halves of the set or a fit of second order give.
+Introduction to the Bootstrap", 1993, chapter 11): the distance is computed again without each tenth of the images. If the
+bias falls as 1 / n (FID-infinity, Chong and Forsyth, CVPR 2020, assumes the same), the bias is nine times the mean rise.
+On Gaussians of known distance the mean estimate is right to about 5 % from 1.4 images per feature on, and it scatters
+several times less than estimates from halves of the set or from a fit of second order.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ def frechet(reference: np.ndarray, measured: np.ndarray) -> SetValue:
 
     Source: Heusel et al., NeurIPS 2017. For n = m, row i of both being the same image, also
 
-    bias        how much of the value is there only since n is finite; ``value - bias`` estimates the distance of the two
+    bias        the part of the value that is finite-sample bias; ``value - bias`` estimates the distance of the two
                 populations. It is smaller than for independent sets, since errors common to an original and its
                 reconstruction cancel: an image is left out together with its original.
     low, high   ``low - bias`` to ``high - bias`` is the 95 % interval of the populations' distance (Student's t, 9 degrees of
                 freedom; measured coverage 92 to 98 %).
 
-    Both take more images than features for granted, also without a tenth of them; otherwise there is neither.
+    Both need more images than features, even without a tenth of the images; otherwise both are missing.
     """
     from scipy import stats  # takes a while to import
     from torch_fidelity.metric_fid import KEY_METRIC_FID, fid_features_to_statistics, fid_statistics_to_metric
@@ -52,7 +52,7 @@ def frechet(reference: np.ndarray, measured: np.ndarray) -> SetValue:
 
 
 def distance(reference: np.ndarray, measured: np.ndarray) -> float:
-    """The same distance by symmetric matrices: several times faster than the eigenvalues of C1 C2, and equal to 1e-9.
+    """The same distance by symmetric matrices: several times faster than the eigenvalues of C1 C2; they agree to 1e-9.
 
     With C1 = R^T R, R from a QR decomposition of the centred features (which needs no full rank), C1 C2 has the eigenvalues of
     R C2 R^T.

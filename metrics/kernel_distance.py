@@ -1,12 +1,12 @@
-"""Kernel distance (KID) of two feature sets, with the bias that pairing gives it and an interval.
+"""Kernel distance (KID) of two feature sets, with its bias from pairing and an interval.
 
-The value is torch-fidelity's. A reconstruction is paired with its original, which torch-fidelity's estimate does not know:
-it is unbiased for independent sets, and too low by 2 / n of what a picture is nearer to its own reconstruction than to
-another one's. The U-statistic over pairs i != j,
+The value is torch-fidelity's, which is unbiased for independent sets. Here each reconstruction is paired with its original,
+so the value is too low by 2 / n times the mean excess of the kernel between a picture and its own reconstruction over the
+kernel between different ones. The U-statistic over pairs i != j,
 
     h(i, j) = k(x_i, x_j) + k(y_i, y_j) - k(x_i, y_j) - k(x_j, y_i),
 
-is unbiased for pairs (Gretton et al., JMLR 2012, lemma 6), and what it is made of gives the interval.
+is unbiased for pairs (Gretton et al., JMLR 2012, lemma 6), and its terms give the interval.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from invbench.api import SetValue
 SUBSETS, SUBSET_SIZE, SEED = 100, 1000, 2020  # torch-fidelity's defaults
 LEVEL = 0.95
 RESAMPLES = 1999
-MOST = 10_000  # images, for an interval: it holds n * n kernel values
+MOST = 10_000  # images up to which there is an interval, which needs n * n kernel values in memory
 _HELD = 2**22  # numbers of resampled data held at a time
 
 
@@ -34,10 +34,10 @@ def kernel_distance(
     Above: mean over ``subsets`` random subsets of that size with torch-fidelity's seed. May be negative.
     For n = m, row i of both being the same image, also
 
-    bias        what pairing makes of the value, and above ``subset_size`` images the random choice of the subsets:
+    bias        the effect of pairing on the value, and above ``subset_size`` images also of the random choice of subsets:
                 ``value - bias`` is the unbiased U-statistic of all pairs
     low, high   ``low - bias`` to ``high - bias`` is the 95 % BCa bootstrap interval over images, an original always drawn with
-                its output (measured coverage 94 to 100 %: too wide only where the sets can hardly be told apart).
+                its output (measured coverage 94 to 100 %: too wide only if the sets are almost equal).
                 None above 10,000 images.
     """
     from torch_fidelity.metric_kid import KEY_METRIC_KID_MEAN, kid_features_to_metric
@@ -63,7 +63,7 @@ def kernel_distance(
 
 
 def _kernel(x: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Features [n, F] and [m, F] -> [n, m]."""
+    """Kernel values [n, m] of features [n, F] and [m, F]."""
     product = x @ y.T / x.shape[1] + 1
     return product * product * product
 
@@ -81,7 +81,7 @@ def _mean(chosen: np.ndarray, axis: int = -1, *, h: np.ndarray) -> np.ndarray:
 def _interval(h: np.ndarray) -> tuple[float, float]:
     """Ends of the BCa interval of the mean of ``h`` [n, n] over pairs of different images."""
     n = len(h)
-    if not h.any():  # equal sets: BCa cannot correct what does not vary
+    if not h.any():  # equal sets: BCa is undefined without variation
         return 0.0, 0.0
     from scipy import stats  # takes a while to import
 

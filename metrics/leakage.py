@@ -1,6 +1,6 @@
-"""What an edit changes that it should not: other factors of the face, other binary attributes.
+"""Unintended changes by an edit: other factors of the face, other binary attributes.
 
-Each is measured between the reconstruction and the edited picture, so that it judges the edit alone.
+Each is measured between the reconstruction and the edited picture, so that it measures the edit alone.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ SPECS = [
     {
         "id": "leakage_judge",
         "class": "LeakageJudge",
-        "title": "Leakage of the true edit, by the judge alone",
+        "title": "Leakage of the true edit, of the regressor alone",
         "kind": "edit",
         "better": "none",
         "unit": "of the factors' ranges",
@@ -67,15 +67,15 @@ SPECS = [
     },
 ]
 
-LEAST_CHANGE = 0.02  # of the factor's range: below, a ratio to it says more about the judge's noise than about the edit
+LEAST_CHANGE = 0.02  # of the factor's range: ratios to smaller changes show the regressor's noise more than the edit
 
 
 class Leakage:
     """Mean over the other factors of |change| as a share of the factor's range -> float64 [N]; lower is better.
 
-    Other: all that the regressor reads but the one that bears the edit's name (all, where none does). A share of the
-    range is (u of the edited picture - u of the reconstruction), u as the regressor gives it; nothing is clipped, and
-    factors weigh alike, however well the regressor reads them. So noise of the judge adds to it: see leakage_judge.
+    Other factors: all that the regressor reads except the one with the edit's name (all, if none has it). The change is
+    u of the edited picture minus u of the reconstruction, u being the regressor's output; nothing is clipped, and all
+    factors have equal weight. The regressor's noise adds to the value: see leakage_judge.
     """
 
     metric = "leakage"
@@ -89,7 +89,7 @@ class Leakage:
         return self._leaked(given)[0]
 
     def _leaked(self, given: MetricInput) -> tuple[np.ndarray, np.ndarray]:
-        """Leakage [N] and |change of the edit's own factor| [N] (NaN where the regressor does not read it)."""
+        """Leakage [N] and |change of the edit's own factor| [N] (NaN if the regressor does not read it)."""
         own, moved = self.factors.own(given), np.abs(self.factors.moved(given, self.before, self.after))
         if own is None:
             return moved.mean(1), not_covered(given)
@@ -99,7 +99,7 @@ class Leakage:
 class LeakageRatio(Leakage):
     """:class:`Leakage` over |change of the edit's own factor|, both as shares of range -> float64 [N].
 
-    NaN (not covered) where the own factor moved by less than 0.02 of its range: an edit that does nothing has no ratio.
+    NaN (not covered) if the own factor moved by less than 0.02 of its range.
     """
 
     metric = "leakage_ratio"
@@ -111,17 +111,17 @@ class LeakageRatio(Leakage):
 
 
 class LeakageJudge(Leakage):
-    """:class:`Leakage` from the original to the true edited picture: what the judge sees where nothing leaked."""
+    """:class:`Leakage` from the original to the true edited picture: the regressor's error, since nothing leaked."""
 
     metric = "leakage_judge"
     before, after = "target", "truth"
 
 
 class AttributeFlips:
-    """Share of binary attributes that the edited picture has and the reconstruction has not, or the reverse -> float64 [N].
+    """Share of binary attributes that differ between the edited picture and the reconstruction -> float64 [N] in [0, 1].
 
-    The network in the role maps images to logits [N, A]; attribute ``names[i]`` is about the factor ``factors[i]``, and
-    those about the factor that bears the edit's name are left out. NaN where no other is left.
+    The network in the role maps images to logits [N, A]; attribute ``names[i]`` depends on the factor ``factors[i]``.
+    Attributes of the factor with the edit's name are left out. NaN if none is left.
     """
 
     def __init__(self, networks: Mapping[str, Any]) -> None:

@@ -1,8 +1,8 @@
-"""How two feature sets overlap, each taken for the union of balls that reach to every point's k-th nearest neighbour.
+"""Overlap of two feature sets. Each set is modelled as a union of balls that reach to each point's k-th nearest neighbour.
 
-Reconstructions are paired with their originals, and an output next to its own original is inside that original's ball:
-precision, recall and coverage are near 1 for any good inversion and speak of bad ones. Density has no better side: equal sets
-have 1, outputs more typical than their originals have more. All four depend on n, so they compare at equal n only.
+Reconstructions are paired with their originals, and an output close to its own original lies inside that original's ball, so
+precision, recall and coverage are near 1 for any good inversion and only show bad ones. Density has no better side: it is 1
+for equal sets and larger if outputs are more typical than originals. All four depend on n, so compare them at equal n only.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def recall(reference: np.ndarray, measured: np.ndarray) -> float:
 
 
 def density(reference: np.ndarray, measured: np.ndarray) -> float:
-    """In how many balls of originals [n, F] an output [m, F] lies, in the mean, over k; about 1 for equal distributions."""
+    """Mean number of originals' [n, F] balls that hold an output [m, F], divided by k; about 1 for equal distributions."""
     radii = _radii(reference, DENSITY_NEIGHBOURS)
     hits = sum(int((block < radii[rows, None]).sum()) for rows, block in _distances(reference, measured))
     return hits / (DENSITY_NEIGHBOURS * len(measured))
@@ -43,7 +43,7 @@ def coverage(reference: np.ndarray, measured: np.ndarray) -> float:
 
 
 def _inside(points: np.ndarray, centres: np.ndarray) -> float:
-    """Share of ``points`` that lie in a ball around one of ``centres``; a point on the surface is inside."""
+    """Share of ``points`` inside a ball around one of ``centres``; a point on the surface is inside."""
     radii, inside = _radii(centres, NEIGHBOURS), torch.zeros(len(points), dtype=torch.bool)
     for rows, block in _distances(centres, points):
         inside |= (block <= radii[rows, None]).any(0)
@@ -58,7 +58,7 @@ def _radii(points: np.ndarray, neighbours: int) -> Tensor:
 def _distances(centres: np.ndarray, points: np.ndarray) -> Iterator[tuple[slice, Tensor]]:
     """Euclidean distances float64 [<= BLOCK, m] of centres to all points, block by block, with the rows of each block.
 
-    Radii and distances to other points come from the same products, so that what is equally far stays so.
+    Radii and distances to other points come from the same matrix products, so that equal distances stay equal.
     """
     others = torch.from_numpy(points)
     for first in range(0, len(centres), BLOCK):

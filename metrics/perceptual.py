@@ -67,7 +67,7 @@ SPECS = [
 ]
 
 
-GROUP_PIXELS = 2**16  # at a time, of pictures whose features nobody else needs: larger groups gain nothing, and cost memory
+GROUP_PIXELS = 2**16  # pixels at a time if no other metric needs the features: larger groups are no faster and need more memory
 
 
 class LpipsProc:
@@ -104,7 +104,7 @@ class LpipsAlex(LpipsProc):
 class LpipsVgg:
     """As :class:`LpipsProc`, by the network of the lpips package on VGG-16.
 
-    No other metric asks for its features, which are large: a few pictures are compared at a time, and nothing is kept.
+    No other metric uses its features, which are large, so a few pictures are compared at a time and nothing is kept.
     """
 
     metric = role = "lpips_vgg"

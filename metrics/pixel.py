@@ -70,7 +70,7 @@ SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
 
 def mean_squared_error(a: Tensor, b: Tensor) -> Tensor:
-    """Images [N, 3, H, W] in [-1, 1] -> float64 [N], mean over C, H, W. ValueError when shapes differ."""
+    """Images [N, 3, H, W] in [-1, 1] -> float64 [N] in [0, 4], mean over C, H, W. Raises ValueError if shapes differ."""
     if a.shape != b.shape:
         raise ValueError(f"images to compare: expected equal shapes, found {tuple(a.shape)} and {tuple(b.shape)}")
     # Picture by picture: temporary copies of a large batch cost more time than the sums.
@@ -95,8 +95,8 @@ class MSE:
 class PSNR:
     """Peak signal to noise ratio, 10 log10(4 / MSE), for each image. [N, 3, H, W] -> float64 [N] in dB.
 
-    Identical pictures give inf, not a cap: a mean over images that holds one is inf as well, which says truly that the
-    mean of PSNR has no value there; take the median, or MSE.
+    Identical pictures give inf, without a cap, and then a mean over images is inf as well, since the mean of PSNR has no
+    finite value there; use the median, or MSE.
     """
 
     def __init__(self, networks: Mapping[str, Any]) -> None:
@@ -109,7 +109,7 @@ class PSNR:
 class SSIM:
     """Structural similarity (Wang et al., 2004), on [0, 1] in float64. [N, 3, H, W] -> float64 [N] in [-1, 1].
 
-    Gaussian kernel of 11 pixels and sigma 1.5, k1 0.01, k2 0.03, for each channel alone. InvbenchError below 11 pixels.
+    Gaussian kernel of 11 pixels and sigma 1.5, k1 0.01, k2 0.03, each channel alone. Raises InvbenchError below 11 pixels.
     """
 
     def __init__(self, networks: Mapping[str, Any]) -> None:
@@ -121,13 +121,12 @@ class SSIM:
 
 
 class MSSSIM:
-    """Multi-scale structural similarity as piq has it, on [0, 1] in float64. [N, 3, H, W] -> float64 [N] in [0, 1].
+    """Multi-scale structural similarity, as in piq, on [0, 1] in float64. [N, 3, H, W] -> float64 [N] in [0, 1].
 
     Gaussian kernel of 11 pixels and sigma 1.5, k1 0.01, k2 0.03, mean over channels. s scales need a shorter side of
     at least 10 * 2**(s - 1) + 1 pixels: 1 from 11, 2 from 21, 3 from 41, 4 from 81, 5 (the standard form) from 161.
-    Smaller pictures use the finest scales that fit, with weights made to sum to 1, so values compare at equal
-    resolution only.
-    InvbenchError below 11 pixels.
+    Smaller pictures use the finest scales that fit, with weights normalised to sum to 1, so values compare at equal
+    resolution only. Raises InvbenchError below 11 pixels.
     """
 
     def __init__(self, networks: Mapping[str, Any]) -> None:
@@ -141,12 +140,12 @@ class MSSSIM:
 
 
 def _squared_error(given: MetricInput) -> Tensor:
-    """What MSE and PSNR have in common, once a batch: float64 [N]."""
+    """MSE, computed once per batch for MSE and PSNR: float64 [N]."""
     return given.once("squared_error:target", "output", lambda output: mean_squared_error(output, given.target))
 
 
 def _structure(given: MetricInput) -> tuple[Tensor, Tensor]:
-    """What SSIM and the finest scale of MS-SSIM have in common, once a batch: see :func:`structure.similarity`."""
+    """Similarity, computed once per batch for SSIM and the finest scale of MS-SSIM: see :func:`structure.similarity`."""
     return given.once("structure:target", "output", lambda output: similarity(output, given.target))
 
 

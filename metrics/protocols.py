@@ -1,7 +1,7 @@
-"""Protocols: how pictures are brought into the form that a metric sees, to the last resize.
+"""Protocols: how pictures become metric input, up to the last resize.
 
-A metric's id names its protocol, ``mse@psp256``. A change of recipe is a new id, never a new meaning of an old one. The
-same number under two protocols is two numbers: MSE at 256 x 256 is not MSE at 1024 x 1024 (see the sources below).
+A metric's id names its protocol, ``mse@psp256``. A change of recipe gets a new id; an id never changes its meaning. Values
+under two protocols must not be compared: MSE at 256 x 256 is not MSE at 1024 x 1024 (see the sources below).
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class Psp256:
 
 
 class E4eCars(Psp256):
-    """As :class:`Psp256`, to 192 x 256 pixels."""
+    """As :class:`Psp256`, to 192 x 256 pixels (height x width)."""
 
     height = 192
 
@@ -129,7 +129,7 @@ class HyperInverter256(Psp256):
 
 
 class GANInverter256:
-    """Originals as :class:`Psp256`, others by antialiased bilinear resize of the float tensor -> float32 [N, 3, 256, 256]."""
+    """Originals as :class:`Psp256`, outputs by antialiased bilinear resize of the float tensor -> float32 [N, 3, 256, 256]."""
 
     side = 256
 
@@ -148,9 +148,9 @@ class GANInverter256:
 
 
 class Mtcnn112:
-    """Faces as the network in the role finds and aligns them -> float32 [N, 3, 112, 112]; NaN where it finds none.
+    """Faces as the network in the role finds and aligns them -> float32 [N, 3, 112, 112] in [-1, 1]; NaN if it finds none.
 
-    The network has ``align(pictures)`` on uint8 [N, H, W, 3]. InvbenchError where it answers with another shape.
+    The network has ``align(pictures)`` for uint8 [N, H, W, 3]. Raises InvbenchError if its output has another shape.
     """
 
     def __init__(self, networks: Mapping[str, Any]) -> None:
@@ -166,7 +166,7 @@ class Mtcnn112:
 
 
 def as_images(pictures: np.ndarray, device: torch.device | None = None) -> Tensor:
-    """uint8 [N, H, W, 3] -> float32 [N, 3, H, W] in [-1, 1]; InvbenchError for another type or shape."""
+    """uint8 [N, H, W, 3] -> float32 [N, 3, H, W] in [-1, 1]. Raises InvbenchError for another type or shape."""
     if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[-1] != 3:
         raise InvbenchError(f"pictures: expected uint8 [N, H, W, 3], found {pictures.dtype} {pictures.shape}")
     levels = torch.from_numpy(np.ascontiguousarray(pictures)).to(device)
@@ -174,7 +174,7 @@ def as_images(pictures: np.ndarray, device: torch.device | None = None) -> Tenso
 
 
 def resize(pictures: np.ndarray, *, height: int, width: int, filter: Image.Resampling) -> np.ndarray:
-    """uint8 [N, H, W, 3] -> uint8 [N, height, width, 3], by Pillow; the very same array where it has that size already."""
+    """uint8 [N, H, W, 3] -> uint8 [N, height, width, 3], by Pillow; the same array if it has that size already."""
     if pictures.shape[1:3] == (height, width):
         return pictures
     return np.stack([np.asarray(Image.fromarray(picture).resize((width, height), filter)) for picture in pictures])

@@ -1,8 +1,8 @@
-"""Edit consistency: how far a round trip (edit, second inversion, inverse edit) ends from where it began.
+"""Edit consistency: the distance between the start and the end of a round trip (edit, second inversion, inverse edit).
 
 e4e (Tov et al., SIGGRAPH 2021) calls it latent editing consistency; omertov/encoder4editing, metrics/LEC.py. The harness makes
-the trip, since a metric has no method: :mod:`invbench.run.round_trips` has its steps. w and y are the latents and the picture
-of the first inversion, w' and y' those at the end. A method that knows where its own edits lead comes back: w' = w and y' = y.
+the round trip, since a metric has no method: see :mod:`invbench.run.round_trips`. w and y are the latents and the picture of
+the first inversion, w' and y' those at the end. A perfectly consistent method has w' = w and y' = y.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ SPECS = [
 
 
 class MeanOverLayers:
-    """Mean over the L layers of |w_l - w'_l|."""
+    """Mean over the L layers of |w_l - w'_l| -> float64 [N]."""
 
     def __init__(self, networks: Any) -> None:
         pass
@@ -66,7 +66,7 @@ class MeanOverLayers:
 
 
 class AllLayers:
-    """|w - w'| over all layers together."""
+    """|w - w'| over all layers together -> float64 [N]."""
 
     def __init__(self, networks: Any) -> None:
         pass
@@ -76,7 +76,7 @@ class AllLayers:
 
 
 class Picture:
-    """Mean of (y - y')^2 over channels and pixels."""
+    """Mean of (y - y')^2 on [-1, 1] over channels and pixels -> float64 [N] in [0, 4]."""
 
     def __init__(self, networks: Any) -> None:
         pass
