@@ -1,5 +1,5 @@
-"""Domain-specific hybrid refinement: weights tuned for the part of a picture that lies in the generator's domain, a stored
-feature for the part that does not."""
+"""Domain-specific hybrid refinement: tuned weights for the in-domain part of a picture, a stored feature for the
+out-of-domain part."""
 
 from __future__ import annotations
 
@@ -39,20 +39,20 @@ SPEC = {
             "range": "(0, inf)",
             "help": "peak learning rate of the coarse inversion",
         },
-        "segments": {"default": 200, "unit": "superpixels", "range": "[1, inf)", "help": "SLIC superpixels asked for"},
+        "segments": {"default": 200, "unit": "superpixels", "range": "[1, inf)", "help": "superpixels requested of SLIC"},
         "compactness": {"default": 30.0, "unit": "", "range": "(0, inf)", "help": "SLIC compactness"},
         "sigma": {"default": 1.0, "unit": "pixels", "range": "[0, inf)", "help": "smoothing before SLIC"},
         "error_at": {
             "default": "map",
             "unit": "",
             "choices": ["map", "picture"],
-            "help": '"map": a superpixel is reduced to each error map by nearest, and is out-of-domain if no cell is left of '
-            'it; "picture": the maps are enlarged by nearest, and every superpixel has an error',
+            "help": '"map": superpixels are reduced to the size of each error map (nearest); one without a cell is '
+            'out-of-domain; "picture": the maps are enlarged (nearest), so that every superpixel has an error',
         },
         "outside": {
             "default": ["background", "cloth", "hat", "ear_r", "neck_l"],
             "unit": "",
-            "help": "parsing classes that are out-of-domain whatever the error (the last two: earring and necklace)",
+            "help": "parsing classes that are always out-of-domain (the last two: earring and necklace)",
         },
         "face": {"default": ["skin"], "unit": "", "help": "parsing classes under threshold_face"},
         "parts": {
@@ -64,7 +64,7 @@ SPEC = {
             "default": 0.7,
             "unit": "LPIPS",
             "range": "[0, inf)",
-            "help": "error under which a superpixel of the face is in-domain",
+            "help": "a superpixel of the face with an error below this is in-domain",
         },
         "threshold_parts": {"default": 0.8, "unit": "LPIPS", "range": "[0, inf)", "help": "the same for the parts of the face"},
         "threshold_rest": {"default": 0.6, "unit": "LPIPS", "range": "[0, inf)", "help": "the same for all other classes"},
@@ -74,23 +74,23 @@ SPEC = {
             "choices": [4, 8, 16, 32, 64, 128, 256, 512],
             "help": "resolution of the block whose output is stored",
         },
-        "feature_steps": {"default": 100, "unit": "steps", "range": "[0, inf)", "help": "steps of the feature"},
+        "feature_steps": {"default": 100, "unit": "steps", "range": "[0, inf)", "help": "optimisation steps of the feature"},
         "feature_lr": {"default": 0.09, "unit": "per step", "range": "(0, inf)", "help": "learning rate of the feature"},
         "weight_steps": {
             "default": 50,
             "unit": "steps",
             "range": "[0, inf)",
-            "help": "the first of these steps also tune the weights",
+            "help": "number of these steps, from the first, that also tune the weights",
         },
         "weight_lr": {"default": 1.5e-3, "unit": "per step", "range": "(0, inf)", "help": "learning rate of the weights"},
         "lambda_lpips": {
             "default": 1.0,
             "unit": "",
             "range": "[0, inf)",
-            "help": "weight of the perceptual loss in either region",
+            "help": "weight of the perceptual loss in both regions",
         },
-        "lambda_mse": {"default": 1.0, "unit": "", "range": "[0, inf)", "help": "weight of the pixel loss in either region"},
-        "seed": {"default": 0, "unit": "", "range": "[0, 4294967296)", "help": "seeds the coarse inversion"},
+        "lambda_mse": {"default": 1.0, "unit": "", "range": "[0, inf)", "help": "weight of the pixel loss in both regions"},
+        "seed": {"default": 0, "unit": "", "range": "[0, 4294967296)", "help": "seed of the coarse inversion"},
     },
     "presets": {"released": {}, "paper": {"threshold_rest": 0.7}},
     "summary": "Starts from e4e. Preset released: caopulan/GANInverter, whose third threshold, 0.6, the paper does not name. "
@@ -100,7 +100,7 @@ SPEC = {
 
 
 def clamped(images: Tensor) -> Tensor:
-    """What the coarse inversion looks at: images [N, 3, H, W] clamped to [-1, 1], bilinearly reduced to 256 pixels or less."""
+    """The view of the coarse inversion: images [N, 3, H, W] clamped to [-1, 1], bilinearly reduced to at most 256 pixels."""
     images, longer = images.clamp(-1, 1), max(images.shape[-2:])
     height, width = (round(side * LOSS_SIZE / longer) for side in images.shape[-2:])
     return F.interpolate(images, size=(height, width), mode="bilinear") if longer > LOSS_SIZE else images
@@ -165,7 +165,7 @@ class DHR:
     # ---- domain-specific segmentation (section 3.2 of the paper)
 
     def _segment(self, images: Tensor) -> Tensor:
-        """Domain mask [N, 1, H, W]: 1 = in-domain, where a coarse inversion errs little and the parser sees no extras."""
+        """Domain mask [N, 1, H, W]: 1 = in-domain, where the coarse inversion's error is small and there are no extras."""
         coarse = project(
             self.generator,
             images,
@@ -191,12 +191,13 @@ class DHR:
         return by_error * by_parsing
 
     def _in_domain(self, picture: np.ndarray, errors: list[np.ndarray], scores: np.ndarray) -> np.ndarray:
-        """Superpixels [H, W] whose error, summed over the perceptual layers, stays under the threshold of their class.
+        """Superpixels [H, W] whose error, summed over the perceptual layers, is below the threshold of their class.
 
-        ``picture`` [H, W, 3]; ``errors`` [h, w] of each layer; ``scores`` [C, H, W]. No cell in some layer: out-of-domain.
+        ``picture`` [H, W, 3]; ``errors`` [h, w] of each layer; ``scores`` [C, H, W]. A superpixel without a cell in some
+        layer is out-of-domain.
         """
         labels = slic(
-            picture[..., ::-1],  # the released code hands SLIC a BGR picture
+            picture[..., ::-1],  # the released code passes a BGR picture to SLIC
             n_segments=self.options.segments,
             compactness=self.options.compactness,
             sigma=self.options.sigma,
@@ -210,7 +211,7 @@ class DHR:
     # ---- hybrid modulation refinement (section 3.3 of the paper)
 
     def _refine(self, images: Tensor, latents: Tensor, domain: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        """The feature [N, C, r, r], moved by the out-of-domain loss, and the weights, moved by the in-domain loss.
+        """The feature [N, C, r, r], optimised by the out-of-domain loss, and the weights, tuned by the in-domain loss.
 
         Both losses come from the same forward pass, made before either step.
         """
@@ -243,7 +244,7 @@ class DHR:
     ) -> tuple[Tensor, Tensor]:
         """Equations 6 and 7 of the paper, with the perceptual ``maps`` of the output -> in-domain [N], out-of-domain [N].
 
-        The perceptual maps are weighed by the soft mask of the feature, the pixels by the full-size one, as released.
+        The soft mask of the feature weights the perceptual maps, the full-size mask the pixels, as in the released code.
         """
         squared = (output - images).square()
         pooled = self.generator.off_canvas(pooled)

@@ -1,4 +1,4 @@
-"""e4e: an encoder whose codes are kept close to W, so that they can be edited."""
+"""e4e: an encoder into W+ whose codes stay close to W, so that they can be edited."""
 
 from __future__ import annotations
 

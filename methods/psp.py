@@ -21,7 +21,7 @@ SPEC = {
     "roles": ["generator", "encoder_psp", "directions"],
     "options": {},
     "presets": {"paper": {}, "released": {}},
-    "summary": "A style vector of its own for every layer, predicted in one pass; pictures are made with the stored noise. The "
+    "summary": "A separate style vector for every layer, predicted in one pass; pictures are made with the stored noise. The "
     "encoders are trained without the paper's regulariser towards the mean latent, as the released command for inversion is.",
 }
 

@@ -1,4 +1,4 @@
-"""Pivotal Tuning Inversion: find a pivot, then tune the generator's weights around it, for every image its own."""
+"""Pivotal Tuning Inversion: find a pivot, then tune the generator's weights around it, separately for every image."""
 
 from __future__ import annotations
 
@@ -33,15 +33,16 @@ SPEC = {
             "default": 600,
             "unit": "latents",
             "range": "[0, inf)",
-            "help": "their mean starts the projection, their spread scales its jitter; 0: the suite's latent statistics",
+            "help": "number of sampled latents: the projection starts from their mean, their spread scales its jitter; "
+            "0: the suite's latent statistics are used",
         },
-        "steps": {"default": 350, "unit": "steps", "range": "[0, inf)", "help": "tuning steps at most"},
+        "steps": {"default": 350, "unit": "steps", "range": "[0, inf)", "help": "largest number of tuning steps"},
         "lr": {"default": 3e-4, "unit": "per step", "range": "(0, inf)", "help": "learning rate of the tuning"},
         "lpips_stop": {
             "default": 0.06,
             "unit": "LPIPS",
             "range": "[0, inf)",
-            "help": "an image is finished when its LPIPS falls to this",
+            "help": "tuning of an image stops at this LPIPS",
         },
         "lambda_mse": {"default": 1.0, "unit": "", "range": "[0, inf)", "help": "weight of the pixel loss"},
         "lambda_lpips": {"default": 1.0, "unit": "", "range": "[0, inf)", "help": "weight of the perceptual loss"},
@@ -50,14 +51,14 @@ SPEC = {
             "default": 30.0,
             "unit": "W+ distance",
             "range": "[0, inf)",
-            "help": "how far from the pivot it is regularised",
+            "help": "distance from the pivot at which the regulariser samples latents",
         },
         "locality_lambda": {"default": 0.1, "unit": "", "range": "[0, inf)", "help": "weight of the locality regulariser"},
         "seed": {
             "default": 0,
             "unit": "",
             "range": "[0, 4294967296)",
-            "help": "seeds the projection and the regulariser's samples",
+            "help": "seed of the projection and of the regulariser's samples",
         },
     },
     "presets": {"released": {}, "paper": {"pivot_lr": 5e-3, "pivot_samples": 0, "locality": True}},
@@ -93,7 +94,7 @@ class PTI:
         return self.generator.max_batch(memory, per_image_weights=True)
 
     def _find_pivot(self, images: Tensor, clock: Clock) -> Tensor:
-        """[N, L, D]. The projector's noise maps are thrown away: the tuning starts from the stored noise."""
+        """Pivots [N, L, D]. The projector's noise maps are discarded: the tuning starts from the stored noise."""
         if self.options.pivot == "encoder":
             with clock.stage("encode"), torch.no_grad():
                 return self.networks["encoder_e4e"](images)
@@ -112,7 +113,7 @@ class PTI:
             ).latents
 
     def _tune(self, images: Tensor, latents: Tensor) -> dict[str, Tensor]:
-        """Equation 3 of the paper, every image on weights of its own; a finished image leaves the batch."""
+        """Equation 3 of the paper, with separate weights for every image; a finished image leaves the batch."""
         adam = PerImageAdam(self.generator.per_image_parameters(images.shape[0]), self.options.lr)
         draws = image_generators(images, self.options.seed + 1)
         target = PerceptualTarget(self.perceptual, images)
@@ -133,7 +134,7 @@ class PTI:
         return adam.result()
 
     def _locality(self, latents: Tensor, adam: PerImageAdam, draws: list[torch.Generator]) -> Tensor:
-        """Section 3.3 of the paper: near the pivot, the tuned generator shall draw what the original one draws -> [N]."""
+        """Section 3.3 of the paper: difference of the tuned and the original generator near the pivot -> [N]."""
         z = randn([draws[i] for i in adam.kept.tolist()], self.generator.z_dim, like=latents)
         with torch.no_grad():
             mean = self.generator.mean_latent

@@ -1,4 +1,4 @@
-"""Spatially-adaptive multilayer inversion: every segment of the image in the most editable space that can express it."""
+"""Spatially-adaptive multilayer inversion: each segment of the image uses the most editable space that reconstructs it."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SPEC = {
             "default": ["F4", "F6", "F8", "F10"],
             "unit": "",
             "choices": ["F4", "F6", "F8", "F10"],
-            "help": "feature spaces beside W+, from the most to the least editable; F4 is the feature after the 16x16 "
+            "help": "feature spaces besides W+, from the most to the least editable; F4 is the feature after the 16x16 "
             "block, F6 after 32x32, F8 after 64x64, F10 after 128x128",
         },
         "threshold": {
@@ -40,7 +40,7 @@ SPEC = {
         "fused": {
             "default": ["skin", "l_brow", "r_brow", "l_eye", "r_eye", "l_ear", "r_ear", "nose", "mouth", "u_lip", "l_lip", "neck"],  # noqa: E501
             "unit": "",
-            "help": "classes of the segmenter that are one segment",
+            "help": "classes of the segmenter that are joined to one segment",
         },
         "steps": {"default": 1001, "unit": "steps", "range": "[0, inf)", "help": "optimisation steps"},
         "lr": {"default": 0.05, "unit": "per step", "range": "(0, inf)", "help": "peak learning rate of Adam"},
@@ -118,10 +118,10 @@ class SAM:
         return Inversion(latents, output, state)
 
     def edit(self, inversion: Inversion, edit: Edit, clock: Clock) -> Tensor:
-        """Section 3.4 of the paper: a segment of space F keeps the features that the unedited latents give up to there.
+        """Section 3.4 of the paper: a segment of space F keeps the features of the unedited latents up to that layer.
 
-        Where a mask is soft, an edit of strength 0 is not quite the inversion: as released, the offset is weighed by the
-        mask twice.
+        If a mask is soft, an edit of strength 0 differs slightly from the inversion, since the mask weights the offset
+        twice, as in the released code.
         """
         spaces = self.options.spaces
         masks = {space: inversion.state[f"mask.{space}"] for space in spaces}
@@ -138,9 +138,9 @@ class SAM:
         return self.generator.max_batch(memory)
 
     def invert_single_space(self, images: Tensor) -> Tensor:
-        """Reconstructions [N, 3, H, W] with the same space at every place: the one of ``spaces``, or W+ if there is none.
+        """Reconstructions [N, 3, H, W] with one space everywhere: the one of ``spaces``, or W+ if there is none.
 
-        What the invertibility predictor learns to foresee. Raises ValueError if there are several spaces.
+        The invertibility predictor learns their error. Raises ValueError if there are several spaces.
         """
         if len(self.options.spaces) > 1:
             raise ValueError(f"spaces: expected at most one beside W+, found {', '.join(self.options.spaces)}")
@@ -152,14 +152,14 @@ class SAM:
             return self.generator.synthesis(found.pop("latents"), features=self._added(found, masks))
 
     def _position(self, space: str) -> str:
-        """After the whole block, whose ToRGB still reads the feature as it was."""
+        """The edit after the whole block; its ToRGB still reads the unedited feature."""
         return f"b{BLOCKS[space]}.conv1"
 
     def _added(self, offsets: dict[str, Tensor], masks: dict[str, Tensor]) -> dict[str, FeatureEdit]:
         return {self._position(space): FeatureEdit.add(offsets[space], masks[space]) for space in self.options.spaces}
 
     def _choose_spaces(self, images: Tensor) -> dict[str, Tensor]:
-        """Masks [N, 1, r, r] of the feature spaces; what none of them claims is inverted in W+.
+        """Masks [N, 1, r, r] of the feature spaces; pixels outside all of them are inverted in W+.
 
         The segments are those of the parsing. (The paper's text compares "invertibility" from above; its networks, and its
         code, predict error.)
@@ -186,7 +186,7 @@ class SAM:
         return join_classes(one_hot, segmenter.classes, self.options.fused)
 
     def _claimed(self, masks: dict[str, Tensor], images: Tensor) -> Tensor:
-        """The greatest of the masks at each place [N, 1, H, W] of the pictures; 0 everywhere without feature spaces."""
+        """The largest of the masks at each pixel [N, 1, H, W]; 0 everywhere without feature spaces."""
         canvas = (self.generator.resolution,) * 2
         full = [F.interpolate(mask, size=canvas, mode="nearest") for mask in masks.values()]
         greatest = torch.cat([images.new_zeros(len(images), 1, *canvas), *full], dim=1).amax(1, keepdim=True)

@@ -1,4 +1,4 @@
-"""StyleGAN2 projection in W, the method of the StyleGAN2 paper itself."""
+"""StyleGAN2 projection into W, the method of the StyleGAN2 paper."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ SPEC = {
             "default": 0,
             "unit": "",
             "range": "[0, 4294967296)",
-            "help": "seeds the noise maps and the jitter of the latent",
+            "help": "seed of the noise maps and of the latent's jitter",
         },
     },
     "presets": {"paper": {}, "released": {"steps": 600, "lr": 0.01}},

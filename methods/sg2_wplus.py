@@ -1,4 +1,4 @@
-"""StyleGAN2 projection in W+: as ``sg2_w``, with a latent of its own for every layer."""
+"""StyleGAN2 projection into W+: as ``sg2_w``, with a separate latent for every layer."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SPEC = {
             "default": 0,
             "unit": "",
             "range": "[0, 4294967296)",
-            "help": "seeds the noise maps and the jitter of the latents",
+            "help": "seed of the noise maps and of the latents' jitter",
         },
     },
     "presets": {"paper": {}, "released": {"steps": 2000, "lr": 0.01}},

@@ -1,4 +1,4 @@
-"""Losses and schedules that several methods share. Every loss is one value an image, [N]."""
+"""Losses and schedules that several methods share. Every loss has one value per image, [N]."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class PerceptualTarget:
         return torch.stack([layer.mean((1, 2, 3)) for layer in self.maps(images)]).sum(0)
 
     def keep(self, rows: Tensor) -> None:
-        """Goes on with the images that ``rows`` (bool [N]) marks, in their order."""
+        """Keep only the images that ``rows`` (bool [N]) marks, in their order."""
         if not rows.all():
             self.features = [layer[rows] for layer in self.features]
 
@@ -54,14 +54,14 @@ def mse(a: Tensor, b: Tensor) -> Tensor:
 
 
 def size_at_most(images: Tensor, size: int) -> tuple[int, int]:
-    """Height and width of images [N, C, H, W] whose longer side is brought down to ``size`` pixels, if it is longer."""
+    """(height, width) of images [N, C, H, W] after reducing the longer side to ``size`` pixels, if it is larger."""
     longer = max(images.shape[-2:])
     height, width = (round(side * min(1.0, size / longer)) for side in images.shape[-2:])
     return height, width
 
 
 def at_most(images: Tensor, size: int) -> Tensor:
-    """Area-resizes images [N, 3, H, W] until the longer side has ``size`` pixels, if it is longer (NVlabs projector, SAM)."""
+    """Images [N, 3, H, W], area-resized to ``size`` pixels at the longer side if it is larger (NVlabs projector, SAM)."""
     smaller = size_at_most(images, size)
     return images if smaller == images.shape[-2:] else F.interpolate(images, size=smaller, mode="area")
 
@@ -83,7 +83,7 @@ def noise_regulariser(noise_maps: list[Tensor]) -> Tensor:
 
 
 def normalise_noise(noise_maps: list[Tensor]) -> None:
-    """Brings every map [N, 1, r, r] back to zero mean and unit mean square, each image by itself, in place."""
+    """Normalise every map [N, 1, r, r] to zero mean and unit mean square, each image separately, in place."""
     with torch.no_grad():
         for noise in noise_maps:
             noise -= noise.mean((1, 2, 3), keepdim=True)
@@ -100,7 +100,7 @@ def ramp(progress: float, *, up: float = 0.05, down: float = 0.25) -> float:
 
 
 def leaky_inverse(latents: Tensor) -> Tensor:
-    """Undoes the mapping network's last leaky ReLU (slope 0.2), up to its gain: random latents become near Gaussian.
+    """Invert the mapping network's last leaky ReLU (slope 0.2), up to its gain: random latents become nearly Gaussian.
 
     Wulff and Torralba 2020, "Improving inversion and generation diversity in StyleGAN using a Gaussianized latent space".
     """

@@ -35,7 +35,7 @@ class Spread:
 
 
 def sampled_spread(generator, samples: int) -> Spread:
-    """The spread of ``samples`` latents of ``generator``, drawn as NVlabs' projector draws them: the same at every call."""
+    """The spread of ``samples`` latents of ``generator``, drawn as in NVlabs' projector with a fixed seed."""
     z = torch.from_numpy(np.random.RandomState(123).randn(samples, generator.z_dim)).to(generator.mean_latent)
     with torch.no_grad():
         w = generator.mapping(z).double()
@@ -45,7 +45,7 @@ def sampled_spread(generator, samples: int) -> Spread:
 
 
 def reduced(images: Tensor) -> Tensor:
-    """What NVlabs' projector looks at: images [N, 3, H, W] as they are, area-resized to 256 pixels if they are larger."""
+    """The view of NVlabs' projector: images [N, 3, H, W], area-resized to 256 pixels at the longer side if larger."""
     return at_most(images, LOSS_SIZE)
 
 
@@ -73,7 +73,7 @@ def project(
     start: Tensor | None = None,
     latent_noise: float = 0.05,
 ) -> Projection:
-    """Projects ``images`` [N, 3, H, W] in [-1, 1] into ``space`` "w" (one latent, repeated) or "w+" (one a layer).
+    """Project ``images`` [N, 3, H, W] in [-1, 1] into ``space`` "w" (one latent, repeated) or "w+" (one per layer).
 
     The loss is perceptual only, between the ``view`` of the output and that of the image (:func:`reduced`). The learning rate
     rises over the first 5 % and falls over the last 25 % of the steps; latents are jittered by ``latent_noise`` times the

@@ -1,4 +1,4 @@
-"""Pillow's Lanczos filter on tensors that stay where they are, of any range."""
+"""Pillow's Lanczos filter for tensors on any device and of any range."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ LOBES = 3
 def lanczos(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Images [N, C, H, W] -> [N, C, *size], as ``Image.resize(..., LANCZOS)`` of Pillow gives them in mode F.
 
-    The filter overshoots at edges: clamp to the range of the images. Where the size is theirs, they are returned.
+    The filter overshoots at edges, so clamp the result. Images that already have the size are returned unchanged.
     """
     if tuple(images.shape[-2:]) == tuple(size):
         return images

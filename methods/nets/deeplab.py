@@ -24,7 +24,7 @@ class DeepLab(nn.Module):
     blocks         of the first three stages; the last has one for each entry of ``multi_grid``
     multi_grid     factors on the last stage's dilation
     stem, pool     channels of the first convolution; whether a max pooling follows
-    output_stride  of the last stage: where a stage may no longer halve the map, it doubles the dilation instead
+    output_stride  of the last stage: a stage that would exceed it doubles the dilation instead of halving the map
     rates          dilations of the atrous spatial pyramid; 1 stands for a 1x1 convolution
     width          channels of the pyramid and of the decoder; ``low_level``: of the first stage's map in the decoder
     dropouts       after the pyramid, and twice in the decoder

@@ -105,7 +105,7 @@ class PSPEncoder(nn.Module):
 
 
 class E4EEncoder(PSPEncoder):
-    """The same network read as one code and offsets: head 0 gives w_0 for all vectors, head i adds Delta_i to vector i.
+    """The same network, predicting one code and offsets: head 0 gives w_0 for all vectors, head i adds Delta_i to vector i.
 
     ``forward(images, stage=k)`` uses Delta_1 to Delta_k only (progressive training, e4e section 4.1); without ``stage``
     all of them.
@@ -137,9 +137,9 @@ class WEncoder(nn.Module):
 
 
 def base_and_offsets(head: Callable[[int], Tensor], num_ws: int, stage: int | None) -> Tensor:
-    """e4e's reading of heads, ``head(i)`` [N, D] -> [N, num_ws, D]: head 0 for all vectors, to vector i is added head i.
+    """e4e's combination of heads, ``head(i)`` [N, D] -> [N, num_ws, D]: head 0 for all vectors, plus head i for vector i.
 
-    Heads beyond ``stage`` are not even computed, so that early training is cheap; None is all of them.
+    Heads beyond ``stage`` are not computed, so that early training is cheap; None means all heads.
     """
     last = num_ws - 1 if stage is None else min(stage, num_ws - 1)
     base = head(0)

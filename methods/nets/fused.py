@@ -1,6 +1,6 @@
-"""Steps of a styled convolution with a backward pass of their own: fewer passes over memory than autograd would make.
+"""Steps of a styled convolution with hand-written backward passes, which make fewer passes over memory than autograd.
 
-Each equals a plain expression, which stands in its docstring and which the tests compare it with.
+Each equals the plain expression in its docstring; the tests compare the two.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""SAM's invertibility predictor: how badly each latent space would reconstruct each place of an image."""
+"""SAM's invertibility predictor: the reconstruction error of each latent space at each pixel of an image."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from invbench.methods.nets.deeplab import DeepLab
 from invbench.metrics.nets.layers import prepared
 
-SHARED = 8  # maps that the base gives to every head
+SHARED = 8  # channels of the base's output, which all heads share
 
 
 class InvertibilityPredictor(nn.Module):

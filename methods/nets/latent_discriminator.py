@@ -1,4 +1,4 @@
-"""The network that tells true W codes from encoded ones while e4e is trained (Tov et al. 2021, section 4.1.2)."""
+"""The network that tells true W codes from encoded ones in e4e's training (Tov et al. 2021, section 4.1.2)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class LatentDiscriminator(nn.Module):
 
 
 class LatentPool(nn.Module):
-    """A history of codes: half of what the discriminator sees is replaced by older codes (Shrivastava et al. 2017).
+    """A history of codes: half of the discriminator's input is replaced by older codes (Shrivastava et al. 2017).
 
     Kept in buffers, so that a resumed training continues with the same history.
     """
@@ -36,7 +36,7 @@ class LatentPool(nn.Module):
         self.filled = nn.Buffer(torch.zeros((), dtype=torch.int64))
 
     def exchange(self, latents: Tensor, generator: torch.Generator) -> Tensor:
-        """``latents`` [N, w_dim] -> [N, w_dim]: each code as it is, or swapped with probability 1/2 for a stored one."""
+        """``latents`` [N, w_dim] -> [N, w_dim]: with probability 1/2 each code is swapped with a stored one."""
         shown = []
         for code in latents.detach():
             filled = int(self.filled)

@@ -1,4 +1,4 @@
-"""What is known of W before any image is seen: its mean, its spread, and a Gaussian prior."""
+"""Statistics of W: its mean, its spread, and a Gaussian prior."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class LatentStatistics(nn.Module):
         self.register_buffer("prior_factor", torch.eye(dim, dtype=torch.float64))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LatentStatistics:
-        """Moves the statistics to another device; the prior keeps its precision whatever the rest is cast to."""
+        """Move the statistics to another device; the prior stays float64 whatever the rest is cast to."""
         kept = {name: getattr(self, name) for name in PRIOR}
         super()._apply(fn, recurse)
         for name, value in kept.items():
@@ -53,7 +53,7 @@ class LatentStatistics(nn.Module):
     def measure(cls, latents: Tensor) -> LatentStatistics:
         """``latents`` [M, D], M much larger than D; all sums in float64.
 
-        Raises ValueError where they are not such a matrix, are not finite or do not vary.
+        Raises ValueError if they are not such a matrix, are not finite or do not vary.
         """
         if latents.ndim != 2 or len(latents) < 2:
             raise ValueError(f"latents: expected shape [M, D] with M of 2 and more, found {tuple(latents.shape)}")

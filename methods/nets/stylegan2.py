@@ -233,7 +233,7 @@ class Generator(nn.Module):
         return self.config.channels
 
     def on_canvas(self, maps: Tensor, *, outside: float) -> Tensor:
-        """Maps [N,C,H,W] of the pictures -> [N,C,r,r] of the square canvas that features live on, `outside` in the bars."""
+        """Maps [N,C,H,W] of the pictures -> [N,C,r,r] of the square canvas of the features, with `outside` in the bars."""
         if self.config.rows is None:
             return maps
         first, end = self.config.rows
@@ -246,10 +246,10 @@ class Generator(nn.Module):
         return maps[:, :, first * size // self.resolution : end * size // self.resolution]
 
     def max_batch(self, memory: int, *, per_image_weights: bool = False) -> int:
-        """About how many images fit into ``memory`` bytes while something of each is optimised; at least 1.
+        """Estimated number of images that fit into ``memory`` bytes while they are optimised; at least 1.
 
-        Counted in float32: the features of all layers, kept about ACTIVATION_COPIES times for the backward pass and the
-        losses, and for weights of each image's own the parameter, its gradient and Adam's two moments.
+        Counted in float32: the features of all layers, held about ACTIVATION_COPIES times for the backward pass and the
+        losses; and, for per-image weights, the parameter, its gradient and Adam's two moments.
         """
         features = sum(math.prod(shape) for shape in self.synthesis.feature_shape.values())
         weights = 4 * sum(p.numel() for p in self.synthesis.parameters()) if per_image_weights else 0

@@ -24,7 +24,7 @@ def powers_of_two(resolution: int) -> tuple[int, ...]:
 
 @dataclass(frozen=True)
 class GeneratorConfig:
-    """Widths of a generator; `GeneratorConfig(**config.to_dict())` gives the same again, through JSON too.
+    """Widths of a generator; `GeneratorConfig(**config.to_dict())` restores it, also after JSON.
 
     resolution             height and width of the pictures in pixels
     channels               resolution -> feature channels; empty means the rule of config-f

@@ -22,7 +22,7 @@ from invbench.methods.nets.stylegan2_config import GeneratorConfig
 
 
 class Mapper(nn.Module):
-    """Mapping network: z [N,Z] -> w [N,D]. `w_avg` [D] is the mean latent, kept by whoever trains."""
+    """Mapping network: z [N,Z] -> w [N,D]. `w_avg` [D] is the mean latent, updated by the training code."""
 
     w_avg: Tensor
 
@@ -48,7 +48,7 @@ class Mapper(nn.Module):
 class StyledConv(nn.Module):
     """Modulated 3x3 convolution, noise, bias, leaky ReLU: x [N,I,r,r] -> [N,O,R,R], R = 2r if `up` else r.
 
-    The result is held within -`clamp` and `clamp` unless that is None.
+    The result is clamped to [-`clamp`, `clamp`] unless that is None.
     """
 
     noise_const: Tensor
