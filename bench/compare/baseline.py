@@ -1,8 +1,8 @@
-"""What the gate compares: the rows of a run folder, or those of a stored baseline, one Parquet file with its provenance.
+"""The rows that the gate compares: those of a run folder or of a stored baseline, which is one Parquet file with provenance.
 
-A baseline keeps of a run what a comparison needs and no more: the key of each row, the sha256 of its image, metrics, times,
-and where they come from. Metrics and memory are rounded to float32, which is far below any tolerance; a run is rounded
-in the same way before it is compared.
+A baseline holds only what a comparison needs: the key of each row, the sha256 of its image, metrics, times and their
+provenance. Metrics and memory are rounded to float32, an error far below any tolerance; a run is rounded in the same way
+before it is compared.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ _MANIFEST = ("seed", "precision", "protocol", "started", "finished", "machine", 
 
 @dataclass(frozen=True)
 class Measured:
-    """The rows of a run and where they come from.
+    """The rows of a run and their provenance.
 
-    source   the folder or file, as it was named
+    source   the folder or file, as the user named it
     rows     one row per image (``edit`` "" and ``strength`` 0) and one per image and edit; KEYS are unique. Beside them
              sha256 ("" where the picture could not be read), status, reason, batch, the metrics (float32), seconds.*
              and latency.* (float64) and memory.* (float32)
@@ -57,12 +57,12 @@ class Measured:
 
 
 def read(path: Path) -> Measured:
-    """A run folder or a stored baseline. Raises InvbenchError naming the path when it is neither."""
+    """Read a run folder or a stored baseline. Raises InvbenchError naming the path if it is neither."""
     return of_run(path) if path.is_dir() else of_file(path)
 
 
 def of_run(path: Path) -> Measured:
-    """The rows of a run folder; raises InvbenchError when it holds no run."""
+    """The rows of a run folder. Raises InvbenchError if it holds no run."""
     store = Store(path)
     manifest, plan, rows = store.manifest, store.plan, store.rows()
     hashes = {
@@ -104,7 +104,7 @@ def of_file(path: Path) -> Measured:
 
 
 def merge(parts: Sequence[Measured]) -> Measured:
-    """Runs of one suite as one. Raises InvbenchError where two hold the same row, or differ in suite or machine."""
+    """Merge runs of one suite. Raises InvbenchError if two hold the same row, or differ in suite or machine."""
     first = parts[0]
     for other in parts[1:]:
         for key in ("suite", "seed", "precision", "protocol", "machine", "versions"):
@@ -126,7 +126,7 @@ def merge(parts: Sequence[Measured]) -> Measured:
 
 
 def write(path: Path, measured: Measured) -> None:
-    """Store a baseline, whole or not at all. Raises InvbenchError for a run that is not finished or holds no row."""
+    """Store a baseline, whole or not at all. Raises InvbenchError for an unfinished run and for one without rows."""
     if measured.rows.empty or not measured.about["finished"]:
         what = "no row" if measured.rows.empty else "one that is not finished"
         raise InvbenchError(f"{measured.source}: expected a finished run, found {what}")
@@ -145,7 +145,7 @@ def write(path: Path, measured: Measured) -> None:
 
 
 def other_machine(run: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
-    """Why times must not be compared, or ""."""
+    """The reason why times must not be compared, or ""."""
     for side, one in (("run", run), ("baseline", baseline)):
         if len(one.get("machines") or []) > 1:
             return f"times and memory are not compared: the {side} was made on several machines, or settings of one"
@@ -158,7 +158,7 @@ def other_machine(run: Mapping[str, Any], baseline: Mapping[str, Any]) -> str:
 
 
 def provenance_notes(run: Mapping[str, Any], baseline: Mapping[str, Any]) -> list[str]:
-    """What else differs between two runs and may explain a difference."""
+    """Other differences between two runs that may explain a difference in their values."""
     notes = []
     for side, one in (("run", run), ("baseline", baseline)):
         if not one["finished"]:
@@ -183,17 +183,17 @@ def provenance_notes(run: Mapping[str, Any], baseline: Mapping[str, Any]) -> lis
 
 
 def listed(names: Iterable[str]) -> str:
-    """The first few names in order, and how many there are beside."""
+    """The first few names in order, and the number of the others."""
     ordered = sorted(names)
     more = f" and {len(ordered) - _SHOWN} more" if len(ordered) > _SHOWN else ""
     return ", ".join(ordered[:_SHOWN]) + more
 
 
 def _with_latency(rows: pd.DataFrame, store: Store) -> pd.DataFrame:
-    """The rows with the times of pictures that went through alone; a picture that was timed twice has the mean."""
+    """The rows with the times of the latency pass; a picture that was timed twice gets the mean."""
     times = store.latency()
     columns = [*filter(schema.is_latency, times)]
-    if not columns or times["machine"].nunique() != 1:  # of several machines nobody knows which one to compare
+    if not columns or times["machine"].nunique() != 1:  # with several machines it is unknown which one to compare
         return rows
     means = times.loc[times["status"] == "ok", [*KEYS, *columns]].groupby(KEYS, dropna=False).mean().reset_index()
     return rows.merge(means, on=KEYS, how="left", validate="one_to_one")

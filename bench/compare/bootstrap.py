@@ -1,4 +1,4 @@
-"""The BCa bootstrap of means (Efron 1987) for many columns at a time; :mod:`invbench.compare.stats` is what others call."""
+"""The BCa bootstrap of means (Efron 1987) for many columns at a time, used by :mod:`invbench.compare.stats`."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ Array = NDArray[np.float64]
 
 
 def bca_ends(data: Array, rng: np.random.Generator, *, level: float, resamples: int) -> tuple[Array, Array]:
-    """Ends [k] of the BCa intervals of the means of ``data`` [n, k]: what scipy.stats.bootstrap gives for the same draws.
+    """Ends [k] of the BCa intervals of the means of ``data`` [n, k], as scipy.stats.bootstrap gives for the same draws.
 
-    A resampled mean is a sum of the data with the counts of the draw as weights, so all columns are one matrix product; and
-    of a mean the jackknife has a closed form.
+    A resampled mean is a sum of the data weighted by the counts of the draw, so all columns are one matrix product; the
+    jackknife of a mean has a closed form.
     """
     n, mean = len(data), data.mean(axis=0)
     centred = (data - mean).T
@@ -24,7 +24,7 @@ def bca_ends(data: Array, rng: np.random.Generator, *, level: float, resamples: 
     )
     drawn /= n
     drawn.sort(axis=1)
-    equal = 1e-12 * np.abs(centred).mean(axis=1, keepdims=True)  # sums that differ by the order of their terms only are ties
+    equal = 1e-12 * np.abs(centred).mean(axis=1, keepdims=True)  # sums that differ only by rounding are ties
     below = ((drawn < -equal).mean(axis=1) + (drawn <= equal).mean(axis=1)) / 2
     bias = special.ndtri(np.clip(below, 0.5 / resamples, 1 - 0.5 / resamples))
     acceleration = (centred**3).sum(axis=1) / (6 * (centred**2).sum(axis=1) ** 1.5)

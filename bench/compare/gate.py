@@ -1,4 +1,4 @@
-"""Is a run worse than a baseline? Paired differences, judged against a tolerance and against chance.
+"""Is a run worse than a baseline? Paired differences are compared with a tolerance and tested against chance.
 
 Quality. For every metric with a direction, method, dataset and edit: the differences of the images (means over an edit's
 strengths). A regression is a mean that is worse by more than the tolerance, and significant in a one-sided sign-flip test.
@@ -6,14 +6,13 @@ A comparison whose differences are so small that no choice of their signs brings
 regression; it is neither tested nor counted in the family. That choice looks at sizes only and the test is one of signs,
 so the stated rate holds. Datasets with too few images for a decision are pooled, in units of their tolerances.
 
-Time and memory. Logarithms of the ratios of whole batches, and of pictures that went through alone (the latency pass). A
-regression is a median beyond the tolerance that is significantly beyond it (Wilcoxon's signed ranks about the tolerance): what
-slows a whole run down shifts all its batches, no test over batches can see that it is chance, so the tolerance has to hold
-it. Only on the same machine.
+Time and memory, on the same machine only. Logarithms of the ratios of whole batches, and of the pictures of the latency pass. A
+regression is a median that is significantly beyond the tolerance (Wilcoxon's signed ranks about the tolerance). A slow-down of
+a whole run shifts all its batches, and no test over batches can tell that from chance, so the tolerance must allow for it.
 
-Both families get half of ``alpha`` each, by Holm, so that ``alpha`` bounds the probability that a run which differs from its
-baseline by chance only is called a regression anywhere. An image that fails in the run and not in the baseline is one
-without any test.
+Each of the two families gets half of ``alpha``, with Holm's correction, so ``alpha`` bounds the probability that a run which
+differs from its baseline only by chance shows any regression. An image that fails in the run and not in the baseline is a
+regression without any test.
 """
 
 from __future__ import annotations
@@ -47,7 +46,7 @@ class Tolerance:
 
 @dataclass(frozen=True)
 class Tolerances:
-    """``quality`` for every metric that has none of its own in ``named`` (by id, or by name for all protocols)."""
+    """``quality`` applies to every metric without its own tolerance in ``named`` (by id, or by name for all protocols)."""
 
     quality: Tolerance = Tolerance(0.005)
     time: Tolerance = Tolerance(0.10)
@@ -55,7 +54,7 @@ class Tolerances:
     named: Mapping[str, Tolerance] = field(default_factory=dict)
 
     def of(self, metric: str) -> Tolerance:
-        """The tolerance of a metric, by its id; the coverage of a metric has the general one."""
+        """The tolerance of a metric, by its id; coverage always has the general tolerance."""
         return self.named.get(metric) or self.named.get(metric.partition("@")[0]) or self.quality
 
 
@@ -94,7 +93,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Outcome:
-    """All that a gate found. ``tested`` comparisons make the families; ``refused`` says why times were not compared."""
+    """The result of a gate. ``tested`` comparisons make the families; ``refused`` is the reason why times were not compared."""
 
     findings: tuple[Finding, ...]
     failures: tuple[Failures, ...]
@@ -196,7 +195,7 @@ def _quality(
 def _pooled(
     places: Sequence[int], findings: Sequence[Finding], units: Sequence[Array]
 ) -> list[tuple[Finding, Array, list[int]]]:
-    """Comparisons that differ in the dataset only, as one: with the places of the findings that it is made of."""
+    """Pool comparisons that differ only in the dataset; each comes with the places of its findings."""
     groups: dict[tuple, list[int]] = defaultdict(list)
     for place in places:
         one = findings[place]
@@ -247,7 +246,7 @@ def _costs(costs: Sequence[Cost], tolerances: Tolerances, alpha: float, rng: np.
 
 
 def _sets(run: Measured, baseline: Measured, specs: Mapping[str, Any], tolerances: Tolerances) -> list[str]:
-    """Set metrics that are worse by more than their tolerance: told, not judged, since one value shows no spread."""
+    """Set metrics that are worse by more than their tolerance: reported but not tested, since one value has no spread."""
     both = run.sets.merge(baseline.sets, on=[*CELL, "metric"], suffixes=("", "_before"))
     notes = []
     for row in both.sort_values([*CELL, "metric"]).itertuples():
@@ -262,7 +261,7 @@ def _sets(run: Measured, baseline: Measured, specs: Mapping[str, Any], tolerance
 
 
 def _decidable(places: Sequence[int], findings: Sequence[Finding], alpha: float) -> list[int]:
-    """The most comparisons such that each could be significant in a family of their number, were all its signs equal."""
+    """The largest family in which every comparison could be significant if all its signs were equal."""
     ordered = sorted(places, key=lambda place: -findings[place].changed)
     for count in range(len(ordered), 0, -1):
         if count * 2.0 ** -findings[ordered[count - 1]].changed <= alpha:

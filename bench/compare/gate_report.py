@@ -1,4 +1,4 @@
-"""What a gate found, as text for a terminal and as Markdown for the summary of a check."""
+"""The result of a gate, as text for a terminal and as Markdown for the summary of a check."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ HEADS = ("", "method", "dataset", "measure", "n", "baseline", "run", "worse by",
 
 
 def terminal(outcome: Outcome, run: Measured, baseline: Measured, *, everything: bool = False) -> str:
-    """All that a person needs to judge; ``everything`` also lists what is within its tolerance."""
+    """The result as text; ``everything`` also lists values within their tolerance."""
     blocks = [f"{_where('run', run)}\n{_where('baseline', baseline)}"]
     rows = _rows(outcome, everything)
     if rows:
@@ -68,7 +68,7 @@ _ALIGN = ("left", "left", "left", "left", *["right"] * 7)
 
 
 def _doubtful(one: Finding) -> bool:
-    """A time that looks worse on too few batches: many of them say little, and one line holds them."""
+    """Whether a time looks worse but on too few batches; all such findings share one line."""
     return one.kind != "quality" and one.verdict == "undecided"
 
 

@@ -1,4 +1,4 @@
-"""Two measured runs row by row: what both hold, what only one holds, and the paired differences that can be tested."""
+"""Two measured runs row by row: rows of both, rows of only one, and the paired differences that can be tested."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _OF_EDITS = (schema.EDIT, schema.CONSISTENCY, schema.EDIT_ALONE)  # columns that
 
 @dataclass(frozen=True)
 class Paired:
-    """The rows that both runs hold of the same pictures, in the same order; ``notes`` lists the others.
+    """The rows that both runs have for the same pictures, in the same order; ``notes`` lists the others.
 
     cell, image, block   [rows] numbers of (method, preset, dataset), of these with the image, of these with the edit
     """
@@ -34,7 +34,7 @@ class Paired:
 
     @property
     def ok(self) -> NDArray[np.bool_]:
-        """[rows]: finished in both."""
+        """bool [rows]: finished in both."""
         return ((self.run["status"] == "ok") & (self.baseline["status"] == "ok")).to_numpy()
 
 
@@ -91,7 +91,7 @@ def pair(run: Measured, baseline: Measured) -> Paired:
         notes = [*_only(run, baseline), *notes]
         places = pd.MultiIndex.from_frame(b[KEYS]).get_indexer(pd.MultiIndex.from_frame(a[KEYS]))
         a, b = a[places >= 0].reset_index(drop=True), b.iloc[places[places >= 0]].reset_index(drop=True)
-    # A picture that one run could not read has no hash there: it failed, and must be counted as failed.
+    # A picture that one run could not read has no hash there; it must still be counted as failed.
     other = (a["sha256"] != b["sha256"]) & (a["sha256"] != "") & (b["sha256"] != "")
     if other.any():
         notes += _other_pictures(a[other])
@@ -101,7 +101,7 @@ def pair(run: Measured, baseline: Measured) -> Paired:
 
 
 def _numbers(columns: Sequence[Any]) -> NDArray[np.intp]:
-    """Rows that are equal in all columns get one number."""
+    """A number for each row; rows that are equal in all columns share it."""
     codes = np.zeros(len(columns[0]), dtype=np.intp)
     for column in columns:
         found, values = pd.factorize(column)
@@ -110,7 +110,7 @@ def _numbers(columns: Sequence[Any]) -> NDArray[np.intp]:
 
 
 def quality(paired: Paired, better: Mapping[str, str]) -> tuple[list[Difference], list[str]]:
-    """Differences of the metrics ``better`` (id -> "lower" or "higher") that both runs hold, and what was left out.
+    """Differences of the metrics ``better`` (id -> "lower" or "higher") that both runs hold, and notes on rows left out.
 
     Where a metric covers an image in one run only, its coverage is compared as well, as a metric of its own that is 1 for an
     image that is covered. Two infinite values at the good end do not differ, at the bad end they are no values; an infinite
@@ -159,11 +159,11 @@ def quality(paired: Paired, better: Mapping[str, str]) -> tuple[list[Difference]
 
 
 def costs(paired: Paired, measures: Iterable[str]) -> tuple[list[Cost], list[str]]:
-    """Ratios of the times and memory ``measures`` (column names) by method, and what could not be compared.
+    """Ratios of the times and memory ``measures`` (column names) by method, and notes on what could not be compared.
 
-    The images of a batch went through a method together and share its time, so the unit is the batch: one ratio for each
-    batch that held the same images in both runs, whatever the dataset. An edit's time is that of all its strengths.
-    Where pictures went through alone (``latency.*``), each is a unit.
+    The images of a batch share its time, so the unit is the batch: one ratio for each batch with the same images in both
+    runs, over all datasets. An edit's time is that of all its strengths. In the latency pass (``latency.*``) each picture
+    is a unit.
     """
     wanted = [name for name in measures if name in paired.run and name in paired.baseline]
     ok, edited = paired.ok, (paired.run["edit"] != "").to_numpy()
@@ -182,7 +182,7 @@ def costs(paired: Paired, measures: Iterable[str]) -> tuple[list[Cost], list[str
     found = _ratios(tables, alone, np.arange(len(tables[0])), np.ones(len(tables[0]), dtype=bool))
     if schema.INVERT not in together:
         return found, []
-    # Rows of one batch hold one time, bit for bit.
+    # All rows of a batch hold exactly the same time.
     batch = _numbers([paired.cell[here], *(table[schema.INVERT] for table in tables)])
     size = np.bincount(batch)[batch]
     whole = np.logical_and.reduce([size == table["batch"].to_numpy() for table in tables])
@@ -204,7 +204,7 @@ def _ratios(
     for (method, preset), places in methods.groupby(["method", "preset"]).indices.items():
         for column, name in enumerate(names):
             now, was = (table[places, column] for table in means)
-            both = (now > 0) & (was > 0)  # a stage that a method does not have is NaN
+            both = (now > 0) & (was > 0)  # stages that a method does not have are NaN
             if both.any():
                 medians = float(np.median(was[both])), float(np.median(now[both]))
                 found.append(Cost(str(method), str(preset), name, *medians, np.log(now[both] / was[both])))
@@ -250,7 +250,7 @@ def _lost(mine: Array, other: Array, worst: float, block: NDArray[np.intp]) -> N
 
 
 def _only(run: Measured, baseline: Measured) -> list[str]:
-    """What one of the two holds and the other does not: cells, images and edits."""
+    """Cells, images and edits that only one of the two holds."""
     sides = {"baseline": baseline.rows, "run": run.rows}
     notes = []
     cells = {side: set(rows[CELL].drop_duplicates().itertuples(index=False, name=None)) for side, rows in sides.items()}
@@ -300,6 +300,6 @@ def _other_pictures(rows: pd.DataFrame) -> list[str]:
 
 
 def _mean(values: Array) -> float:
-    """Mean of the finite values; infinite where there is none (the PSNR of identical pictures)."""
+    """Mean of the finite values; infinite if there is none (the PSNR of identical pictures)."""
     finite = values[~np.isnan(values)]
     return float(finite.mean()) if len(finite) else float("inf")

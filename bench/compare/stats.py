@@ -1,10 +1,10 @@
 """Intervals, paired tests, tie groups and rank agreement of per-image values.
 
-All in float64, and all that is drawn at random comes from a given generator.
+All computations are in float64, and all random numbers come from a given generator.
 
 NaN means that a metric does not cover an image: it is left out and counted (``missing``). An infinite value (the PSNR of
-identical pictures) is not left out: the mean is infinite then, has no interval and takes part in no test, and ``infinite``
-says why. What cannot be computed is NaN, never a guess.
+identical pictures) is kept: the mean is then infinite, has no interval and takes part in no test, and ``infinite`` counts
+such values. A result that cannot be computed is NaN.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ from invbench.compare.bootstrap import HELD, bca_ends, sizes
 
 LEVEL = 0.95
 RESAMPLES = 2999  # an end of an interval then varies by about 0.05 standard errors from seed to seed
-POWER = 0.8  # of the tests that :func:`images_needed` plans for
-SIGN_FLIPS = 9999  # all sign patterns are tried instead where there are no more than this
+POWER = 0.8  # power of the tests that :func:`images_needed` plans for
+SIGN_FLIPS = 9999  # random sign patterns; if there are no more than this in all, all are tried instead
 _WIDE = 512  # columns resampled at a time
 
 Array = NDArray[np.float64]
@@ -33,9 +33,9 @@ Array = NDArray[np.float64]
 class Interval:
     """An estimate and its confidence interval.
 
-    n          values that the estimate is made of
-    missing    values that were NaN and were left out
-    infinite   values that were infinite; above 0 there is no interval
+    n          number of values in the estimate
+    missing    number of values left out because they were NaN
+    infinite   number of infinite values; above 0 there is no interval
     """
 
     value: float
@@ -76,8 +76,8 @@ class Ranking:
     order         best first
     ranks         method -> its ranks; two methods share a rank if and only if they cannot be told apart
     comparisons   one for every pair
-    n             images that all methods cover; ``left_out`` is how many others there are
-    decidable     False where so few images cannot tell any two methods apart, whatever their values
+    n             number of images that all methods cover; ``left_out`` is the number of the others
+    decidable     False if there are too few images to tell any two methods apart, whatever their values
     """
 
     order: tuple[str, ...]
@@ -89,7 +89,7 @@ class Ranking:
 
 
 def mean_interval(values: ArrayLike, rng: np.random.Generator, *, level: float = LEVEL, resamples: int = RESAMPLES) -> Interval:
-    """Mean of ``values`` [n] with its BCa bootstrap interval (Efron 1987, as scipy.stats.bootstrap has it).
+    """Mean of ``values`` [n] with its BCa bootstrap interval (Efron 1987, as in scipy.stats.bootstrap).
 
     Few values give too short an interval, as for any bootstrap: simulated coverage of the 95 % interval for normal data is
     about 0.89 at n = 8 and 0.94 at n = 50, for log-normal data 0.84 and 0.92. Equal values give an interval of no width; fewer
@@ -101,9 +101,9 @@ def mean_interval(values: ArrayLike, rng: np.random.Generator, *, level: float =
 def mean_intervals(
     columns: Sequence[ArrayLike], rng: np.random.Generator, *, level: float = LEVEL, resamples: int = RESAMPLES
 ) -> list[Interval]:
-    """:func:`mean_interval` of each of many columns, which may have different lengths, in far less time than one by one.
+    """:func:`mean_interval` of many columns, which may have different lengths; much faster than one by one.
 
-    Columns of one length share their draws: their intervals are not independent of each other, each is as good as its own.
+    Columns of equal length share their draws, so their intervals are not independent of each other, but each one is valid.
     """
     data = [_float64(values, ndim=1) for values in columns]
     covered = [column[~np.isnan(column)] for column in data]
@@ -111,7 +111,7 @@ def mean_intervals(
     drawn: dict[int, list[int]] = {}  # length -> columns that need a bootstrap
     for index, (column, values) in enumerate(zip(data, covered)):
         n, infinite = len(values), int(np.isinf(values).sum())
-        with np.errstate(invalid="ignore"):  # inf - inf has no mean, and NaN says so
+        with np.errstate(invalid="ignore"):  # inf - inf is NaN: there is no mean
             mean = float(values.mean()) if n else math.nan
         ends = math.nan
         if n > 1 and not infinite and (values == values[0]).all():
@@ -146,9 +146,9 @@ def difference_interval(
 def sign_flip_test(differences: ArrayLike, rng: np.random.Generator, *, flips: int = SIGN_FLIPS) -> Array:
     """Two-sided p-values [m] of the paired permutation test that the mean of each column of ``differences`` [n, m] is 0.
 
-    Under the null hypothesis the sign of every paired difference is a coin's. All 2**n patterns are tried where they are no
-    more than ``flips`` (the p-value is exact then), else ``flips`` random ones, the observed pattern counted among them.
-    A missing difference (NaN) stays out; a column with an infinite one has no p-value.
+    Under the null hypothesis each paired difference has either sign with probability 1/2. If there are at most ``flips``
+    patterns, all 2**n are tried and the p-value is exact; else ``flips`` random ones, counting the observed pattern.
+    A missing difference (NaN) is left out; a column with an infinite one has no p-value.
     """
     data = _float64(differences, ndim=2)
     n, m = data.shape
@@ -156,7 +156,7 @@ def sign_flip_test(differences: ArrayLike, rng: np.random.Generator, *, flips: i
         return np.full(m, math.nan)
     finite = ~np.isinf(data).any(axis=0) & ~np.isnan(data).all(axis=0)
     data = np.where(np.isfinite(data), data, 0.0)
-    # Sums that are equal but for the order of their terms must count as equal.
+    # Sums that differ only by rounding must count as equal.
     threshold = np.abs(data.sum(axis=0)) - 1e-12 * np.abs(data).sum(axis=0)
     exact = n < 63 and 2**n <= flips
     total, chunk, reached = (2**n if exact else flips), max(HELD // max(n, m), 1), np.zeros(m, dtype=np.int64)
@@ -209,7 +209,7 @@ def rank(
     level: float = LEVEL,
     flips: int = SIGN_FLIPS,
 ) -> Ranking:
-    """Order methods and say which of them can be told apart.
+    """Order methods and find which of them can be told apart.
 
     ``values``  method -> its values [n], the same n images in the same order
     ``better``  "lower" or "higher"
@@ -228,14 +228,14 @@ def rankings(
     level: float = LEVEL,
     flips: int = SIGN_FLIPS,
 ) -> list[Ranking]:
-    """:func:`rank` of each of many families (of metrics, say), each corrected for itself, in far less time than one by one.
+    """:func:`rank` of many families (for example metrics), each corrected separately; much faster than one by one.
 
-    Families of one size share the signs that are drawn, which leaves each p-value as it is.
+    Families of equal size share the drawn signs; this does not change any p-value.
     """
     prepared = [_Family.of(values, direction) for values, direction in zip(families, better, strict=True)]
     together: dict[tuple[int, int], list[int]] = {}
     for index, one in enumerate(prepared):
-        # Fewer signs, and Holm's smallest p-value could not be reached.
+        # With fewer signs, Holm's smallest p-value could not be reached.
         needed = max(flips, math.ceil(4 * len(one.pairs) / (1 - level)))
         together.setdefault((one.paired.shape[0], needed), []).append(index)
     found: dict[int, Ranking] = {}
@@ -292,8 +292,8 @@ class _Family:
 def images_to_decide(methods: int, *, level: float = LEVEL) -> int:
     """The fewest images on which :func:`rank` can tell any two of so many methods apart, whatever their values.
 
-    All n differences of a pair have one sign then, so that its p-value is 2 / 2**n, times Holm's first factor, the number of
-    pairs: 10 for 7 methods at 0.95, 13 for 15.
+    The smallest p-value, with all n differences of one sign, is 2 / 2**n times Holm's first factor, the number of pairs.
+    The result is 10 for 7 methods at 0.95, 13 for 15.
     """
     pairs = methods * (methods - 1) // 2
     return 1 + math.ceil(math.log2(pairs / (1 - level)) - 1e-9) if pairs else 0
@@ -305,8 +305,8 @@ def images_needed(differences: ArrayLike, *, methods: int, level: float = LEVEL,
     differences   [n] paired differences of the two, in any unit; missing ones (NaN) stay out
 
     The sample size of a paired t-test at the first step of Holm's correction (normal approximation with Guenther's term, 1981),
-    which the sign-flip test follows closely; never below :func:`images_to_decide`. None where the differences say nothing of
-    it: fewer than two, a mean of 0, or an infinite one.
+    which the sign-flip test follows closely; never below :func:`images_to_decide`. None if it cannot be estimated: fewer
+    than two differences, a mean of 0, or an infinite difference.
     """
     data = _float64(differences, ndim=1)
     data = data[~np.isnan(data)]
@@ -338,9 +338,9 @@ def rank_agreement(
 ) -> Interval:
     """Kendall's tau-b between given numbers ``reference`` [k] of k methods and their means of ``values`` [n, k] over n images.
 
-    The interval is the percentile one over resampled images: it says how sure the order of the means is. The k methods and
-    the reference are taken as they are, so it says nothing about other methods. ``n`` counts the images that all methods
-    cover. NaN for fewer than two methods or images.
+    The percentile interval over resampled images shows how certain the order of the means is. The k methods and the
+    reference are fixed, so it does not extend to other methods. ``n`` counts the images that all methods cover. NaN for
+    fewer than two methods or images.
     """
     given, data = _float64(reference, ndim=1), _float64(values, ndim=2)
     if data.shape[1] != len(given):

@@ -1,4 +1,4 @@
-"""What gate and reports write alike: a missing number, a long reason, text within Markdown."""
+"""Text that gate and reports share: a missing number, a long reason, text within Markdown."""
 
 from __future__ import annotations
 
@@ -14,6 +14,6 @@ def shown(reason: str) -> str:
 
 
 def escape_markdown(text: str) -> str:
-    """Text that Markdown and its HTML show as it is."""
+    """Text escaped so that Markdown and its HTML show it unchanged."""
     text = text.replace("&", "&amp;").replace("<", "&lt;").replace("\n", " ")
     return "".join(f"\\{letter}" if letter in "\\`*_[]|#" else letter for letter in text)

@@ -1,4 +1,4 @@
-"""``invbench datasets align``: photographs -> faces cut as FFHQ's are, with a contact sheet and a list of what has no face."""
+"""``invbench datasets align``: photographs -> faces cropped as in FFHQ, a contact sheet and a list of faceless pictures."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from invbench.util.progress import Progress
 DETECTOR = "invbench.metrics.nets.face_detector:FaceDetector"
 CROP = "invbench.datasets.align:FaceCrop"
 FOLDER = "invbench.datasets.folder:Folder"
-SEEN = 1280  # pixels of the longer side of what the detector sees: smaller faces are found below 1 s a picture
+SEEN = 1280  # pixels of the longer side of the detector's input: enough for small faces, in less than 1 s per picture
 THUMBNAIL = 200  # pixels of the longer side
 TABLE, SHEET, FACELESS = "align.csv", "contact_sheet.html", "no_face.txt"
 
 
 @dataclass(frozen=True)
 class Row:
-    """What became of one photograph. ``scale``: pixels of the result for each of the photograph; above 1 it is enlarged."""
+    """The result of one photograph. ``scale``: pixels of the result per pixel of the photograph; above 1 it is enlarged."""
 
     file: str
     name: str
@@ -42,10 +42,10 @@ class Row:
 
 
 def align(source: Path, target: Path, *, size: int, device: str = "cpu", progress: bool = True) -> list[Row]:
-    """Write ``target/NAME.png`` for each picture under ``source`` in which a face is found, the largest one where there are
-    more, and TABLE, SHEET and FACELESS beside them.
+    """Write ``target/NAME.png`` with the largest face of each picture under ``source`` that has one, and TABLE, SHEET and
+    FACELESS beside them.
 
-    Raises InvbenchError when the source holds no picture, or the target holds other files than an earlier call's.
+    Raises InvbenchError if the source holds no picture, or the target holds files that no earlier call wrote.
     """
     _check_target(target)
     folder = load_class(FOLDER)(source)
@@ -83,7 +83,7 @@ def _check_target(target: Path) -> None:
 
 
 def _one(folder: Any, index: int, name: str, crop: Any, detector: Any, target: Path) -> tuple[Row, bytes]:
-    """One photograph: its row, and a thumbnail (JPEG bytes; empty where it could not be read)."""
+    """One photograph: its row, and a thumbnail (JPEG bytes; empty if it could not be read)."""
     file = printable(folder.paths[index])
     try:
         picture = folder.read(index).picture
@@ -102,7 +102,7 @@ def _one(folder: Any, index: int, name: str, crop: Any, detector: Any, target: P
 
 
 def _largest(detector: Any, picture: np.ndarray) -> tuple[int, np.ndarray, float]:
-    """How many faces there are, and the five points (in the photograph's pixels) and probability of the largest."""
+    """The number of faces, and the five points (in the photograph's pixels) and the probability of the largest."""
     height, width = picture.shape[:2]
     factor = min(1.0, SEEN / max(height, width))
     seen = picture
@@ -149,7 +149,7 @@ def _cell(row: Row, thumbnail: bytes) -> str:
 
 def _sheet(rows: Sequence[Row], cells: Sequence[str], size: int) -> str:
     good = sum(row.status == "ok" for row in rows)
-    order = sorted(range(len(rows)), key=lambda index: rows[index].status == "ok")  # what needs a look comes first
+    order = sorted(range(len(rows)), key=lambda index: rows[index].status == "ok")  # problems come first
     return f"""<!doctype html>
 <html lang="en"><meta charset="utf-8"><title>Aligned faces</title>
 <style>

@@ -1,4 +1,4 @@
-"""A dataset that reads ahead: the harness says which pictures it will read next, worker processes decode them meanwhile."""
+"""A dataset with prefetch: the harness announces the pictures that it will read, and worker processes decode them meanwhile."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ WORTH = 32  # fewer pictures than this are decoded sooner than a worker starts
 
 
 class Prefetch:
-    """A dataset by its :class:`invbench.data.sources.Opening`; ``names``, ``truth`` and ``true_factors`` are the dataset's own,
-    and so are ``paths`` (of its files below their folder) and ``notes`` (lines for the user), both empty where it has none.
+    """A dataset, given by its :class:`invbench.data.sources.Opening`. ``names``, ``truth`` and ``true_factors`` are those of
+    the dataset, as are ``paths`` (of its files below their folder) and ``notes`` (lines for the user), empty if it has none.
 
     workers  processes; 0 = none; None = :func:`invbench.data.workers.default_workers` for stored pictures when enough of them
     are expected, none otherwise
@@ -34,7 +34,7 @@ class Prefetch:
         self._expected: deque[int] = deque()
 
     def expect(self, indices: Sequence[int]) -> None:
-        """Pictures that will be read, in that order. What was expected before is forgotten."""
+        """Announce the pictures that will be read, in that order. Earlier announcements are dropped."""
         self.close()
         workers = self._workers
         if workers is None:
@@ -44,10 +44,10 @@ class Prefetch:
             self._calls = Calls(self._how, "read", list(indices), workers=workers, ahead=self._ahead)
 
     def read(self, index: int) -> Sample:
-        """The picture, as ``Dataset.read``, and its error too; one that was not expected is decoded here."""
+        """The picture, or its error, as ``Dataset.read``; a picture that was not announced is decoded in this process."""
         if self._calls is None or index not in self._expected:
             return self._dataset.read(index)
-        while True:  # pictures that were expected earlier and never asked for are passed over
+        while True:  # skip pictures that were announced but not read
             found = self._expected.popleft()
             sample, error = self._calls.take()
             if found == index:
@@ -59,11 +59,11 @@ class Prefetch:
         return sample
 
     def truth(self, index: int, edit: Edit) -> np.ndarray | None:
-        """As ``Dataset.truth``; never read ahead."""
+        """As ``Dataset.truth``; without prefetch."""
         return self._dataset.truth(index, edit)
 
     def true_factors(self, index: int, edit: Edit) -> np.ndarray | None:
-        """As ``KnowsFactors.true_factors``; None for a dataset that does not know any."""
+        """As ``KnowsFactors.true_factors``; None if the dataset knows no factors."""
         return self._dataset.true_factors(index, edit) if isinstance(self._dataset, KnowsFactors) else None
 
     def close(self) -> None:

@@ -1,7 +1,7 @@
-"""``invbench datasets prepare`` and ``verify``: look at every picture of a dataset once, and write down what it is.
+"""``invbench datasets prepare`` and ``verify``: inspect every picture of a dataset once and record it.
 
-Rows of finished pictures are kept in ``ID.partial/`` while the work goes on; the next call takes over those whose file has not
-changed since. Nothing is ready before every picture was read, decoded and found as it should be.
+Rows of finished pictures are kept in ``ID.partial/`` during the work; the next call reuses those whose file has not changed. A
+dataset is ready only after every picture was read, decoded and checked.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ COLUMNS = ("name", "file", "bytes", "height", "width", "format", "sha256")
 
 @dataclass(frozen=True)
 class Report:
-    """What was found of a dataset. ``problems``: kind -> one line a picture; empty = all is well."""
+    """The result for a dataset. ``problems``: kind -> one line per picture; empty = no problem."""
 
     id: str
     root: Path
@@ -48,16 +48,16 @@ class Report:
 
 
 def default_root(name: str) -> Path:
-    """Where a dataset's files are looked for when no root is given: ``datasets/ID`` in INVBENCH_HOME or a shared cache."""
+    """The default folder of a dataset's files: ``datasets/ID`` in INVBENCH_HOME or a shared cache."""
     return next((folder / name for folder in folders() if (folder / name).is_dir()), folders()[0] / name)
 
 
 def prepare(spec: DatasetSpec, root: Path | None, *, workers: int, partial: bool = False, progress: bool = True) -> Report:
-    """Inspect every picture, and write the manifest when nothing is wrong.
+    """Inspect every picture, and write the manifest if there is no problem.
 
     root     None = :func:`default_root`
-    partial  True: missing pictures are no problem; the manifest says that the dataset is not whole
-    Raises InvbenchError when the root holds no known layout, or a file cannot be written.
+    partial  True: missing pictures are no problem; the manifest records that the dataset is not whole
+    Raises InvbenchError if the root holds no known layout, or a file cannot be written.
     """
     root = (root or default_root(spec.home)).expanduser().absolute()
     dataset = build(spec.id, Opening(spec.entry, {"root": str(root), **spec.options}, stored=True))
@@ -90,7 +90,7 @@ def prepare(spec: DatasetSpec, root: Path | None, *, workers: int, partial: bool
 
 
 def verify(spec: DatasetSpec, *, workers: int, progress: bool = True) -> Report:
-    """Read every prepared picture again and compare its sha256. Raises InvbenchError when the dataset is not prepared."""
+    """Read every prepared picture again and compare its sha256. Raises InvbenchError if the dataset is not prepared."""
     found = prepared(spec)
     members = found.members()
     how = Opening(spec.entry, {"root": str(found.root), "members": members, **spec.options}, stored=True)
@@ -111,7 +111,7 @@ def verify(spec: DatasetSpec, *, workers: int, progress: bool = True) -> Report:
 
 
 def problem_file(name: str) -> Path:
-    """Where all problems of a dataset that is not ready are listed."""
+    """The file that lists all problems of a dataset that is not ready."""
     return home() / "datasets" / f"{name}.problems.txt"
 
 
@@ -124,7 +124,7 @@ def _inspect(
     workers: int,
     progress: bool,
 ) -> tuple[list[dict[str, Any]], int]:
-    """Rows of the good pictures in their order, and how many published md5s agreed."""
+    """Rows of the pictures without problems, in order, and the number of published md5s that agreed."""
     journal = _Journal(home() / "datasets" / f"{spec.id}.partial", root)
     known = journal.rows()
     members = dataset.members
@@ -164,7 +164,7 @@ def _line(name: str, error: Exception) -> str:
 
 
 def _finish(report: Report, rows: Sequence[dict[str, Any]]) -> None:
-    """Write the manifest of a dataset that is ready, the list of problems of one that is not."""
+    """Write the manifest of a ready dataset, else the list of its problems."""
     folder = home() / "datasets"
     listed = problem_file(report.id)
     if report.problems:
@@ -216,7 +216,7 @@ class _Journal:
         self._folder, self._root = folder, root
 
     def rows(self) -> dict[str, dict[str, Any]]:
-        """By file; rows of another root and files that cannot be read are left out: their pictures are looked at again."""
+        """Rows by file. Rows of another root and unreadable files are left out, so their pictures are inspected again."""
         found: dict[str, dict[str, Any]] = {}
         for path in sorted(self._folder.glob("*.json")):
             try:

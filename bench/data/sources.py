@@ -1,8 +1,8 @@
-"""Datasets of a run: where their files were prepared, and how they are opened, here or in a worker process.
+"""Datasets of a run: find their prepared files, and open them here or in a worker process.
 
-``invbench datasets prepare`` leaves two files in ``INVBENCH_HOME/datasets``: ``ID.json``, which says where the files lie and
-what was found, and ``ID.parquet`` with one row a picture (name, file, bytes, height, width, format, sha256). A run opens what
-these describe, and every picture must still have the bytes that were prepared.
+``invbench datasets prepare`` writes two files to ``INVBENCH_HOME/datasets``: ``ID.json``, with the folder of the files and a
+summary, and ``ID.parquet`` with one row per picture (name, file, bytes, height, width, format, sha256). A run opens the
+pictures listed there, and every picture must still have the prepared bytes.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Prepared:
-    """A prepared dataset: the content of ``ID.json`` and where it lies."""
+    """A prepared dataset: the content and the path of ``ID.json``."""
 
     path: Path  # of the JSON file
     header: dict[str, Any]
 
     @property
     def root(self) -> Path:
-        """The folder of the files; written relative to the JSON file when it lies beside it, so that both can be moved."""
+        """The folder of the files; stored relative to the JSON file if it lies beside it, so that both can be moved."""
         return (self.path.parent / self.header["root"]).absolute()
 
     @property
@@ -40,7 +40,7 @@ class Prepared:
         return f"{self.header['id']}: only {count} of {expected} pictures were prepared" if self.header["partial"] else ""
 
     def rows(self) -> list[dict[str, Any]]:
-        """One dict a picture. Raises InvbenchError when the table is missing, or not the one that the JSON file names."""
+        """One dict per picture. Raises InvbenchError if the table is missing, or is not the one that the JSON file names."""
         import pyarrow.parquet as pq
 
         table = self.path.parent / self.header["table"]
@@ -60,23 +60,23 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Opening:
-    """How a dataset is built; plain values, so that a worker process can do it too."""
+    """How to build a dataset, in plain values, so that a worker process can do it too."""
 
     entry: str  # "module:Class"
     arguments: dict[str, Any]
-    stored: bool  # its pictures are decoded from files, so reading is worth a process of its own
+    stored: bool  # pictures are decoded from files, so worker processes pay off
 
     def open(self) -> Dataset:
         return load_class(self.entry)(**self.arguments)
 
 
 def folders() -> list[Path]:
-    """Where prepared datasets are looked for: in the user's own folder first, then in the shared ones."""
+    """The folders searched for prepared datasets: the user's own first, then the shared ones."""
     return [folder / "datasets" for folder in (home(), *caches())]
 
 
 def find_prepared(name: str) -> Prepared | None:
-    """The dataset prepared under that id, or None. Raises InvbenchError when its file is broken."""
+    """The dataset prepared under that id, or None. Raises InvbenchError if its file is broken."""
     path = next((folder / f"{name}.json" for folder in folders() if (folder / f"{name}.json").is_file()), None)
     if path is None:
         return None
@@ -95,7 +95,7 @@ def find_prepared(name: str) -> Prepared | None:
 
 
 def prepared(spec: DatasetSpec) -> Prepared:
-    """The prepared files of a dataset; raises InvbenchError with the command to run when there are none."""
+    """The prepared files of a dataset. Raises InvbenchError with the command to run if there are none."""
     found = find_prepared(spec.home)
     if found is None:
         raise InvbenchError(
@@ -111,7 +111,7 @@ def prepared(spec: DatasetSpec) -> Prepared:
 
 
 def opening(spec: DatasetSpec) -> Opening:
-    """How to build a dataset. Raises InvbenchError when it needs files that are not prepared."""
+    """How to build a dataset. Raises InvbenchError if it needs files that are not prepared."""
     if not spec.home:
         return Opening(spec.entry, dict(spec.options), stored="root" in spec.options)
     found = prepared(spec)
@@ -119,12 +119,12 @@ def opening(spec: DatasetSpec) -> Opening:
 
 
 def open_dataset(spec: DatasetSpec) -> Dataset:
-    """Build a dataset in this process. Raises InvbenchError when it cannot be."""
+    """Build a dataset in this process. Raises InvbenchError if it cannot be built."""
     return build(spec.id, opening(spec))
 
 
 def build(name: str, how: Opening) -> Dataset:
-    """Build a dataset; what its class does not take is an InvbenchError that names the dataset."""
+    """Build a dataset. Raises InvbenchError, naming the dataset, for options that its class refuses."""
     try:
         return how.open()
     except TypeError as error:
@@ -133,7 +133,7 @@ def build(name: str, how: Opening) -> Dataset:
 
 
 def provenance(spec: DatasetSpec) -> dict[str, Any]:
-    """What a run's manifest says of a dataset's files: which table of hashes, how many pictures of how many."""
+    """A dataset's entry in a run's manifest: its table of hashes, and how many pictures of how many."""
     if not spec.home:
         return {}
     header = prepared(spec).header

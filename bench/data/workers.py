@@ -1,8 +1,8 @@
-"""Calls on the pictures of a dataset in worker processes: results in order, a bounded number ahead, one bad picture alone.
+"""Calls on the pictures of a dataset in worker processes: ordered results, bounded prefetch, isolated errors.
 
-Each worker builds the dataset itself and owns one pipe. Call n goes to worker n modulo their number, so the order needs no
-bookkeeping, and when a worker dies it is known which picture killed it: that call fails, the rest goes to a new worker.
-A worker whose parent is gone finds its pipe closed and ends.
+Each worker builds the dataset itself and has one pipe. Call n goes to worker n modulo their number, so the order needs no
+bookkeeping, and if a worker dies the picture that killed it is known: that call fails, and a new worker does the rest.
+A worker ends when its parent is gone, since its pipe is then closed.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from invbench.api import InvbenchError
 from invbench.data.sources import Opening
 from invbench.util.startup import cores
 
-MOST = 8  # workers by default: decoding is seldom the slower side of more
-DEATHS = 3  # workers that die one after the other are not the pictures' fault: the rest fails without new ones
-POLL = 0.1  # seconds between looks whether the results are still wanted
+MOST = 8  # most workers by default: with more, decoding is seldom the bottleneck
+DEATHS = 3  # after so many deaths in a row the pictures are not the cause: the other calls fail without new workers
+POLL = 0.1  # seconds between checks whether the results are still wanted
 
 
 def default_workers() -> int:
-    """One less than the cores that this process may use, at least 1 and at most MOST."""
+    """The cores that this process may use minus one, at least 1 and at most MOST."""
     return max(1, min(cores() - 1, MOST))
 
 
@@ -37,10 +37,10 @@ class Calls:
 
     how      builds the dataset in each worker
     workers  processes, at least 1
-    ahead    finished results that may wait to be taken; each worker holds up to one more
+    ahead    largest number of finished results that wait to be taken; each worker holds up to one more
 
-    An exception that the call raises is the error of its picture, and so is the death of the worker that worked on it.
-    Close it (or use ``with``) to end the workers before all is taken.
+    An exception in a call is the error of its picture, and so is the death of the worker during the call.
+    Close it (or use ``with``) to end the workers early.
     """
 
     def __init__(self, how: Opening, method: str, indices: Sequence[int], *, workers: int, ahead: int) -> None:
@@ -63,7 +63,7 @@ class Calls:
             yield self.take()
 
     def take(self) -> tuple[Any, Exception | None]:
-        """The next result; waits for it. Raises IndexError when all were taken."""
+        """The next result; waits for it. Raises IndexError if all were taken."""
         if self._taken == len(self._indices):
             raise IndexError("all results were taken")
         self._taken += 1
@@ -75,7 +75,7 @@ class Calls:
                     return None, InvbenchError("the reading of pictures ended unexpectedly")
 
     def waiting(self) -> int:
-        """Results that are finished and not taken."""
+        """Number of results that are finished and not taken."""
         return self._results.qsize()
 
     def close(self) -> None:
@@ -103,7 +103,7 @@ class Calls:
 
 
 class _Lane:
-    """One worker and the calls that are its own; at most two are sent to it at a time."""
+    """One worker and its calls, of which at most two are sent to it at a time."""
 
     def __init__(self, how: Opening, method: str, indices: Sequence[int]) -> None:
         self._how, self._method = how, method
@@ -112,7 +112,7 @@ class _Lane:
         self._start()
 
     def next(self, stop: Event) -> tuple[Any, Exception | None]:
-        """The result of the first call that is still open; (None, None) when ``stop`` is set meanwhile."""
+        """The result of the first open call; (None, None) if ``stop`` is set meanwhile."""
         self._send()
         try:
             while not self._pipe.poll(POLL):
@@ -137,7 +137,7 @@ class _Lane:
         self._process = context.Process(target=_work, args=(theirs, self._how, self._method), daemon=True)
         self._process.start()
         theirs.close()
-        with suppress(OSError):  # a worker that is dead already is found out by the next recv
+        with suppress(OSError):  # the next recv finds a worker that is dead already
             for index in self._sent:
                 self._pipe.send(index)
 
@@ -160,11 +160,11 @@ class _Lane:
 
 
 def _work(pipe: Connection, how: Opening, method: str) -> None:
-    """What a worker does until its pipe is closed."""
+    """The loop of a worker until its pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; the parent decides
     try:
         call, broken = getattr(how.open(), method), None
-    except Exception as error:  # told for every picture, as the parent may have opened the dataset without trouble
+    except Exception as error:  # reported for every picture: the parent may have opened the dataset without an error
         call, broken = None, error
     with suppress(EOFError, OSError, KeyboardInterrupt):
         while True:
@@ -179,7 +179,7 @@ def _work(pipe: Connection, how: Opening, method: str) -> None:
 
 
 def _portable(error: Exception) -> Exception:
-    """The exception itself where another process can rebuild it, else an InvbenchError with its text."""
+    """The exception itself if another process can rebuild it, else an InvbenchError with its text."""
     try:
         rebuilt = pickle.loads(pickle.dumps(error))
         if type(rebuilt) is type(error) and str(rebuilt) == str(error):
