@@ -71,7 +71,7 @@ class AFHQ(Pictures):
 
 
 def search(root: Path, kind: str, version: int) -> Found:
-    """The test pictures in the official tree. Raises InvbenchError when there is none, or one of the other version."""
+    """The test pictures in the official tree. Raises InvbenchError if there is none, or if it is of the other version."""
     places = [root / tree / test / kind for tree in TREES[version] for test in TESTS[version]]
     place = next((place for place in places if place.is_dir() and has_pictures(place)), None)
     if place is None:

@@ -1,4 +1,4 @@
-"""The crop that FFHQ's faces have (``recreate_aligned_images`` of NVlabs/ffhq-dataset), from five points of a face.
+"""The crop of FFHQ (``recreate_aligned_images`` of NVlabs/ffhq-dataset), from five points of a face.
 
 That tool takes the eyes' centres and the corners of the mouth from dlib's 68 points; here they are the points of a five-point
 detector, so the crop differs by the detectors' disagreement, a few per cent of the distance between the eyes.
@@ -15,7 +15,7 @@ SUPERSAMPLING = 4  # the crop is drawn this many times larger, then reduced
 
 
 class FaceCrop:
-    """Cuts faces out of photographs as squares of ``size`` pixels.
+    """Crops faces from photographs as squares of ``size`` pixels.
 
     The square is turned with the eyes, centred a tenth of the way from eyes to mouth, and its half side is the larger of twice
     the distance between the eyes and 1.8 times that from eyes to mouth. What lies beyond the photograph is its reflection,
@@ -50,7 +50,7 @@ class FaceCrop:
         shrink = int(side / self.size * 0.5)
         if shrink > 1:
             image = image.resize((round(image.width / shrink), round(image.height / shrink)), Image.Resampling.LANCZOS)
-            corners, side = corners / shrink, side / shrink  # as that tool does; half a pixel less would be exact
+            corners, side = corners / shrink, side / shrink  # as in that tool; half a pixel less would be exact
         border = max(round(side * 0.1), 3)
         image, corners = _trimmed(image, corners, border)
         image, corners = _padded(image, corners, border, side)
@@ -61,7 +61,7 @@ class FaceCrop:
 
 
 def _turned(vector: np.ndarray) -> np.ndarray:
-    """By a right angle, clockwise as it is seen (y points down)."""
+    """The vector turned by a right angle, clockwise on screen (y points down)."""
     return np.array([-vector[1], vector[0]])
 
 
@@ -86,7 +86,7 @@ def _trimmed(image: Image.Image, corners: np.ndarray, border: int) -> tuple[Imag
 
 
 def _padded(image: Image.Image, corners: np.ndarray, border: int, side: float) -> tuple[Image.Image, np.ndarray]:
-    """The photograph continued beyond its edges, where the square reaches over them."""
+    """The photograph extended beyond its edges if the square reaches over them."""
     from scipy.ndimage import gaussian_filter  # takes a while to import
 
     left, top, right, bottom = _bounds(corners)

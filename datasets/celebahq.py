@@ -111,7 +111,7 @@ class CelebAHQ(Pictures):
 
 
 def search(root: Path, split: str) -> Found:
-    """The members of a split in one of LAYOUTS. Raises InvbenchError when none is recognised or a list is broken."""
+    """The members of a split in one of LAYOUTS. Raises InvbenchError if none is recognised or a list is broken."""
     for folders in ((f"{split}_img", split, *IMAGES), (".",)):  # pictures beside the named folders are taken last
         for base in (root, root / "CelebAMask-HQ"):
             images = first_folder(base, folders)
@@ -134,7 +134,7 @@ def lists() -> dict[str, list[int]]:
 
 
 def official(split: str) -> list[int]:
-    """Indices in CelebA-HQ of a split, ascending; InvbenchError for another split than test and val."""
+    """Indices in CelebA-HQ of a split, ascending. Raises InvbenchError for a split other than test and val."""
     if f"{split}.id" not in lists():
         raise InvbenchError(f"CelebA-HQ: expected the split test or val, found {split!r}")
     return lists()[f"{split}.id"]
@@ -181,7 +181,7 @@ def _mapped(root: Path, images: Path, mapping: Path, split: str) -> Found:
 
 
 def _unmapped(root: Path, images: Path, split: str) -> Found:
-    """A folder without a list: whole, or of the split only; told by its numbers, or at last by its count."""
+    """A folder without a list, whole or of the split only, recognised by its numbers or, failing that, by its count."""
     paths, ids, shown = pictures_in(images), official(split), f"{images.relative_to(root)}/"
     celeba = dict(zip(lists()[f"{split}.celeba"], ids, strict=True))
     try:

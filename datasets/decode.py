@@ -20,15 +20,15 @@ def decode(path: Path, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Decode the first frame of an image file to uint8 [H, W, 3], RGB.
 
     The EXIF orientation is applied. Grey is repeated to three channels; palettes are looked up; CMYK is converted by the
-    plain formula (a colour profile is not applied, as the published protocols do not); of 16 bits the upper 8 are kept;
-    what is transparent is laid over white. Raises InvbenchError naming the file when it is missing, corrupt, truncated, of
-    another format or mode (32-bit integers, floats), or has more than ``max_pixels``.
+    plain formula (colour profiles are ignored, as in the published protocols); of 16 bits the upper 8 are kept; transparent
+    pixels are blended with white. Raises InvbenchError naming the file if it is missing, corrupt, truncated, of another
+    format or mode (32-bit integers, floats), or has more than ``max_pixels``.
     """
     return decode_bytes(read_bytes(path), path, max_pixels=max_pixels)
 
 
 def read_bytes(path: Path) -> bytes:
-    """The bytes of an image file. Raises InvbenchError naming it when it is missing or cannot be read."""
+    """The bytes of an image file. Raises InvbenchError naming it if it is missing or cannot be read."""
     try:
         return path.read_bytes()
     except FileNotFoundError:
@@ -38,7 +38,7 @@ def read_bytes(path: Path) -> bytes:
 
 
 def decode_bytes(data: bytes, where: object, *, max_pixels: int = MAX_PIXELS) -> np.ndarray:
-    """As :func:`decode`, of bytes in memory; ``where`` stands in the errors."""
+    """As :func:`decode`, from bytes in memory; ``where`` names them in errors."""
     try:
         with warnings.catch_warnings():
             # Pillow warns of giant files; the size check below decides instead.
@@ -57,7 +57,7 @@ def decode_bytes(data: bytes, where: object, *, max_pixels: int = MAX_PIXELS) ->
 
 
 def stored_size(data: bytes, where: object) -> tuple[int, int, str]:
-    """(height, width, format) as an image's header says, before any EXIF rotation; InvbenchError when there is none."""
+    """(height, width, format) from an image's header, before any EXIF rotation. Raises InvbenchError if there is none."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             return image.height, image.width, image.format or ""

@@ -73,7 +73,7 @@ class FFHQ(Pictures):
     """The pictures ``first`` to ``last``; other arguments as in :class:`invbench.datasets.pictures.Pictures` and
     ``StoredDataset``.
 
-    Where the official metadata (ffhq-dataset-v2.json) lies in the root, its md5 of every file is published with it.
+    If the official metadata (ffhq-dataset-v2.json) lies in the root, the md5 of every file is taken from it.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class FFHQ(Pictures):
 
 
 def search(root: Path) -> Found:
-    """All pictures in one of LAYOUTS; raises InvbenchError when there is none or a picture has no place in FFHQ."""
+    """All pictures in one of LAYOUTS. Raises InvbenchError if there is none or a picture does not belong to FFHQ."""
     tree = next((base for base in (root, root / "images1024x1024") if (base / "00000").is_dir()), None)
     flat = first_folder(root, ("images1024x1024", "images", "FFHQ", "ffhq", "."))
     if tree is not None:
@@ -117,7 +117,7 @@ def search(root: Path) -> Found:
 
 
 def read_md5s(path: Path) -> dict[int, str]:
-    """Published md5 of each PNG file by number; empty when there is no such file, InvbenchError when it is something else."""
+    """Published md5 of each PNG file by number; empty without the metadata file. Raises InvbenchError if it is malformed."""
     if not path.is_file():
         return {}
     try:

@@ -1,7 +1,7 @@
 """Any folder of pictures as a dataset.
 
-A run takes one by its path: ``invbench run --datasets ./my_faces``. To give it a name, declare it in a plug-in file and name
-the file with ``--plugin``; the suite that shall take it lists its id::
+A run takes it by its path: ``invbench run --datasets ./my_faces``. To give it a name, declare it in a plug-in file and pass
+the file to ``--plugin``::
 
     from invbench.datasets.folder import Folder
 
@@ -33,10 +33,10 @@ class Folder:
     root        the folder
     resolution  pictures are resized to this many pixels a side (Lanczos), and must be square; None = taken as they are
 
-    A name is the path without its suffix, with ``/`` written as ``__``; names that would meet (capitals do not tell files
-    apart on every disk), or that hold anything but letters, digits and ``._-``, get eight digits of their path's hash.
-    ``paths`` are the paths themselves, relative to the root, by which pictures of other code are paired; ``notes`` is a line
-    on what was left out. Raises InvbenchError when ``root`` is not a folder, is a run folder, or holds no picture.
+    A name is the path without its suffix, with ``/`` written as ``__``. Names that would collide (also when upper and lower
+    case are not distinguished), or that hold anything but letters, digits and ``._-``, get eight digits of their path's hash.
+    ``paths`` are the paths relative to the root, by which external pictures are matched; ``notes`` holds a line on the files
+    left out. Raises InvbenchError if ``root`` is not a folder, is a run folder, or holds no picture.
     """
 
     def __init__(self, root: str | Path, *, resolution: int | None = None) -> None:
@@ -57,7 +57,7 @@ class Folder:
         self.names = _names(relative)
 
     def read(self, index: int) -> Sample:
-        """Decode one picture. Raises InvbenchError when it cannot be decoded, or has to be resized and is not square."""
+        """Decode one picture. Raises InvbenchError if it cannot be decoded, or must be resized and is not square."""
         path = self.files[index]
         picture = decode(path)
         if self.resolution is not None and picture.shape[:2] != (self.resolution, self.resolution):
@@ -69,7 +69,7 @@ class Folder:
         return Sample(picture, self.names[index], hashlib.sha256(picture.tobytes()).hexdigest())
 
     def truth(self, index: int, edit: Edit) -> np.ndarray | None:
-        """None: nobody knows the true edited picture of a photograph."""
+        """None: the true edited picture of a photograph is unknown."""
         return None
 
 

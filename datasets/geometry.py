@@ -1,4 +1,4 @@
-"""From a stored picture to the picture of a sample: the resize or crop that a protocol names, by Pillow, on uint8."""
+"""From a stored picture to the picture of a sample: resize or crop by Pillow, on uint8."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FITS = ("exact", "squeeze", "crop", "lsun_wide")
 
 @dataclass(frozen=True)
 class Geometry:
-    """What every picture of a dataset is brought to.
+    """The size, and the resize or crop, of every picture of a dataset.
 
     height, width  pixels
     fit            "exact"      the stored picture has this size already; any other is an error
@@ -42,7 +42,7 @@ class Geometry:
     def apply(self, picture: np.ndarray, where: object) -> np.ndarray:
         """uint8 [H, W, 3] -> uint8 [height, width, 3].
 
-        Raises InvbenchError naming ``where`` for a picture that the fit does not take.
+        Raises InvbenchError naming ``where`` for a picture that the fit does not accept.
         """
         height, width = picture.shape[:2]
         if self.fit == "exact" and (height, width) != (self.height, self.width):
@@ -57,7 +57,7 @@ class Geometry:
         return picture
 
     def takes(self, height: int, width: int) -> bool:
-        """Whether the fit takes a stored picture of this size."""
+        """Whether the fit accepts a stored picture of this size."""
         if self.fit == "lsun_wide":
             return width >= self.width and round(self.width * height / width) >= self.height
         return self.fit != "exact" or (height, width) == (self.height, self.width)

@@ -3,8 +3,8 @@
 Keys of a database are hashes, its values JPEG or WebP bytes; ``data.py export`` of fyu/lsun writes each as ``KEY.webp``. Both
 have the same order, by key, and give the same samples, named by key.
 
-No paper lists the pictures of horse, cat or car that it measured. ``random1000`` are those whose key has the smallest
-sha256 (of ``invbench:`` and the key), among those that the geometry takes: drawn once for everybody who has the whole category.
+No paper lists the pictures of horse, cat or car that it measured. ``random1000`` are the pictures whose key has the smallest
+sha256 (of ``invbench:`` and the key), among those that the geometry accepts: the same for everybody with the whole category.
 """
 
 from __future__ import annotations
@@ -116,8 +116,8 @@ class LSUN(Pictures):
 
     category                            "church_outdoor", "horse", "cat" or "car"
     split                               "train" or "val" of a scene; objects have none
-    whole                               pictures that the category has; another count is told by ``prepare``; 0 = not known
-    draw                                how many are drawn; 0 = all are taken
+    whole                               number of pictures in the category; ``prepare`` reports another count; 0 = not known
+    draw                                number of pictures to draw; 0 = all
     height, width, fit, filter          see :class:`invbench.datasets.geometry.Geometry`
     """
 
@@ -152,7 +152,7 @@ class LSUN(Pictures):
 
 
 def search(root: Path, category: str, split: str, *, whole: int, draw: int, geometry: Geometry) -> Found:
-    """The members of a category in a database or folder. Raises InvbenchError when there is neither."""
+    """The members of a category in a database or folder. Raises InvbenchError if there is neither."""
     stem = f"{category}_{split}" if split else category
     names = (f"{stem}_lmdb", stem, f"lsun/{stem}_lmdb", f"lsun/{stem}", ".")
     for place in (root / name for name in names):
@@ -174,7 +174,7 @@ def search(root: Path, category: str, split: str, *, whole: int, draw: int, geom
 
 
 def stored(root: Path, file: str) -> bytes:
-    """The bytes of ``folder/KEY.webp`` or of ``folder/data.mdb#KEY``. Raises InvbenchError when they are not there."""
+    """The bytes of ``folder/KEY.webp`` or of ``folder/data.mdb#KEY``. Raises InvbenchError if they do not exist."""
     path, _, key = file.partition(KEY)
     if not key:
         return read_bytes(root / path)
@@ -187,7 +187,7 @@ def stored(root: Path, file: str) -> bytes:
 
 
 def rank(key: str) -> bytes:
-    """What the draw sorts by."""
+    """The sort key of the draw."""
     return hashlib.sha256(SALT + key.encode()).digest()
 
 

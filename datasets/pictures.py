@@ -1,4 +1,4 @@
-"""What the datasets of stored pictures share: members of a root, verified bytes, a geometry, named subsets."""
+"""Base of datasets of stored pictures: members of a root, verified bytes, a geometry, named subsets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SUBSETS = files("invbench.datasets") / "lists" / "subsets.json"
 
 @dataclass(frozen=True)
 class Found:
-    """What a search of a root found: members in their order, and what is told of it (see ``invbench.api.StoredDataset``)."""
+    """The result of searching a root: members in order, and missing, layout, notes (see ``invbench.api.StoredDataset``)."""
 
     members: Sequence[Member]
     layout: str = ""
@@ -36,10 +36,10 @@ class Pictures:
 
     root      the folder that holds the files
     found     the pictures, in the order of the dataset
-    geometry  what every picture is brought to
-    subset    a list of ``datasets/lists/subsets.json``: its pictures only, in its order; "" = all
+    geometry  the resize or crop of every picture
+    subset    name of a list in ``datasets/lists/subsets.json``: only its pictures, in its order; "" = all
 
-    Raises InvbenchError when a picture of the subset is not among those found.
+    Raises InvbenchError if a picture of the subset is not among those found.
     """
 
     def __init__(self, root: str | Path, found: Found, *, geometry: Geometry, subset: str = "") -> None:
@@ -50,13 +50,13 @@ class Pictures:
         self.names = [member.name for member in self.members]
 
     def read(self, index: int) -> Sample:
-        """Decode one picture. Raises InvbenchError when it is missing, corrupt, not as prepared, or of a wrong size."""
+        """Decode one picture. Raises InvbenchError if it is missing, corrupt, changed since prepared, or of a wrong size."""
         member = self.members[index]
         picture = self._picture(member, self._bytes(member))
         return Sample(picture, member.name, hashlib.sha256(picture.tobytes()).hexdigest())
 
     def truth(self, index: int, edit: Edit) -> np.ndarray | None:
-        """None: nobody knows the true edited picture of a photograph."""
+        """None: the true edited picture of a photograph is unknown."""
         return None
 
     def inspect(self, index: int) -> Inspection:
@@ -77,15 +77,15 @@ class Pictures:
         return file_stamp(self.root / self.members[index].file)
 
     def stored(self, member: Member) -> bytes:
-        """The stored bytes of a picture; a subclass whose pictures are not files says where else they are."""
+        """The stored bytes of a picture; a subclass whose pictures are not files overrides this."""
         return read_bytes(self.root / member.file)
 
     def cut(self, picture: np.ndarray, member: Member) -> np.ndarray:
-        """The part of a decoded picture, uint8 [H, W, 3], that the geometry is applied to: all of it."""
+        """The part of a decoded picture, uint8 [H, W, 3], that the geometry is applied to; here the whole picture."""
         return picture
 
     def where(self, member: Member) -> str:
-        """How errors name a picture."""
+        """The name of a picture in error messages."""
         return str(self.root / member.file)
 
     def _bytes(self, member: Member) -> bytes:
@@ -121,17 +121,17 @@ def pictures_in(folder: Path, *, deep: bool = False) -> list[Path]:
 
 
 def first_folder(root: Path, names: Sequence[str]) -> Path | None:
-    """The first of the folders ``root/name`` that holds pictures (not in subfolders); None when none does."""
+    """The first of the folders ``root/name`` that holds pictures (not in subfolders); None if none does."""
     return next((root / name for name in names if (root / name).is_dir() and has_pictures(root / name)), None)
 
 
 def has_pictures(folder: Path) -> bool:
-    """Whether a folder holds an image file that is not hidden, told by suffix."""
+    """Whether a folder holds an image file, by suffix, that is not hidden."""
     return any(path.suffix.lower() in SUFFIXES and path.name[0] != "." for path in folder.iterdir())
 
 
 def folder(root: str | Path) -> Path:
-    """The root of a dataset; raises InvbenchError when it is no folder."""
+    """The root of a dataset. Raises InvbenchError if it is not a folder."""
     path = Path(root)
     try:
         kind = "" if path.is_dir() else "a file" if path.exists() else "nothing"
@@ -149,7 +149,7 @@ def nothing_found(root: Path, layouts: Sequence[str]) -> InvbenchError:
 
 
 def by_number(paths: Sequence[Path]) -> dict[int, Path]:
-    """Pictures by the number that their name ends in (``7.jpg``, ``00007.png``, ``imgHQ00007.png`` are 7).
+    """Pictures by the number at the end of their name (``7.jpg``, ``00007.png``, ``imgHQ00007.png`` are 7).
 
     Raises InvbenchError for a name without a number, and for two with the same.
     """
@@ -165,7 +165,7 @@ def by_number(paths: Sequence[Path]) -> dict[int, Path]:
 
 
 def file_stamp(path: Path) -> str:
-    """Size and time of a file in nanoseconds; "" when it is not there."""
+    """Size in bytes and modification time in nanoseconds of a file; "" if it does not exist."""
     try:
         status = path.stat()
     except OSError:

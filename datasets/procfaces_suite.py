@@ -41,7 +41,7 @@ SPECS = [
 ]
 
 BLOCK = 8  # pictures rendered together: one by one costs three times as much a picture
-KEPT = 2048  # blocks of true edits in memory, about 100 kB each: every method of a run asks for the same ones
+KEPT = 2048  # blocks of true edits in memory, about 100 kB each: all methods of a run need the same ones
 
 
 class Procfaces:
@@ -58,7 +58,7 @@ class Procfaces:
         self._true: OrderedDict[tuple[int, Edit], Rendered] = OrderedDict()
 
     def read(self, index: int) -> Sample:
-        """Render and verify one picture. Raises InvbenchError when its bytes differ from the stored hash."""
+        """Render and verify one picture. Raises InvbenchError if its bytes differ from the stored hash."""
         block, place = divmod(index, BLOCK)
         rendered = _remember(self._read, block, lambda: self._render(block))
         return Sample(
@@ -71,14 +71,14 @@ class Procfaces:
         )
 
     def truth(self, index: int, edit: Edit) -> np.ndarray | None:
-        """The render of the edited factors, occluders as they are; None for an edit that procfaces does not know."""
+        """The render of the edited factors with unchanged occluders; None for an edit that procfaces does not know."""
         if edit.name not in EDITS:
             return None
         block, place = divmod(index, BLOCK)
         return _remember(self._true, (block, edit), lambda: self._render_edited(block, edit)).images[place]
 
     def true_factors(self, index: int, edit: Edit) -> np.ndarray | None:
-        """float64 [K] in [0, 1], the factors of :meth:`truth`: clipped at their limits; None for an edit that is unknown."""
+        """float64 [K] in [0, 1], the factors of :meth:`truth`, clipped at their limits; None for an unknown edit."""
         if edit.name not in EDITS:
             return None
         return edit_factors(self._split.u[index : index + 1], edit.name, edit.strength)[0]

@@ -1,8 +1,8 @@
-"""Which files of a folder are its pictures, and one line on what else lies there.
+"""Find the pictures of a folder, and describe its other files in one line.
 
 Left out are hidden files and folders (a dot before the name), folders and files of systems and programs (SYSTEM), folders that
-invbench wrote (run folders, aligned faces, pages), links that lead back to a folder that is taken already, and what is no
-picture of a format that is read. Linked folders are followed.
+invbench wrote (run folders, aligned faces, pages), links to a folder that is searched already, and files that are not pictures
+of a supported format. Linked folders are followed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SUFFIXES = (
     *(".png", ".jpg", ".jpeg", ".jfif", ".jpe", ".jif", ".jfi", ".mpo"),
     *(".bmp", ".tif", ".tiff", ".webp", ".gif", ".ppm"),
 )
-HEAD = 12  # bytes that tell what a file of another suffix is
+HEAD = 12  # first bytes that identify a picture under another suffix
 MAGIC = re.compile(rb"\xff\xd8\xff|\x89PNG\r\n\x1a\n|GIF8[79]a|RIFF....WEBP", re.DOTALL)
 COPIES = re.compile(r"~$|\.(bak|orig|old|tmp|temp|part|crdownload|download|swp|thm)$|_original$|-journal$", re.IGNORECASE)
 SYSTEM = frozenset(
@@ -51,7 +51,7 @@ class Search:
 def search(root: Path, *, deep: bool = True, by_content: bool = True) -> Search:
     """The pictures of a folder.
 
-    deep        those of its subfolders too; else subfolders are not spoken of
+    deep        include subfolders; else they are ignored
     by_content  also JPEG, PNG, GIF and WebP under another suffix, by their first bytes
     """
     walk = _Walk(root, deep, by_content)
@@ -64,7 +64,7 @@ def is_run(folder: Path) -> bool:
 
 
 class _Walk:
-    """One search. Real folders are gone through before links, so that a picture has the name of its own folder."""
+    """One search. Real folders are searched before links, so that a picture is named by its own folder."""
 
     def __init__(self, root: Path, deep: bool, by_content: bool) -> None:
         self._root, self._deep, self._by_content = root, deep, by_content

@@ -2,7 +2,7 @@
 
 The public inversion code squeezes the whole picture to 192 x 256 (H x W), without keeping the aspect and without the box
 (eladrich/pixel2style2pixel, omertov/encoder4editing). The car generator makes 512 x 512 with 64 black rows above and below, so
-the same squeeze to 384 x 512 between such bars is what a generator of this size is compared with.
+it is compared with the same squeeze to 384 x 512 between such bars.
 """
 
 from __future__ import annotations
@@ -83,10 +83,10 @@ BOX = ("bbox_x1", "bbox_y1", "bbox_x2", "bbox_y2")
 
 
 class StanfordCars(Pictures):
-    """The split "train" or "test", as the annotations say; ``members`` as in :class:`invbench.api.StoredDataset`.
+    """The split "train" or "test" by the annotations; ``members`` as in :class:`invbench.api.StoredDataset`.
 
     height, width          see :class:`invbench.datasets.geometry.Geometry`
-    box                    cut to the annotated box before the geometry
+    box                    True: crop to the annotated box before the geometry
     """
 
     def __init__(
@@ -108,7 +108,7 @@ class StanfordCars(Pictures):
         self._boxes = boxes if box else {}
 
     def cut(self, picture: np.ndarray, member: Member) -> np.ndarray:
-        """The annotated box, where ``box`` was asked for."""
+        """The annotated box if ``box`` is set, else the whole picture."""
         if not self._boxes:
             return picture
         left, top, right, bottom = self._boxes[member.name]
@@ -123,7 +123,7 @@ class StanfordCars(Pictures):
 def search(root: Path, split: str) -> tuple[Found, dict[str, tuple[int, int, int, int]]]:
     """The members of a split and their boxes (left, top, right, bottom; from 1, inclusive) by name.
 
-    Raises InvbenchError when no layout is recognised or the annotations are not what they should be.
+    Raises InvbenchError if no layout is recognised or the annotations are malformed.
     """
     for base in (root, root / "stanford_cars"):
         listed = [base / place / name for name in ANNOTATIONS[split] for place in ("devkit", ".", f"cars_{split}")]
@@ -142,7 +142,7 @@ def search(root: Path, split: str) -> tuple[Found, dict[str, tuple[int, int, int
 
 
 def read_annotations(path: Path) -> Sequence[Mapping[str, Any]]:
-    """The rows of the struct ``annotations`` of a .mat file. Raises InvbenchError when it holds something else."""
+    """The rows of the struct ``annotations`` of a .mat file. Raises InvbenchError if it holds something else."""
     from scipy.io import loadmat  # takes a while to import
 
     try:

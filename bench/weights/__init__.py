@@ -1,2 +1,1 @@
-"""Official weights: what there is (catalogue), what a file is (layouts), where it lies (cache), how it comes (fetch), and what
-becomes of it (build)."""
+"""Official weights files: list (catalogue), recognise (layouts), find (cache), fetch, and build networks from them (build)."""

@@ -1,4 +1,4 @@
-"""From official files to networks: found on the cache, loaded without running code from them, converted, checked.
+"""From official files to networks: find them in the cache, load them without running their code, convert and check them.
 
 A loader is ``function(checkpoint, *, source, ...)`` in ``methods`` or ``metrics``; it gives a network in eval mode whose
 parameters are frozen, or that and notes on what the file lacked and how it was made. It fits every tensor or raises
@@ -36,7 +36,7 @@ DERIVED = "derived"  # folder of INVBENCH_HOME for what is measured from officia
 
 @dataclass(frozen=True)
 class Source:
-    """The files of one role and what makes a network of them.
+    """The files of one role and the loader that makes a network of them.
 
     files   argument of the loader -> (asset, file); under "" the main one
     loader  "module:function"; ``derived`` is set where its network is measured from what the loader gives
@@ -50,7 +50,7 @@ class Source:
 
     @property
     def provenance(self) -> dict[str, Any]:
-        """What a key must cover: assets and sha256 of the files, the loader, its arguments."""
+        """The content that keys depend on: assets and sha256 of the files, the loader, its arguments."""
         main = self.files.get("")
         return {
             "class": self.loader if self.derived is None else f"{self.loader} -> {self.derived.measure}",
@@ -67,9 +67,9 @@ class Source:
 
 
 def resolve(config: NetworkConfig, cache: WeightsCache) -> Source:
-    """Where a role's network comes from, without opening the files.
+    """The source of a role's network, without opening the files.
 
-    Raises MissingWeights naming the asset, where it was looked for and the command that gets it; InvbenchError for an asset
+    Raises MissingWeights naming the asset, the searched folders and the command that fetches it; InvbenchError for an asset
     or a part that does not exist.
     """
     if config.loader is not None:
@@ -82,9 +82,9 @@ def resolve(config: NetworkConfig, cache: WeightsCache) -> Source:
 def source_of(
     asset: Asset, found: Found, cache: WeightsCache, *, asked: str | None = None, config: Mapping[str, Any] | None = None
 ) -> Source:
-    """Where a network comes from if ``found`` is the file of the asset; ``asked`` is the part that is wanted of it.
+    """The source of a network if ``found`` is the file of the asset; ``asked`` is the requested part of it.
 
-    Raises MissingWeights where another file that it needs is not here; InvbenchError for a part that does not exist.
+    Raises MissingWeights if another file that it needs is missing; InvbenchError for a part that does not exist.
     """
     asked = asked or asset.part or None
     part = part_of(found.layout, asked)
@@ -142,7 +142,7 @@ def make(source: Source, contents: Mapping[str, Mapping[str, Any]]) -> tuple[nn.
 
 
 def check_suite(role: str, source: Source, *, suite: str, resolution: int, domain: str | None) -> None:
-    """Raises InvbenchError where a file's domain or resolution is not the suite's."""
+    """Raise InvbenchError if a file's domain or resolution is not the suite's."""
     for asset, found in source.files.values():
         named = f"suite {suite}: {role}: {asset.id} ({found.path.name})"
         if domain is not None and asset.domain is not None and asset.domain != domain:
@@ -169,7 +169,7 @@ def check_network(role: str, network: nn.Module, *, suite: str, resolution: int)
 
 
 def _first(choices: tuple[str, ...], cache: WeightsCache) -> tuple[Asset, Found]:
-    """The first of the assets whose file is there; MissingWeights of the first if none is."""
+    """The first of the assets whose file is present. Raises MissingWeights for the first asset if none is."""
     missing: list[MissingWeights] = []
     for id in choices:
         try:
@@ -181,7 +181,7 @@ def _first(choices: tuple[str, ...], cache: WeightsCache) -> tuple[Asset, Found]
 
 
 def _measured(source: Source, derived: Derived) -> tuple[nn.Module, tuple[str, ...]]:
-    """A network that is measured from another, from ``INVBENCH_HOME/derived`` if it was measured before."""
+    """A network that is measured from another one, read from ``INVBENCH_HOME/derived`` if it was measured before."""
     recipe = digest({"from": source.provenance, "source": source_digest(source.functions)})
     path = home() / DERIVED / f"{source.part}-{recipe[:24]}.safetensors"
     cls = load_callable(derived.cls)
@@ -201,7 +201,7 @@ def _measured(source: Source, derived: Derived) -> tuple[nn.Module, tuple[str, .
 
 
 def _read(path: Path, recipe: str) -> tuple[dict[str, Any], dict[str, Tensor]] | None:
-    """What was measured before; None where there is nothing, or nothing that can be read."""
+    """The stored measurement; None if there is none or it cannot be read."""
     try:
         with safe_open(path, framework="pt") as handle:
             metadata = handle.metadata() or {}

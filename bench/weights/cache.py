@@ -1,8 +1,8 @@
-"""The folders in which weights may lie, and which file in them is which asset.
+"""The folders that are searched for weights files, and which file in them is which asset.
 
-Files may have any name. What a file is tells its sha256 (published, or written down when it was fetched or added), and
-else its layout. Opening a file is dear, so what was found is kept in ``INVBENCH_HOME/weights.index.json`` for as long as
-size and time of change stay the same; the index can be deleted at any time.
+Files may have any name. A file is recognised by its sha256 (published, or recorded when it was fetched or added), else by its
+layout. Opening a file is slow, so the results are kept in ``INVBENCH_HOME/weights.index.json`` while size and modification time
+stay the same; the index can be deleted at any time.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ SUFFIXES = (".part", ".json", ".md", ".txt")  # of files that are not weights
 class Found:
     """One file of the folders.
 
-    layout, facts  as :func:`invbench.weights.layouts.recognise` tells; layout "" where it tells nothing
-    problem        why the file cannot be read, "" where it can
+    layout, facts  from :func:`invbench.weights.layouts.recognise`; layout "" if it recognises none
+    problem        why the file cannot be read, "" if it can
     """
 
     path: Path
@@ -49,9 +49,9 @@ class Found:
 
 @dataclass(frozen=True)
 class Match:
-    """What a file is: ``assets`` are the ids that fit; one = it is that asset, more = its layout does not tell them apart.
+    """The assets of a file: ``assets`` are the ids that fit; one = it is that asset, more = its layout is ambiguous.
 
-    ``problem`` says why there is not exactly one.
+    ``problem`` is the reason if there is not exactly one.
     """
 
     found: Found
@@ -74,17 +74,17 @@ class WeightsCache:
 
     @property
     def folder(self) -> Path:
-        """Where weights are put: ``INVBENCH_HOME/weights``."""
+        """The folder to which weights are written: ``INVBENCH_HOME/weights``."""
         return home() / FOLDER
 
     @property
     def folders(self) -> list[Path]:
-        """Where weights are looked for, in order: in the ``weights`` of each cache, or the cache itself, then in home."""
+        """The searched folders, in order: ``weights`` of each shared cache, or the cache itself, then INVBENCH_HOME."""
         shared = [cache / FOLDER if (cache / FOLDER).is_dir() else cache for cache in caches()]
         return [*shared, self.folder]
 
     def matches(self) -> list[Match]:
-        """Every file of the folders, with what it is."""
+        """Every file of the folders, with its asset."""
         if self._matches is None:
             self._matches = [self.match(found) for found in self._scan()]
         return self._matches
@@ -108,11 +108,11 @@ class WeightsCache:
         raise MissingWeights(f"weights missing: {id} ({asset.title}); looked in {places}; `{self.command(asset)}`{near}")
 
     def command(self, asset: Asset) -> str:
-        """The command that gets an asset, or registers one that has to be got by hand."""
+        """The command that fetches an asset, or registers one that must be downloaded by hand."""
         return f"invbench weights get {asset.id}" if asset.address else f"invbench weights add FILE --as {asset.id}"
 
     def match(self, found: Found) -> Match:
-        """What a file is: by what was said of its sha256, by a published one, by its layout."""
+        """The asset of a file: by its recorded sha256, by a published one, or by its layout."""
         said = [id for id in self.ledger.says(found.sha256) if id in self.catalogue.assets]
         if said:
             return Match(found, tuple(said[:1]))
@@ -122,7 +122,7 @@ class WeightsCache:
             return Match(found, (), "its tensors are those of no listed asset")
         fitting = [asset for asset in self.catalogue.assets.values() if misfit(asset, found) is None]
         hashed = [asset for asset in fitting if any(found.sha256.startswith(digits) for digits in asset.sha256)]
-        # A file that looks like an asset of a published digest, and has another one, is something else.
+        # A file with the layout of an asset but not its published digest is a different file.
         open_ = hashed or [asset for asset in fitting if not asset.sha256]
         ids = tuple(asset.id for asset in open_)
         if not ids:
@@ -137,7 +137,7 @@ class WeightsCache:
         return Match(found, ids)
 
     def inspect(self, path: Path) -> Found:
-        """What a file holds, from the index if size and time of change are as they were, else by opening it safely."""
+        """The content of a file: from the index if size and modification time are unchanged, else by opening it safely."""
         stat = path.stat()
         known = self._known().get(str(path))
         if known is None or (known.size, known.changed) != (stat.st_size, stat.st_mtime_ns):
@@ -154,7 +154,7 @@ class WeightsCache:
         return self._known()[str(target)]
 
     def forget(self) -> None:
-        """Look at the folders again when next asked."""
+        """Search the folders again at the next use."""
         self._matches = None
 
     def _scan(self) -> list[Found]:
@@ -167,7 +167,7 @@ class WeightsCache:
         return found
 
     def _known(self) -> dict[str, Found]:
-        """The index, by path. It is only a memory: a damaged one is made anew."""
+        """The index, by path. A damaged index is rebuilt."""
         if self._index is None:
             self._index = {}
             with suppress(InvbenchError, TypeError, AttributeError):
@@ -178,7 +178,7 @@ class WeightsCache:
 
     def _write(self) -> None:
         entries = {path: {k: v for k, v in asdict(one).items() if k != "path"} for path, one in self._known().items()}
-        with suppress(WriteFailed):  # a home that cannot be written costs time, nothing else
+        with suppress(WriteFailed):  # without a writable home only time is lost
             write_atomic(home() / INDEX, json.dumps({"format": FORMAT, "files": entries}, indent=1).encode() + b"\n")
 
     def _in_package(self, asset: Asset) -> Found | None:
@@ -187,7 +187,7 @@ class WeightsCache:
 
 
 def _opened(path: Path, size: int, changed: int) -> Found:
-    digest = file_digest.__wrapped__(path)  # not from memory: the file may have changed since
+    digest = file_digest.__wrapped__(path)  # not memoised: the file may have changed since
     try:
         _, told, removed = plain(load_checkpoint(path, mmap=True))
     except InvbenchError as error:
@@ -198,7 +198,7 @@ def _opened(path: Path, size: int, changed: int) -> Found:
 
 
 def packaged(asset: Asset) -> Path | None:
-    """Where an installed package holds the file of an asset; None for an asset of another address, or no such package."""
+    """The path of an asset's file in an installed package; None for another kind of address, or without the package."""
     if not asset.address.startswith(PACKAGE):
         return None
     from importlib.util import find_spec
@@ -210,7 +210,7 @@ def packaged(asset: Asset) -> Path | None:
 
 
 def misfit(asset: Asset, found: Found, *, said: bool = False) -> str | None:
-    """Why a file cannot be the asset, None where it can. With ``said`` the user vouches for what only options tell."""
+    """Why a file cannot be the asset, None if it can. With ``said`` facts from training options are not checked."""
     if found.layout not in asset.layouts:
         return f"expected the layout {' or '.join(asset.layouts)}, found {found.layout or 'none that is known'}"
     expected = dict(asset.facts)

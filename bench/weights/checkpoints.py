@@ -1,4 +1,4 @@
-"""Published checkpoints of strangers: ``.pt``, ``.pth`` and NVIDIA's ``.pkl``, read without running code from the file.
+"""Published weights files (``.pt``, ``.pth`` and NVIDIA's ``.pkl``), read without running code from the file.
 
 What a file is shows in its first bytes, not in its name.
 """

@@ -1,7 +1,7 @@
-"""What a file is, told from the names and shapes of its tensors, and which networks can be built from it.
+"""Recognise a file by the names and shapes of its tensors, and list the networks that can be built from it.
 
-A layout is a form in which a network is published. Recognising one looks at a few marks only; that nothing is missing and
-nothing left over is checked when the network is built.
+A layout is a form in which a network is published. A few marks suffice to recognise it; missing and unexpected tensors are
+found when the network is built.
 """
 
 from __future__ import annotations
@@ -47,9 +47,9 @@ class Derived:
 class Layout:
     """One form of file.
 
-    marks   "key" or "key/key in it" -> shape, None standing for any length; what every file of this layout has
-    parts   what can be built from it: part -> loader "module:function", or :class:`Derived`; the first is the default
-    facts   what distinguishes files of the layout: number of style vectors, resolution, domain, ...
+    marks   tensors that every file of this layout has: "key" or "key/inner key" -> shape, None = any length
+    parts   networks that can be built from it: part -> loader "module:function", or :class:`Derived`; the first is the default
+    facts   function of the facts that distinguish files of the layout: number of style vectors, resolution, domain, ...
     """
 
     title: str
@@ -60,14 +60,14 @@ class Layout:
 
 @dataclass(frozen=True)
 class Recognised:
-    """A file's layout, and what is known of it beside that."""
+    """A file's layout and further facts."""
 
     layout: str
     facts: dict[str, Any]
 
 
 def recognise(content: Mapping[str, Any]) -> Recognised | None:
-    """The layout of a checkpoint as :func:`invbench.weights.checkpoints.load_checkpoint` reads it; None if it is none of ours.
+    """The layout of a checkpoint as :func:`invbench.weights.checkpoints.load_checkpoint` reads it; None if it is unknown.
 
     Layouts are tried in order, so one that needs more marks stands before one that needs fewer of them.
     """
@@ -178,7 +178,7 @@ def _trained_on(name: Any) -> dict[str, Any]:
 
 
 def _printable(text: str) -> str:
-    """A stranger's text as it may stand in a message: short, and nothing that a terminal would obey."""
+    """Text from a weights file, made safe for messages: short and without control characters."""
     return re.sub(r"[^\w .+-]", "?", text)[:40]
 
 

@@ -1,4 +1,4 @@
-"""``INVBENCH_HOME/weights.lock.json``: what was fetched or said once, so that it holds from then on.
+"""``INVBENCH_HOME/weights.lock.json``: the digests of fetched and added files, and the accepted licences.
 
 assets    id -> sha256 of the file that was fetched, or that the user said it is; a later fetch must give the same
 licences  id -> when it was accepted
@@ -37,12 +37,12 @@ class Ledger:
         return [id for id, entry in self.assets.items() if entry.get("sha256") == sha256]
 
     def record(self, id: str, *, sha256: str, size: int, source: str) -> None:
-        """Hold an asset to this digest from now on. ``source``: the address it came from, or "added by hand"."""
+        """Record the digest that an asset must have from now on. ``source``: its address, or "added by hand"."""
         self.assets[id] = {"sha256": sha256, "size": size, "source": source, "when": _now()}
         self._write()
 
     def accept(self, licence: str) -> None:
-        """Note that the user accepts a licence."""
+        """Record that the user accepts a licence."""
         self.licences[licence] = {"accepted": _now()}
         self._write()
 
@@ -52,7 +52,7 @@ class Ledger:
 
 
 def read_json(path: Path) -> Mapping[str, Any]:
-    """A JSON file's dictionary; empty where there is no file. Raises InvbenchError where it holds something else."""
+    """A JSON file's dictionary; empty if there is no file. Raises InvbenchError if it holds something else."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -51,7 +51,7 @@ def load(path: Path) -> dict[str, Any]:
             content = _Unpickler(_Bounded(handle, os.fstat(handle.fileno()).st_size)).load()
         except InvbenchError as error:
             raise InvbenchError(f"{path}: {error}") from None
-        except Exception as error:  # bytes of strangers raise anything; whatever it is, the file cannot be read
+        except Exception as error:  # damaged or hostile bytes may raise anything; the file cannot be read
             raise InvbenchError(
                 f"{path}: expected a whole pickle of networks, found a damaged one: {_short(error)}"
             ) from None

@@ -30,14 +30,14 @@ OURS = ("invbench",)  # a suite may build networks of these packages and of inst
 class Networks(Mapping[str, nn.Module]):
     """Role -> network of a suite: loaded on first use, in eval mode, frozen, float32, on ``device``.
 
-    ``networks[role]`` raises :class:`MissingWeights` where the suite has no such network or its file is not there, and
-    InvbenchError where the file is not what it should be, or of another domain or resolution than the suite.
+    ``networks[role]`` raises :class:`MissingWeights` if the suite has no such network or its file is missing, and
+    InvbenchError if the file is damaged or wrong, or of another domain or resolution than the suite.
     """
 
     def __init__(self, suite: Suite, device: torch.device | str = "cpu", *, cache: WeightsCache | None = None) -> None:
         self.suite = suite
         self.device = torch.device(device)
-        self._shelf = cache
+        self._cache = cache
         self._loaded: dict[str, nn.Module] = {}
         self._sources: dict[str, build.Source] = {}
 
@@ -61,7 +61,7 @@ class Networks(Mapping[str, nn.Module]):
         return len(self.suite.networks)
 
     def roles(self, spec: MethodSpec) -> tuple[str, ...]:
-        """The roles that a method is built with: those it needs, and of its optional ones those that the suite declares."""
+        """The roles that a method is built with: all that it needs, and the optional ones that the suite declares."""
         return (*spec.roles, *(role for role in spec.optional if role in self))
 
     def chosen(self, spec: MethodSpec) -> dict[str, nn.Module]:
@@ -69,7 +69,7 @@ class Networks(Mapping[str, nn.Module]):
         return {role: self[role] for role in self.roles(spec)}
 
     def provenance(self, role: str) -> dict[str, Any]:
-        """Class or loader, file and sha256 of a role's weights, and its configuration: what a key must cover."""
+        """The content that keys depend on: class or loader, file and sha256 of a role's weights, and its configuration."""
         config = self._config(role)
         if config.cls is None:
             return self.source(role).provenance
@@ -88,13 +88,13 @@ class Networks(Mapping[str, nn.Module]):
 
     @property
     def cache(self) -> WeightsCache:
-        """The official weights on this machine, looked for on first use."""
-        if self._shelf is None:
-            self._shelf = WeightsCache()
-        return self._shelf
+        """The official weights on this machine, searched on first use."""
+        if self._cache is None:
+            self._cache = WeightsCache()
+        return self._cache
 
     def source(self, role: str) -> build.Source:
-        """The official files of a role; MissingWeights where one is not there."""
+        """The official files of a role. Raises MissingWeights if one is missing."""
         if role not in self._sources:
             config = self._config(role)
             if config.loader is not None:
@@ -172,7 +172,7 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 def require(path: Path) -> Path:
-    """The path itself. Raises MissingWeights when there is no such file."""
+    """The path itself. Raises MissingWeights if there is no such file."""
     if not path.is_file():
         raise MissingWeights(f"weights missing: {path}")
     return path

@@ -1,4 +1,4 @@
-"""What a pickle of a stranger asked for, kept as inert records: nothing of the file is run (:mod:`network_pickles`)."""
+"""Inert records of the objects in a pickled weights file: nothing of the file is run (:mod:`network_pickles`)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whether a file's tensors are such as a network can be built of, and whether its networks fit: asked before it is taken."""
+"""Checks before a weights file is accepted: whether its tensors are usable, and whether its networks can be built."""
 
 from __future__ import annotations
 

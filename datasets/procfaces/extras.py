@@ -1,4 +1,5 @@
-"""What the generator never sees: hats, a hand with a microphone, hoop earrings, patterned backgrounds."""
+"""Out-of-domain extras, absent from the generator's training: hats, a hand with a microphone, hoop earrings, patterned
+backgrounds."""
 
 from __future__ import annotations
 
@@ -65,7 +66,7 @@ class Pattern:
 
 @dataclass(frozen=True)
 class Extras:
-    """Out-of-domain things of one picture; absent ones are None. Positions are the picture's: an edit leaves them in place."""
+    """Out-of-domain extras of one picture; absent ones are None. Positions are in picture pixels; edits do not move them."""
 
     hat: Hat | None = None
     microphone: Microphone | None = None

@@ -1,7 +1,7 @@
-"""Antialiased shapes and the canvas they are painted on.
+"""Antialiased shapes and the canvas on which they are painted.
 
-Per-pixel work is float32 and uses only + - * / sqrt abs minimum maximum, each of which IEEE 754 rounds in one way,
-so that every machine makes the same bytes. Shape parameters are [N,1,1] (or anything that broadcasts to [N,h,w]).
+Per-pixel work is float32 and uses only + - * / sqrt abs minimum maximum, whose rounding IEEE 754 defines exactly, so every
+machine makes the same bytes. Shape parameters are [N,1,1] (or anything that broadcasts to [N,h,w]).
 """
 
 from __future__ import annotations
