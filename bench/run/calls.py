@@ -46,6 +46,14 @@ class Failing:
         return 1
 
 
+def does_not_fit(error: BaseException) -> bool:
+    """Whether an error is about memory, so that fewer images at a time may do."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    words = str(error).lower()  # allocators of the CPU and of libraries raise a plain RuntimeError
+    return isinstance(error, RuntimeError) and ("out of memory" in words or "can't allocate memory" in words)
+
+
 def watched(inversion: Inversion) -> Inversion:
     """The same inversion with tensors that count writes to them (tensors made in inference mode do not)."""
 

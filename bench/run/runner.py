@@ -175,13 +175,16 @@ class _Run:
         if self.session.device.type != "cpu" or self.settings.workers:  # on the methods' own cores it would spoil their times
             readable = [entry.index for one in shards for entry in one.entries if entry.sha256 is not None]
             self.datasets[cell.dataset].expect(readable)
-        failed = 0
+        failed, fits = 0, dict(tools.fits)
         for part in Local().run(lambda one: shard.run(one, tools), shards):
             images = len({row["image"] for row in part.rows})
             wrong = sum(row["status"] != "ok" for row in part.rows)
             spent = sum(row.get(schema.INVERT, row.get(schema.EDIT, 0.0)) for row in part.rows)
             self.bar.done(images, seconds=spent / images, failed=wrong)
             failed += wrong
+            for kind, most in tools.fits.items() - fits.items():
+                self.bar.say(f"{cell.id}: {kind[1]}: a batch did not fit into memory; from now on {most} images at a time")
+            fits = dict(tools.fits)
         return failed
 
     def _time_single_images(self, cells: Sequence[Cell], tools: Tools) -> None:

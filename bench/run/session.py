@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -40,6 +40,7 @@ class Tools:
     methods, moves  by the cell's id; a move shifts latents as the method's edits do (None: not known)
     datasets        datasets by id
     on_stage        called with the name of each stage that begins
+    fits            (cell's id, kind of call) -> images that fit into memory together, where a batch did not
     """
 
     suite: str
@@ -51,6 +52,7 @@ class Tools:
     methods: Mapping[str, Method]
     moves: Mapping[str, Move | None]
     on_stage: Callable[[str], None]
+    fits: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
 class Session:

@@ -1,6 +1,7 @@
 """One shard: read, invert, edit, quantise, score, write.
 
-A batch that fails is tried again image by image, so that one bad image does not spoil the others; an image that fails alone
+A batch that does not fit into memory is halved until it does, and the size that fits is kept for the rest of the cell. A batch
+that fails otherwise is tried again image by image, so that one bad image does not spoil the others; an image that fails alone
 becomes a row with status "failed" and the reason. Pictures are written first (while their metrics are computed, which are not
 timed), then features, then the rows: a row proves that everything it was scored from is on disk.
 """
@@ -9,10 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from invbench import schema
@@ -40,6 +43,7 @@ class Attempt(Generic[Value]):
     clock: StageClock
     value: Value | None = None
     reason: str = ""
+    outgrown: bool = False  # whether it failed for want of memory
 
 
 @dataclass
@@ -101,7 +105,11 @@ def _run(shard: Shard, tools: Tools, behind: Behind) -> Part:
     if entries:
         method = tools.methods[cell.id]
         target = dequantise(np.stack([sample.picture for sample in samples]), tools.device)
-        for attempt in isolate(lambda chosen, clock: calls.invert(method, target[chosen], clock), len(entries), tools):
+
+        def call(chosen: list[int], clock: StageClock) -> Inversion:
+            return calls.invert(method, target[chosen], clock)
+
+        for attempt in isolate(call, len(entries), tools, kind=(cell.id, "inversion")):
             _finish_inversion(batch, attempt, tools)
     order = {key: place for place, key in enumerate(cell.keys(shard.entries))}
     batch.rows = sorted((row for row in batch.rows if row["key"] in shard.keys), key=lambda row: order[row["key"]])
@@ -120,16 +128,34 @@ def _run(shard: Shard, tools: Tools, behind: Behind) -> Part:
 
 
 def isolate(
-    call: Callable[[list[int], StageClock], Value], count: int, tools: Tools
+    call: Callable[[list[int], StageClock], Value], count: int, tools: Tools, *, kind: tuple[str, str]
 ) -> Iterator[Attempt[Value]]:
-    """Call for all ``count`` images, or, if that raises, for each image alone."""
-    everything = list(range(count))
-    attempt = _attempt(call, everything, tools)
-    if attempt.value is not None or count == 1:
-        yield attempt
-    else:
-        for index in everything:
-            yield _attempt(call, [index], tools)
+    """The call on all ``count`` images, or on as many as fit into memory; where it raises otherwise, on each alone.
+
+    What fits is looked up and kept under ``kind`` in ``tools.fits``. After an image that does not fit
+    alone, the others are tried together again.
+    """
+    first = min(count, tools.fits.get(kind, count))
+    size, pieces = first, _cut(range(count), first)
+    while pieces:
+        indices = pieces.pop(0)
+        attempt = _attempt(call, indices, tools)
+        if attempt.outgrown and len(indices) > 1:
+            size = len(indices) // 2
+            pieces = _cut([*indices, *chain.from_iterable(pieces)], size)
+        elif attempt.outgrown:
+            size, pieces = first, _cut(list(chain.from_iterable(pieces)), first)
+            yield attempt
+        elif attempt.value is None and len(indices) > 1:
+            pieces = [*_cut(indices, 1), *pieces]
+        else:
+            if attempt.value is not None and size < first and len(indices) == size:
+                tools.fits[kind] = size
+            yield attempt
+
+
+def _cut(indices: Sequence[int], size: int) -> list[list[int]]:
+    return [list(indices[start : start + size]) for start in range(0, len(indices), size)]
 
 
 def _attempt(call: Callable[[list[int], StageClock], Value], indices: list[int], tools: Tools) -> Attempt[Value]:
@@ -138,8 +164,12 @@ def _attempt(call: Callable[[list[int], StageClock], Value], indices: list[int],
         with tools.ledger.spent("methods"), clock:
             value = call(indices, clock)
     except (Exception, GeneratorExit, SystemExit) as error:  # an error of a method is a failed row; it does not end the run
-        return Attempt(indices, clock, reason=f"{type(error).__name__}: {error}")
-    return Attempt(indices, clock, value)
+        reason, outgrown = f"{type(error).__name__}: {error}", calls.does_not_fit(error)
+    else:
+        return Attempt(indices, clock, value)
+    if outgrown and tools.device.type == "cuda":  # here, where the error no longer holds the call's tensors
+        torch.cuda.empty_cache()
+    return Attempt(indices, clock, reason=reason, outgrown=outgrown)
 
 
 def _finish_inversion(batch: _Batch, attempt: Attempt[Inversion], tools: Tools) -> None:
@@ -183,7 +213,7 @@ def _finish_edit(batch: _Batch, inverted: _Inverted, edit: Edit, tools: Tools) -
     def call(chosen: list[int], clock: StageClock) -> Tensor:
         return calls.edit(method, inverted.part(chosen), edit, clock)
 
-    for attempt in isolate(call, len(entries), tools):
+    for attempt in isolate(call, len(entries), tools, kind=(cell.id, "edit")):
         own = [entries[index] for index in attempt.indices]
         if attempt.value is None:
             batch.rows += [_row(tools, cell, entry, edit, batch=len(own), reason=attempt.reason) for entry in own]
@@ -206,7 +236,7 @@ def _finish_round_trip(batch: _Batch, inverted: _Inverted, edit: Edit, tools: To
     def call(chosen: list[int], clock: StageClock) -> round_trips.Trip:
         return round_trips.travel(method, inverted.part(chosen), plain, clock, move=move)
 
-    for attempt in isolate(call, len(entries), tools):
+    for attempt in isolate(call, len(entries), tools, kind=(cell.id, "round trip")):
         own, count = [entries[index] for index in attempt.indices], len(attempt.indices)
         if attempt.value is None:
             batch.rows += [_row(tools, cell, entry, edit, batch=count, reason=attempt.reason) for entry in own]
