@@ -24,6 +24,7 @@ import json
 import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -37,7 +38,7 @@ import pyarrow as pa
 from invbench.api import Edit, InvbenchError, printable
 from invbench.schema import ORDER, ROWS, SETS, TIMES, signed
 from invbench.util import sealed
-from invbench.util.files import file_name, write_atomic
+from invbench.util.files import WriteFailed, file_name, write_atomic
 
 PARTS = (
     "rows", "features", "images", "masks", "inputs", "truths", "truth_masks", "latency", "superseded", "statistics", "report",
@@ -45,7 +46,8 @@ PARTS = (
 OWN = (*PARTS, "sets.parquet", "manifest.json", "plan.json")
 BEFORE_PLAN = (".lock", "inputs", "truths", "truth_masks")  # what a run that was killed before its plan leaves
 _METRICS, _FAILURES = b"invbench.metrics", b"invbench.failures"
-_PART, _FEATURES, _TIMES = "a part of a run", "features of a run", "times of a run"
+_PART, _FEATURES, _TIMES, _SETS = "a part of a run", "features of a run", "times of a run", "the set metrics of a run"
+_JSON = {"plan.json": "the plan", "manifest.json": "the manifest"}
 
 
 @dataclass(frozen=True)
@@ -108,6 +110,15 @@ class Store:
     def exists(self) -> bool:
         return (self.path / "plan.json").exists()
 
+    def has_run(self) -> bool:
+        """Whether a folder that lost its plan is a run's: its manifest or one of its parts says so itself."""
+        if self.readable_json("manifest.json"):
+            return True
+        for path in self._files("rows/*/*.parquet"):
+            with suppress(InvbenchError):
+                return bool(_read_part(path).rows)
+        return False
+
     def picture(self, cell: str, image: str, edit: Edit | None = None) -> Path:
         """Where the picture of a reconstruction (or of an edit) of an image is."""
         tag = "" if edit is None else f"@{file_name(edit.name)}{signed(edit.strength)}"
@@ -137,6 +148,14 @@ class Store:
         """The parts of a cell in the order of their images."""
         return [_read_part(path) for path in sorted(self._folder("rows", cell).glob("*.parquet"))]
 
+    def whole_parts(self, folder: str) -> list[Part]:
+        """The parts in a folder below ``rows`` that can be read."""
+        found = []
+        for path in sorted((self.path / "rows" / folder).glob("*.parquet")):
+            with suppress(InvbenchError):
+                found.append(_read_part(path))
+        return found
+
     def failures(self) -> dict[str, dict[str, Any]]:
         """Metric -> ``count``, the number of values missing because it raised, and the last ``reason``, over all cells."""
         found: dict[str, dict[str, Any]] = {}
@@ -160,15 +179,24 @@ class Store:
         path = self._features_path(cell, part)
         if not path.exists():
             return {}, [], {}
-        values, metadata = sealed.read_tensors(path, what=_FEATURES)
-        try:
-            return values, json.loads(metadata["images"]), json.loads(metadata["recipes"])
-        except (KeyError, ValueError) as error:
-            raise InvbenchError(f"{path}: expected {_FEATURES}, found a file without their images and recipes") from error
+        return _read_features(path)
 
     def feature_parts(self, cell: str) -> list[str]:
         """Names of the feature files of a cell."""
         return sorted(path.stem for path in self._folder("features", cell).glob("*.safetensors"))
+
+    def readers(self) -> Iterator[tuple[Path, Callable[[], Any]]]:
+        """Every file of the run that says itself whether it is whole, and what reads it or raises InvbenchError."""
+        for name in filter(lambda name: (self.path / name).exists(), _JSON):
+            yield self.path / name, partial(getattr, self, name.removesuffix(".json"))
+        for path in self._files("rows/*/*.parquet"):
+            yield path, partial(_read_part, path)
+        for path in self._files("features/*/*.safetensors"):
+            yield path, partial(_read_features, path)
+        for path in self._files("latency/*.parquet"):
+            yield path, partial(sealed.read_table, path, what=_TIMES)
+        if self.has_sets():
+            yield self.path / "sets.parquet", self._read_sets
 
     # -- writing ----------------------------------------------------------------------------------------------------
     def write_part(self, cell: str, part: Part) -> None:
@@ -207,7 +235,7 @@ class Store:
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Replace ``manifest.json`` or ``plan.json``."""
-        write_atomic(self.path / name, (json.dumps(_plain(content), indent=1, sort_keys=True) + "\n").encode())
+        write_atomic(self.path / name, sealed.json_bytes(_plain(content)))
 
     def set_aside(self, cell: str, keys: Iterable[str], *, keep: bool) -> int:
         """Remove rows from a cell; with ``keep`` they are moved to ``superseded/``. Returns how many were found."""
@@ -230,17 +258,33 @@ class Store:
         return moved
 
     def set_broken_aside(self) -> list[str]:
-        """Move files that cannot be read into ``superseded/broken``. Returns a line on each."""
+        """Move files that cannot be read into ``superseded/broken``. Returns a line on each.
+
+        The plan and the manifest are copied there: a run replaces them, and until then the folder must not be without a plan.
+        """
         lines = []
-        for path, read in self._readers():
+        for path, read in self.readers():
             try:
                 read()
             except InvbenchError as error:
                 aside = self.path / "superseded" / "broken" / path.relative_to(self.path)
-                aside.parent.mkdir(parents=True, exist_ok=True)
-                path.replace(aside)
+                try:
+                    aside.parent.mkdir(parents=True, exist_ok=True)
+                    if path.name in _JSON and path.is_file():
+                        shutil.copyfile(path, aside)
+                    else:
+                        path.replace(aside)
+                except OSError as refused:
+                    raise WriteFailed(f"{aside}: could not be written: {refused.strerror or refused}") from refused
                 lines.append(f"{error}; it is set aside in superseded/broken")
         return lines
+
+    def readable_json(self, name: str) -> dict[str, Any]:
+        """``plan.json`` or ``manifest.json``; empty where it is not there or cannot be trusted."""
+        try:
+            return self.plan if name == "plan.json" else self.manifest
+        except InvbenchError:
+            return {}
 
     def clear(self) -> None:
         """Remove an earlier run from the folder, the plan last. Files that no run wrote are left alone."""
@@ -264,16 +308,8 @@ class Store:
     def _files(self, pattern: str) -> list[Path]:
         return sorted(self.path.glob(pattern))
 
-    def _readers(self) -> Iterator[tuple[Path, Callable[[], Any]]]:
-        for path in self._files("rows/*/*.parquet"):
-            yield path, partial(_read_part, path)
-        for path in self._files("features/*/*.safetensors"):
-            yield path, partial(sealed.read_tensors, path, what=_FEATURES)
-        for path in self._files("latency/*.parquet"):
-            yield path, partial(sealed.read_table, path, what=_TIMES)
-
     def _read_sets(self) -> pa.Table:
-        return sealed.read_table(self.path / "sets.parquet", what="the set metrics of a run")
+        return sealed.read_table(self.path / "sets.parquet", what=_SETS)
 
     def _read_plan(self) -> dict[str, Any]:
         plan = self._read_json("plan.json", {"suite": str, "cells": dict})
@@ -285,14 +321,9 @@ class Store:
 
     def _read_json(self, name: str, keys: Mapping[str, type]) -> dict[str, Any]:
         path = self.path / name
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise InvbenchError(f"{path}: expected a run folder with this file in it, found none") from None
-        except (OSError, ValueError) as error:
-            raise InvbenchError(f"{path}: expected JSON, found something else: {error}") from error
-        if not isinstance(content, dict):
-            raise InvbenchError(f"{path}: expected an object, found {type(content).__name__}")
+        if not path.exists():
+            raise InvbenchError(f"{path}: expected a run folder with this file in it, found none")
+        content = sealed.read_json(path, what=f"{_JSON[name]} of a run")
         for key, kind in keys.items():
             if not isinstance(content.get(key), kind):
                 raise InvbenchError(f"{path}: {key}: expected {kind.__name__}, found {content.get(key)!r:.80}")
@@ -315,6 +346,14 @@ def _read_part(path: Path) -> Part:
     rows = [{name: value for name, value in row.items() if value is not None} for row in table.to_pylist()]
     metrics, failures = (json.loads(metadata.get(name, b"{}")) for name in (_METRICS, _FAILURES))
     return Part(path.stem, rows, metrics, failures)
+
+
+def _read_features(path: Path) -> tuple[dict[str, np.ndarray], list[str], dict[str, str]]:
+    values, metadata = sealed.read_tensors(path, what=_FEATURES)
+    try:
+        return values, json.loads(metadata["images"]), json.loads(metadata["recipes"])
+    except (KeyError, ValueError) as error:
+        raise InvbenchError(f"{path}: expected {_FEATURES}, found a file without their images and recipes") from error
 
 
 def _together(paths: Sequence[Path], what: str, *, empty: pa.Schema) -> pa.Table:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from invbench.cli.check import check
 from invbench.cli.datasets import datasets
 from invbench.cli.doctor import doctor
 from invbench.cli.gate import baseline, gate
@@ -66,6 +67,7 @@ def main() -> None:
     invbench report runs/latest-procfaces   the page, with pictures
     invbench table paper:dhr-1              a published table, with a run beside it
     invbench score FOLDER --against ID      measure pictures made by any code
+    invbench check runs/new                 is every file of a run whole?
     invbench gate runs/new --baseline old   fail where a run is worse than another
     invbench list methods --long            methods, metrics, datasets, suites
     invbench datasets prepare NAME          check the files of a dataset
@@ -87,6 +89,6 @@ def _add_debug(command: click.Command) -> None:
             _add_debug(one)
 
 
-for verb in (run, plan, list_, show, report, table, score, gate, baseline, datasets, weights, doctor):
+for verb in (run, plan, list_, show, report, table, score, check, gate, baseline, datasets, weights, doctor):
     _add_debug(verb)
     main.add_command(verb)

@@ -142,8 +142,9 @@ class _Work:
         started = _now()
         for name, reason in scorer.unavailable.items():
             self.bar.say(f"{name}: {reason}")
-        earlier = store.plan if store.exists() else {}
-        before = store.manifest if (store.path / "manifest.json").exists() else {}
+        for line in store.set_broken_aside():
+            self.bar.say(line)
+        earlier, before = store.readable_json("plan.json"), store.readable_json("manifest.json")
         cell = self._cell(earlier)
         merged = plan.merge(earlier, self.settings.suite.id, [cell])
         merged["cells"][cell.id] = cell.describe()  # replaces an earlier folder of this name

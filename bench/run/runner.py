@@ -83,7 +83,7 @@ class _Run:
                 self.bar.say(f"{choice.id}: not whole: {partial}")
             for note in self.datasets[choice.id].notes:
                 self.bar.say(f"{choice.id}: {note}")
-        earlier = self.store.plan if self.store.exists() else {}
+        earlier = self.store.readable_json("plan.json")
         cells = self._cells(earlier)
         with self.session.ledger.spent("writing"):
             self.store.write_json("plan.json", plan.merge(earlier, self.settings.suite.id, cells))
@@ -245,7 +245,7 @@ class _Run:
             started=self.started,
             finished=finished,
             failures=self.store.failures(),
-            earlier=self.store.manifest if (self.store.path / "manifest.json").exists() else {},
+            earlier=self.store.readable_json("manifest.json"),
         )
         self.store.write_json("manifest.json", content)
 

@@ -189,7 +189,7 @@ def open_store(path: Path) -> Store:
     store = Store(path)
     if path.exists() and not path.is_dir():
         raise InvbenchError(f"{path}: expected a folder, found a file")
-    if path.is_dir() and not store.exists():
+    if path.is_dir() and not (store.exists() or store.has_run()):
         strange = sorted(item.name for item in path.iterdir() if not _begun(item.name))
         if strange:
             raise InvbenchError(f"{path}: expected a run folder or an empty one, found {strange[0]!r} and no plan.json")

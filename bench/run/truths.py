@@ -15,6 +15,7 @@ from invbench.run.plan import Entry
 from invbench.scoring.scorer import Scorer
 from invbench.store import Store
 from invbench.util.behind import Behind
+from invbench.util.images import is_whole
 
 FIRST = 16  # images of a dataset; a page shows the first few
 
@@ -42,13 +43,13 @@ def write(
 ) -> None:
     """Write the truth of the first images, as far as the dataset knows it.
 
-    ``known`` holds the sha256 of the pictures of earlier runs in the folder: their files are not written again.
+    ``known`` holds the sha256 of the pictures of earlier runs in the folder: files of them that are whole are not written again.
     """
     with Behind() as behind:
         for entry in [entry for entry in entries if entry.sha256 is not None][:FIRST]:
 
             def missing(path: Path, entry: Entry = entry) -> bool:
-                return entry.sha256 not in known or not path.exists()
+                return entry.sha256 not in known or not is_whole(path)
 
             pictures: dict[Path, np.ndarray] = {}
             mask_path = store.truth_mask(id, entry.name)

@@ -85,3 +85,14 @@ def png_bytes(path: Path) -> bytes:
     if not data.startswith(SIGNATURE):
         raise InvbenchError(f"{path}: expected a PNG picture, found something unreadable: no PNG signature")
     return data
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file is a PNG picture as a run writes it, with the checksums of all its chunks right."""
+    try:
+        read_png(path)
+        with Image.open(io.BytesIO(png_bytes(path)), formats=["PNG"]) as image:
+            image.verify()
+    except (InvbenchError, OSError, SyntaxError, ValueError):
+        return False
+    return True

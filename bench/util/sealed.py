@@ -1,7 +1,7 @@
-"""Files that say themselves whether a bit of them has changed: Parquet and safetensors with a digest of the whole file inside.
+"""Files that say themselves whether a bit of them has changed: Parquet, safetensors and JSON with a digest of the whole inside.
 
-A metadata value of each file is ``invbench-sha256:`` and 64 hexadecimal digits: the sha256 of the file with zeros for these
-digits. A file without the mark is of an older version and is taken as it is.
+A metadata value of each file (in JSON a value of the object) is ``invbench-sha256:`` and 64 hexadecimal digits: the sha256 of
+the file with zeros for these digits. A file without it is damaged, or not ours.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,6 +24,7 @@ from invbench.api import InvbenchError
 _MARK = b"invbench-sha256:"
 _ZEROS = b"0" * 64
 _FIELD = "sha256"
+_STATED = re.compile(_MARK + rb"([0-9a-f]{64})")  # a name in the file may look like it, too
 
 
 def table_bytes(table: pa.Table, **how: object) -> bytes:
@@ -74,6 +77,24 @@ def read_tensors(path: Path, *, what: str) -> tuple[dict[str, np.ndarray], dict[
     return tensors, {name: value for name, value in metadata.items() if name != _FIELD}
 
 
+def json_bytes(content: Mapping[str, object]) -> bytes:
+    """A JSON object, its keys sorted, with a digest of the whole; ``sha256`` must not be one of its keys."""
+    marked = {**content, _FIELD: (_MARK + _ZEROS).decode()}
+    return _sealed(json.dumps(marked, indent=1, sort_keys=True).encode() + b"\n")
+
+
+def read_json(path: Path, *, what: str) -> dict[str, Any]:
+    """The object of a JSON file. Raises InvbenchError as :func:`read_table` does."""
+    try:
+        content = json.loads(_checked(path, what))
+    except (ValueError, RecursionError) as error:
+        raise InvbenchError(f"{path}: expected {what}, found an unreadable file: {_line(error)}") from error
+    if not isinstance(content, dict):
+        raise InvbenchError(f"{path}: expected {what}, an object, found {type(content).__name__}")
+    content.pop(_FIELD, None)
+    return content
+
+
 def _sealed(data: bytes) -> bytes:
     at = data.rindex(_MARK + _ZEROS) + len(_MARK)
     return data[:at] + hashlib.sha256(data).hexdigest().encode() + data[at + len(_ZEROS) :]
@@ -86,14 +107,16 @@ def _checked(path: Path, what: str) -> bytes:
         raise InvbenchError(f"{path}: expected {what}, found a file that cannot be read: {error.strerror}") from error
     if not data:
         raise InvbenchError(f"{path}: expected {what}, found an empty file")
-    mark = data.rfind(_MARK)
-    if mark >= 0:
-        at = mark + len(_MARK)
-        stated = data[at : at + len(_ZEROS)]
-        found = hashlib.sha256(data[:at] + _ZEROS + data[at + len(_ZEROS) :]).hexdigest().encode()
-        if found != stated:
-            raise InvbenchError(f"{path}: expected {what}, found a damaged file: its sha256 is not the one that it states")
+    stated = [found.start(1) for found in _STATED.finditer(data)]
+    if not stated:
+        raise InvbenchError(f"{path}: expected {what}, found a file that does not state its sha256: damaged or foreign")
+    if not any(_digest(data, at) == data[at : at + len(_ZEROS)] for at in stated):
+        raise InvbenchError(f"{path}: expected {what}, found a damaged file: its sha256 is not the one that it states")
     return data
+
+
+def _digest(data: bytes, at: int) -> bytes:
+    return hashlib.sha256(data[:at] + _ZEROS + data[at + len(_ZEROS) :]).hexdigest().encode()
 
 
 def _line(error: Exception) -> str:

@@ -78,7 +78,8 @@ def test_what_is_not_a_baseline_is_refused(tmp_path, baseline):
     broken, foreign = tmp_path / "broken.parquet", tmp_path / "foreign.parquet"
     broken.write_bytes(b"PAR1")
     pd.DataFrame({"a": [1]}).to_parquet(foreign)
-    for path, said in ((broken, "unreadable"), (foreign, "another Parquet file"), (tmp_path / "no", "found nothing")):
+    unsigned = "does not state its sha256"
+    for path, said in ((broken, unsigned), (foreign, unsigned), (tmp_path / "no", "found nothing")):
         with pytest.raises(InvbenchError, match=said):
             read(path)
     with pytest.raises(InvbenchError, match=r"manifest\.json"):

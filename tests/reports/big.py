@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from invbench.schema import ROWS
 from invbench.store import Store
+from invbench.util import sealed
 
 METHODS = {"sg2_w": 0.05, "sg2_wplus": 0.03, "psp": 0.04, "e4e": 0.045, "pti": 0.012, "sam": 0.02, "dhr": 0.008}
 EDITS = {"age": 5.0, "yaw": 5.0, "smile": 0.1, "eye_openness": 0.1}
@@ -31,7 +31,8 @@ def make_big_run(folder: Path, *, images: int = 200) -> Store:
             path = store.path / "rows" / cell / "000000-a.parquet"
             path.parent.mkdir(parents=True)
             text = pa.Schema.from_pandas(frame.drop(columns=[n for n in ROWS.names if n in frame]), preserve_index=False)
-            pq.write_table(pa.Table.from_pandas(frame, schema=pa.schema([*ROWS, *text]), preserve_index=False), path)
+            table = pa.Table.from_pandas(frame, schema=pa.schema([*ROWS, *text]), preserve_index=False)
+            path.write_bytes(sealed.table_bytes(table))
             cells[cell] = {
                 "method": method,
                 "preset": "paper",

@@ -1,0 +1,36 @@
+"""``invbench check``: what of a run folder is whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+EPILOG = """\b
+Examples
+  invbench check runs/latest-procfaces
+
+\b
+Exit code: 0 all is whole; 1 something is damaged, missing or strange; 2 the folder holds no run.
+"""
+
+
+@click.command(epilog=EPILOG, short_help="Is every file of a run whole?")
+@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.pass_context
+def check(ctx: click.Context, run: Path) -> None:
+    """Read every file of the run folder RUN, and tell which are whole.
+
+    Damaged: not as it was written. Missing: the plan or a row speaks of it. Strange: belongs to nothing in the run. Nothing is
+    changed; the same `invbench run` as before makes again what is damaged or missing.
+    """
+    from tabulate import tabulate
+
+    from invbench.run.check import STATES, lines
+    from invbench.run.check import check as checked
+
+    found = checked(run)
+    for line in found.problems:
+        click.echo(line)
+    click.echo(tabulate(lines(found), headers=["", *STATES]))
+    ctx.exit(1 if found.problems else 0)

@@ -1,0 +1,86 @@
+"""Run folders of toys that are harmed in every kind of file, and what each verb says of them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+
+from invbench.api import InvbenchError
+from invbench.compare import baseline
+from invbench.compare.gate import Tolerances
+from invbench.compare.gate import gate as compare
+from invbench.plugins.config import RunSettings
+from invbench.reports import board, tables
+from invbench.run.check import check
+from invbench.run.verification import verify
+from invbench.store import Store
+
+KINDS = (
+    "plan.json",
+    "manifest.json",
+    "sets.parquet",
+    "rows/*/*.parquet",
+    "features/toy*/*",
+    "features/inputs*/*",
+    "latency/*",
+    "images/*/toy-01.png",
+    "images/*/toy-02@*.png",
+    "masks/*/*",
+    "inputs/*/*",
+    "truths/*/*",
+)
+PICTURES = ("images", "masks", "inputs", "truths")
+
+
+def harmed(data: bytes, *, flips: int, cuts: int, seed: int) -> Iterator[bytes]:
+    """The bytes with one bit flipped, and cut short, at places drawn from the seed."""
+    rng = np.random.default_rng(seed)
+    for bit in rng.integers(0, 8 * len(data), flips):
+        changed = bytearray(data)
+        changed[bit // 8] ^= 1 << (bit % 8)
+        yield bytes(changed)
+    for length in rng.integers(0, len(data), cuts):
+        yield data[:length]
+
+
+def verbs(settings: RunSettings, other: Path) -> dict[str, Callable[[], str]]:
+    """What ``show``, ``report``, ``gate`` and ``score`` print of the run; ``other`` is its copy, the baseline of the gate."""
+    run = settings.out
+
+    def gate() -> str:
+        return repr(compare(baseline.read(run), baseline.read(other), tolerances=Tolerances(), alpha=0.05).findings)
+
+    def score() -> str:
+        checks = verify(run, settings.suite, settings_registry(), metrics=(), device="cpu", say=lambda line: None)
+        return "different" if any(one.unequal for one in checks) else "equal"
+
+    return {
+        "show": lambda: tables.terminal(Store(run), intervals=True, covered=True, width=None),
+        "report": lambda: re.sub(r'src="[^"]*"', "", board.write(Store(run), inline=False, images=2).read_text()),
+        "gate": gate,
+        "score": score,
+    }
+
+
+def settings_registry():
+    from invbench.plugins.registry import discover
+    from tests.fixtures import TOYS
+
+    return discover([TOYS])
+
+
+def told(verb: Callable[[], str]) -> str | None:
+    """What a verb prints; None where it refuses in one line. Whatever else it raises leaves here."""
+    try:
+        return verb()
+    except InvbenchError as error:
+        assert "\n" not in str(error), error
+        return None
+
+
+def noticed(run: Path) -> bool:
+    """Whether ``check`` finds anything that is not whole."""
+    return bool(check(run).problems)

@@ -1,0 +1,61 @@
+"""A run folder with flipped bits and cut files: no traceback, no other value in silence, and the next run heals it."""
+
+from __future__ import annotations
+
+import shutil
+
+import pandas as pd
+import pytest
+
+from invbench.run.runner import run
+from invbench.store import Store
+from tests.fixtures import timeless
+from tests.run.damage import KINDS, PICTURES, harmed, noticed, told, verbs
+
+
+@pytest.fixture
+def toy_run(make_settings, tmp_path):
+    settings = make_settings(images=5, latency=1)
+    assert run(settings, progress=False) == 0
+    shutil.copytree(settings.out, tmp_path / "other")
+    return settings, tmp_path / "other"
+
+
+def _trial(settings, known, path, bad, *, kind: str) -> None:
+    path.write_bytes(bad)
+    for name, verb in verbs(settings, settings.out.parent / "other").items():
+        if name not in known:
+            continue
+        found = told(verb)
+        assert found in (None, known[name]) or (name == "score" and found == "different"), (kind, name, found)
+    if kind.split("/")[0] not in PICTURES[2:]:  # inputs and truths are known by their pixels
+        assert noticed(settings.out), kind
+
+
+def _fuzz(toy_run, kind: str, *, flips: int, cuts: int, heals: int, page: bool) -> None:
+    settings, other = toy_run
+    known = {name: told(verb) for name, verb in verbs(settings, other).items() if page or name != "report"}
+    assert None not in known.values() and known["score"] == "equal" and not noticed(settings.out)
+    rows, sets = Store(other).rows(), Store(other).sets()
+    path = sorted(settings.out.glob(kind))[0]
+    right = path.read_bytes()
+    for number, bad in enumerate(harmed(right, flips=flips, cuts=cuts, seed=len(kind))):
+        _trial(settings, known, path, bad, kind=kind)
+        if number % max((flips + cuts) // heals, 1) == 0:
+            assert run(settings, progress=False) == 0 and not noticed(settings.out)
+            found, asked = (timeless(one).drop(columns="batch") for one in (Store(settings.out).rows(), rows))
+            pd.testing.assert_frame_equal(found, asked, check_like=True)
+            assert Store(settings.out).sets() == sets
+            shutil.rmtree(settings.out)
+            shutil.copytree(other, settings.out)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_harmed_bit(toy_run, kind):
+    _fuzz(toy_run, kind, flips=1, cuts=0, heals=1, page=kind == "rows/*/*.parquet")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+def test_300_flips_and_100_cuts(toy_run, kind):
+    _fuzz(toy_run, kind, flips=300, cuts=100, heals=20, page=True)
