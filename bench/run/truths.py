@@ -43,7 +43,7 @@ def write(
 ) -> None:
     """Write the truth of the first images, as far as the dataset knows it.
 
-    ``known`` holds the sha256 of the pictures of earlier runs in the folder: files of them that are whole are not written again.
+    ``known`` holds the sha256 of the pictures of earlier runs in the folder: whole files of them are not written again.
     """
     with Behind() as behind:
         for entry in [entry for entry in entries if entry.sha256 is not None][:FIRST]:
