@@ -79,10 +79,10 @@ SPEC = {
     "presets": {"released": {}, "paper": {"squared_delta": True, "soft_masks": False}},
     "summary": "The optimisation variant. Departures from the released code: noise is the stored one, where the code draws new "
     "noise at every forward pass, so that its results cannot be repeated; the prior has a ridge relative to the spread of W "
-    "and a fixed size; the picture is that of the final latents, where the code keeps the one before the last update, whose "
+    "and a fixed size; the picture is made from the final latents, where the code keeps the one before the last update, whose "
     "rate is near 0; the resized target is not rounded to 8 bits. Departures of the preset paper from the text: equation 6 "
-    "prints the covariance, used is its inverse, as in the code; equation 8 has weights that are not published, used are those "
-    "of the code, one for each term of equation 6; equation 7 prints the sum of squared feature offsets, used is their mean.",
+    "prints the covariance, this uses its inverse, as the code does; equation 8 has unpublished weights, this uses those of "
+    "the code, one for each term of equation 6; equation 7 prints the sum of squared feature offsets, this uses their mean.",
 }
 
 BLOCKS = {"F4": 16, "F6": 32, "F8": 64, "F10": 128}  # space -> resolution of the block it follows

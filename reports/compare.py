@@ -1,8 +1,8 @@
-"""Methods beside each other: which images all of them cover, their means over these, and which can be told apart.
+"""Comparison of methods: the images that all of them cover, their means over these, and which can be told apart.
 
 Methods are compared on the images that every one of them covers, so that none wins by failing on the hard ones. A method that
-covers fewer than half as many as the best covered one would leave next to nothing to compare on: it is left out of the
-comparison, keeps the mean over its own images, has no rank, and is marked.
+covers fewer than half as many images as the method with the best coverage would leave too few images to compare on. It is left
+out of the comparison, keeps the mean over its own images, has no rank, and is marked.
 """
 
 from __future__ import annotations
@@ -61,11 +61,11 @@ class Block:
 
     @property
     def left_out(self) -> tuple[str, ...]:
-        """Images that are not compared on."""
+        """Images that are left out of the comparison."""
         return tuple(name for name, kept in zip(self.images, self.common) if not kept)
 
     def column(self, index: int) -> np.ndarray:
-        """The values that a method's mean is of: the common images, or its own where it is not compared."""
+        """The values of a method's mean: over the common images, or over its own if it is not compared."""
         column = self.values[:, index]
         return column[self.common] if self.compared[index] else column[~np.isnan(column)]
 
@@ -101,7 +101,7 @@ class Compared:
 
     @property
     def decided(self) -> bool:
-        """Whether some two methods can be told apart."""
+        """Whether any two methods can be told apart."""
         return self.ranking is not None and any(one.distinct for one in self.ranking.comparisons)
 
 
@@ -188,7 +188,7 @@ def pairs(one: Compared) -> list[Pair]:
 
 
 def pairs_of(many: Sequence[Compared]) -> list[list[Pair]]:
-    """:func:`pairs` of each of many, in far less time than one by one."""
+    """:func:`pairs` of many blocks; much faster than one by one."""
     rng = np.random.default_rng(SEED)
     wanted = [
         (position, comparison)

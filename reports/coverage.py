@@ -1,4 +1,4 @@
-"""What a reader must know of the images behind the means: how many, which are left out, and who covers too few."""
+"""Notes on the images behind the means: how many, which are left out, and which methods cover too few."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _Facts = tuple[tuple[Method, ...], int, int, tuple[str, ...]]  # compared method
 
 
 def statements(found: Sequence[Compared]) -> list[str]:
-    """All that must be said of the images of what stands in one table: :func:`images`, then :func:`warnings`."""
+    """All notes on the images of one table: :func:`images`, then :func:`warnings`."""
     return images(found) + warnings(found)
 
 
@@ -39,7 +39,7 @@ def images(found: Sequence[Compared]) -> list[str]:
 
 
 def incomplete(found: Sequence[Compared]) -> list[str]:
-    """Metrics that some method has values of, but not for every image."""
+    """Metrics that some method covers, but not for every image."""
     short = [one.block.metric for one in found if ((one.block.own > 0) & (one.block.own < len(one.block.images))).any()]
     return list(dict.fromkeys(short))
 
@@ -82,7 +82,7 @@ def warnings(found: Sequence[Compared]) -> list[str]:
 
 
 def _undecided(n: int, methods: int, found: Sequence[Compared]) -> str:
-    """That ``n`` images tell no two methods apart in some metrics, how many at least could, and about how many would."""
+    """A sentence: ``n`` images tell no two methods apart in some metrics; how many at least could, and about how many would."""
     least, first = images_to_decide(methods), found[0]
     line = f"{n} images cannot tell any two of {methods} methods apart: all share rank 1; it takes {least} at least"
     if n >= least:

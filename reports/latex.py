@@ -16,7 +16,7 @@ _LATEX |= {letter: f"\\{letter}" for letter in "&%$#_{}"}
 
 
 def latex(table: PaperTable) -> str:
-    """A ``table`` environment with booktabs rules and siunitx columns; its first lines say what the preamble needs.
+    """A ``table`` environment with booktabs rules and siunitx columns; its first lines name the packages that it needs.
 
     Best bold, second best underlined. The plus-minus is the larger side of the interval, which BCa makes unequal. A table
     that is wider than the line is made smaller.
@@ -55,7 +55,7 @@ def latex(table: PaperTable) -> str:
 
 
 def _column(cells: Sequence[Cell | None], measured: bool, notes: Notes) -> tuple[str, list[str]]:
-    """Specification and cells of a column; room is kept for the marks that follow its numbers."""
+    """Specification and cells of a column, with room for the marks after its numbers."""
     numbers = _tex_numbers(cells, measured)
     marks = [_mark(cell, measured, notes) for cell in cells]
     room = max(marks, key=len, default="")
@@ -64,7 +64,7 @@ def _column(cells: Sequence[Cell | None], measured: bool, notes: Notes) -> tuple
 
 
 def _tex_numbers(cells: Sequence[Cell | None], measured: bool) -> list[str]:
-    """What siunitx is to read in a column: "0.0036" or "0.0123 \\pm 0.0011"; empty where there is no number."""
+    """The siunitx text of a cell: "0.0036" or "0.0123 \\pm 0.0011"; empty if there is no number."""
     if not measured:
         return [cell.number.text if cell is not None else "" for cell in cells]
     write = format_of(cells)

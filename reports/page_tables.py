@@ -19,7 +19,7 @@ _DIRECTIONS = {"lower": "lower is better", "higher": "higher is better", "none":
 
 
 def of_dataset(run: Run, found: DatasetFigures) -> dict[str, Any]:
-    """What the page shows of a dataset: leaderboard, edits, what was kept at equal change, and round trips."""
+    """The page's tables of a dataset: leaderboard, edits, metrics at equal change, and round trips."""
     board, edits = _table(run, found.board, whiskers=True), _table(run, found.edits)
     equal, back = _table(run, found.equal_change), _table(run, found.trips)
     covered = found.board.covered(found.board.of_inversions)
@@ -48,7 +48,7 @@ def of_dataset(run: Run, found: DatasetFigures) -> dict[str, Any]:
 
 
 def latency(run: Run, found: LatencyFigures | None) -> dict[str, Any] | None:
-    """The table of the latency pass; None where there was none."""
+    """The table of the latency pass; None if there was none."""
     if found is None:
         return None
     cells = zip(*found.times.values())
@@ -101,7 +101,7 @@ def _method(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _cell(row: Mapping[str, Any], spec: MetricSpec, one: Figure, scale: tuple[float, float] | None) -> dict[str, Any]:
-    """Text, exact value, place, rank, interval, where its whisker lies (in % of ``scale``), and what hovering tells."""
+    """Text, exact value, place, rank, interval, position of its whisker (in % of ``scale``), and hover text."""
     what = "value" if spec.kind == "set" else "mean"
     facts = [f"{what} over {one.n} images; the method covers {one.own} of {row['n_total']}"]
     facts += [f"{LEVEL:.0%} interval {one.low_text} to {one.high_text}"] if one.interval else []
@@ -153,5 +153,5 @@ def _cost(name: str, value: float) -> str:
 
 
 def _number(value: float, shown: str) -> dict[str, str]:
-    """A number as the page has it: what is shown, and the exact value that it is sorted by."""
+    """A number on the page: the text shown, and the exact value for sorting."""
     return {"text": shown, "value": "" if math.isnan(value) else repr(float(value) + 0.0)}

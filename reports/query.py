@@ -1,4 +1,4 @@
-"""From a run's rows to the figures that tables and pages show; all means in float64.
+"""From a run's rows to the values that tables and pages show; all means in float64.
 
 Methods are compared on the images that all of them cover (:mod:`invbench.reports.compare`); counts stand beside every mean.
 Every figure of every table and page comes from the frames of this module.
@@ -137,7 +137,7 @@ def failures(source: Store | Run) -> pd.DataFrame:
 
 
 def unavailable(source: Store | Run) -> dict[str, str]:
-    """Metric -> why it has no value in this run: weights missing, too few images, errors on single images, nothing to cover."""
+    """Metric -> why it has no value in this run: weights missing, too few images, errors on single images, no coverage."""
     run = Run.of(source)
     manifest = run.manifest
     reasons = {str(id): str(reason) for id, reason in manifest.get("unavailable", {}).items()}
@@ -149,7 +149,7 @@ def unavailable(source: Store | Run) -> dict[str, str]:
     asked = {edit["name"] for cell in run.plan["cells"].values() for edit in cell["edits"]}
     for spec in run.specs_of("inversion", "edit"):
         if spec.kind == "edit" and not (asked & set(spec.edits) if spec.edits else asked):
-            continue  # it speaks of edits that nobody asked for
+            continue  # its edits were not requested
         if spec.id not in reasons and (spec.id not in run.rows or run.rows[spec.id].isna().all()):
             reasons[spec.id] = "covers no image of this run"
     return reasons

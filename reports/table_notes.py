@@ -1,4 +1,4 @@
-"""What the text formats of a paper table share: footnotes, caption, columns."""
+"""Parts that the text formats of a paper table share: footnotes, caption, columns."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ DIFFERS = "≠"
 
 
 class Notes:
-    """Footnotes, said at the widest place that they hold for: the table, a column, a row, or one number."""
+    """Footnotes, each placed at the widest scope that it holds for: the table, a column, a row, or one number."""
 
     def __init__(self, table: PaperTable) -> None:
         self.table = table

@@ -1,4 +1,4 @@
-"""The regressor that reads all factors from a picture: judge of edits and of the generator, and features for FID and KID."""
+"""The regressor that reads all factors from a picture: measures edits and the generator, gives features for FID and KID."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Training(Recipe):
         with torch.random.fork_rng():
             torch.manual_seed(seed)
             self.network = Regressor(**self.config).to(device)
-        # a judge must err less than those whom it judges, above all in the edited factors
+        # its error must be smaller than that of the methods it measures, above all in the edited factors
         edited = {factor for factor, _, _ in EDITS.values()}
         self.emphasis = torch.tensor([4.0 if factor.name in edited else 1.0 for factor in FACTORS], device=device)
         self.heads = nn.Identity()
