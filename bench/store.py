@@ -125,9 +125,11 @@ class Store:
         return self.path / "images" / file_name(cell) / f"{file_name(image)}{tag}.png"
 
     def mask(self, cell: str, image: str) -> Path:
+        """The path of an image's predicted domain mask; the file exists only if the method has masks."""
         return self.path / "masks" / file_name(cell) / f"{file_name(image)}.png"
 
     def input(self, dataset: str, image: str) -> Path:
+        """The path of the run folder's copy of an original."""
         return self.path / "inputs" / file_name(dataset) / f"{file_name(image)}.png"
 
     def truth(self, dataset: str, image: str, edit: Edit) -> Path:
@@ -136,6 +138,7 @@ class Store:
         return self.path / "truths" / file_name(dataset) / f"{file_name(image)}{tag}.png"
 
     def truth_mask(self, dataset: str, image: str) -> Path:
+        """The path of an image's true domain mask; the file exists only if the dataset knows it."""
         return self.path / "truth_masks" / file_name(dataset) / f"{file_name(image)}.png"
 
     def latency(self) -> pd.DataFrame:

@@ -116,6 +116,8 @@ def superpixel_means(labels: np.ndarray, error: np.ndarray) -> np.ndarray:
 
 
 class DHR:
+    """DHR (Cao et al., WACV 2024; caopulan/GANInverter): hybrid refinement of e4e latents; see :class:`invbench.api.Method`."""
+
     def __init__(self, networks, options: Options):
         self.networks, self.options = networks, options
         self.generator = networks["generator"]

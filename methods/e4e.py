@@ -19,4 +19,6 @@ SPEC = {
 
 
 class E4E(PSP):
+    """e4e (Tov et al., SIGGRAPH 2021; omertov/encoder4editing): see :class:`invbench.api.Method`."""
+
     role = "encoder_e4e"

@@ -27,6 +27,8 @@ SPEC = {
 
 
 class PSP:
+    """pSp (Richardson et al., CVPR 2021; eladrich/pixel2style2pixel): see :class:`invbench.api.Method`."""
+
     role = "encoder_psp"
 
     def __init__(self, networks: Mapping[str, Any], options: Options):

@@ -70,6 +70,8 @@ TRUNCATION = 0.5  # of the latents sampled by the locality regulariser
 
 
 class PTI:
+    """PTI (Roich et al., TOG 2022; danielroich/PTI): pivot and weight offsets per image; see :class:`invbench.api.Method`."""
+
     def __init__(self, networks, options: Options):
         if options.pivot == "encoder" and "encoder_e4e" not in networks:
             raise ValueError('pti.pivot: "encoder" needs an e4e encoder, and this suite has none')

@@ -89,6 +89,8 @@ BLOCKS = {"F4": 16, "F6": 32, "F8": 64, "F10": 128}  # space -> resolution of th
 
 
 class SAM:
+    """SAM (Parmar et al., CVPR 2022; adobe-research/sam_inversion): see :class:`invbench.api.Method`."""
+
     def __init__(self, networks, options: Options):
         self.networks, self.options = networks, options
         self.generator = networks["generator"]

@@ -34,6 +34,8 @@ SPEC = {
 
 
 class SG2W:
+    """Projection into W (Karras et al., CVPR 2020; NVlabs/stylegan2-ada-pytorch): see :class:`invbench.api.Method`."""
+
     space = "w"
 
     def __init__(self, networks, options: Options):

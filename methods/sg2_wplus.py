@@ -29,4 +29,6 @@ SPEC = {
 
 
 class SG2WPlus(SG2W):
+    """Projection into W+ (Abdal et al., ICCV 2019; Karras et al., CVPR 2020): see :class:`invbench.api.Method`."""
+
     space = "w+"

@@ -67,6 +67,7 @@ class Opening:
     stored: bool  # pictures are decoded from files, so worker processes pay off
 
     def open(self) -> Dataset:
+        """Build the dataset in this process."""
         return load_class(self.entry)(**self.arguments)
 
 

@@ -182,6 +182,7 @@ class MethodChoice(Frozen):
 
     @property
     def id(self) -> str:
+        """The id of the method."""
         return self.spec.id
 
 
@@ -193,6 +194,7 @@ class DatasetChoice(Frozen):
 
     @property
     def id(self) -> str:
+        """The id of the dataset."""
         return self.spec.id
 
 

@@ -64,6 +64,7 @@ class Cell:
 
     @property
     def id(self) -> str:
+        """The name of the cell in rows, files and ``plan.json``."""
         return cell_id(self.method, self.preset, self.dataset)
 
     @cached_property

@@ -119,6 +119,7 @@ class Ledger:
 
     @contextmanager
     def spent(self, purpose: str) -> Iterator[None]:
+        """Add the wall seconds of the ``with`` block to ``purpose``."""
         began = time.perf_counter()
         self._inner.append(0.0)
         try:

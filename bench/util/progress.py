@@ -33,6 +33,7 @@ class Progress:
             self._bar = tqdm(total=total, unit="image", file=sys.stderr, dynamic_ncols=True)
 
     def cell(self, name: str) -> None:
+        """Name the cell that begins now."""
         self._cell = name
         if self._bar is not None:
             self._bar.set_description(name)

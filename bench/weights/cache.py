@@ -60,6 +60,7 @@ class Match:
 
     @property
     def id(self) -> str | None:
+        """The asset that the file is; None unless exactly one fits."""
         return self.assets[0] if len(self.assets) == 1 and not self.problem else None
 
 

@@ -207,6 +207,7 @@ def _checked(asset: Asset, part: Path, cache: WeightsCache) -> Found:
 
 
 def check_digest(asset: Asset, found: Found, recorded: str | None) -> None:
+    """Raise InvbenchError unless a file has the published sha256 and md5 of its asset, and the recorded sha256 if any."""
     if asset.sha256 and not any(found.sha256.startswith(digits) for digits in asset.sha256):
         published = " or ".join(f"{digits}..." if len(digits) < 64 else digits for digits in asset.sha256)
         raise InvbenchError(f"{found.path}: {asset.id}: expected the published sha256 {published}, found {found.sha256}")
