@@ -227,10 +227,7 @@ class StoredDataset(Dataset, Protocol):
     notes: Sequence[str]  # remarks on this copy for the user, one line each
 
     def inspect(self, index: int) -> Inspection:
-        """Read and decode one picture as ``read`` does, and compare it with its published hash.
-
-        Raises InvbenchError if it cannot be decoded or the hash differs.
-        """
+        """Decode one picture as ``read`` does and compare its published hash. Raises InvbenchError if either fails."""
 
     def check(self, index: int) -> int:
         """The number of stored bytes of a picture. Raises InvbenchError if they are missing or differ from those prepared."""
@@ -256,8 +253,7 @@ class Inversion:
     state    everything else that ``edit`` needs: per-image weights, features, masks, noise maps; first axis N.
              ``state["domain_mask"]`` [N, 1, H, W] in [0, 1], if a method has one, is compared with the true mask.
 
-    Raises ValueError for wrong shapes.
-    """
+    Raises ValueError for wrong shapes.    """
 
     latents: Tensor
     images: Tensor
@@ -349,9 +345,7 @@ class MetricInput:
         """``compute(self.<which>)``, computed once for all metrics that use the same ``key``.
 
         key      names the computation with its network: "embedding:identity_metric", "features:lpips_alex", ...
-        which    "target", "output", "inverted" or "truth"
-
-        Raises ValueError if the batch has no such pictures.
+        which    "target", "output", "inverted" or "truth"; ValueError if the batch has no such pictures
         """
         pictures: Tensor | None = {
             "target": self.target, "output": self.output, "inverted": self.inverted, "truth": self.truth
