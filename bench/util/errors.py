@@ -40,7 +40,7 @@ def told(error: BaseException) -> tuple[int, str]:
     if isinstance(error, OSError) and error.errno in DISK:
         where = cut(printable(error.filename or "output"), LONGEST_PATH)
         return WRITE_ERROR, f"invbench: error: {where}: {error.strerror or error}"
-    what = cut(" ".join(printable(error).split()) or "no message")
+    what = cut(" ".join(printable(error, lines=True).split()) or "no message")
     return UNFORESEEN, f"invbench: unforeseen error: {_place(error)}{type(error).__name__}: {what} (--debug shows where from)"
 
 
