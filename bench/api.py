@@ -252,8 +252,8 @@ class Inversion:
     images   [N, 3, H, W], the reconstructions, about [-1, 1], not clamped
     state    everything else that ``edit`` needs: per-image weights, features, masks, noise maps; first axis N.
              ``state["domain_mask"]`` [N, 1, H, W] in [0, 1], if a method has one, is compared with the true mask.
-
-    Raises ValueError for wrong shapes.    """
+    Raises ValueError for wrong shapes.
+    """
 
     latents: Tensor
     images: Tensor

@@ -1,6 +1,6 @@
 """FaceNet's Inception-ResNet v1 (Schroff et al., CVPR 2015; timesler/facenet-pytorch): face embeddings of their own training.
 
-No method of this field has it as a loss, so it is a judge that no method was tuned to.
+No method of this field uses it as a loss, so no method was tuned to it.
 """
 
 from __future__ import annotations
