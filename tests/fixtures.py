@@ -9,7 +9,7 @@ import pytest
 
 from invbench.plugins import selection
 from invbench.plugins.config import EditConfig, RunSettings, Suite
-from invbench.plugins.registry import discover
+from invbench.plugins.registry import Registry, discover
 
 TOYS = Path(__file__).with_name("toys.py")
 TIMES = ("seconds.", "memory.")
@@ -19,6 +19,15 @@ TIMES = ("seconds.", "memory.")
 def make_settings(tmp_path: Path) -> Callable[..., RunSettings]:
     """Settings of a run of the toy method on the toy dataset; keywords as in ``invbench.plugins.selection.settings``."""
     registry = discover([TOYS])
+
+    def make(**changes) -> RunSettings:
+        return toy_settings(registry, **({"out": tmp_path / "run"} | changes))
+
+    return make
+
+
+def toy_settings(registry: Registry, **changes) -> RunSettings:
+    """Settings of a run of the toy method on the toy dataset; ``out`` has to be among the keywords."""
     suite = Suite(
         id="toys",
         title="toys",
@@ -28,20 +37,15 @@ def make_settings(tmp_path: Path) -> Callable[..., RunSettings]:
         default="all",
         edits={"bright": EditConfig(unit="levels", per_strength=12.75, strengths=(-1, 1))},
     )
-
-    def make(**changes) -> RunSettings:
-        asked = {
-            "methods": ["toy"],
-            "metrics": ["toy_mse", "toy_mask", "toy_truth", "toy_set"],
-            "edits": ["bright"],
-            "batch": 4,
-            "device": "cpu",
-            "seed": 0,
-            "out": tmp_path / "run",
-        } | changes
-        return selection.settings(suite, registry, **asked)
-
-    return make
+    asked = {
+        "methods": ["toy"],
+        "metrics": ["toy_mse", "toy_mask", "toy_truth", "toy_set"],
+        "edits": ["bright"],
+        "batch": 4,
+        "device": "cpu",
+        "seed": 0,
+    }
+    return selection.settings(suite, registry, **(asked | changes))
 
 
 def timeless(rows):

@@ -23,6 +23,7 @@ NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.E
 MARK = "plan.json"  # what a run folder holds
 LINK = "expected a folder of the run, found a link; nothing is written through it: remove it"
 LEFT = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")  # temporaries of a killed process
+_HASHED = re.compile(r"-[0-9a-f]{8}\Z")  # a name that looks as if it had been changed could be another's file
 LONGEST_NAME = 120  # leaves room for "@edit+strength.png" and the temporary's marks in the usual 255 bytes
 
 
@@ -89,11 +90,11 @@ def refuse_links(folder: Path) -> None:
 def file_name(name: str) -> str:
     """A name that is safe as a file name: letters, digits and ``._+=-`` only, not hidden, not too long.
 
-    A name that had to be changed gets eight digits of its hash, so that two names never meet in one file.
+    A name that had to be changed, or looks as if, gets eight digits of its hash, so that two names never meet in one file.
     """
     safe = re.sub(r"[^A-Za-z0-9._+=-]", "_", name).lstrip(".")[:LONGEST_NAME]
     digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
-    return safe if safe == name else f"{safe}-{digest[:8]}"
+    return safe if safe == name and safe and not _HASHED.search(name) else f"{safe}-{digest[:8]}"
 
 
 @contextmanager
