@@ -66,9 +66,9 @@ def check(path: Path) -> Checked:
     parts = {cell: store.whole_parts(cell) for cell in _folders(path / "rows")}
     by_folder = {store.picture(cell.id, "x").parent.name: cell.id for cell in cells}
     for folder, own in parts.items():
-        cell = by_folder.get(folder) or _cell_of(own) or folder
-        _pictures(found, store, cell, own, seen)
-        _features(found, store, cell, own)
+        id = by_folder.get(folder) or _cell_of(own) or folder
+        _pictures(found, store, id, own, seen)
+        _features(found, store, id, own)
     for cell in cells:
         _inputs(found, store, cell, seen)
         _unfinished(found, store, cell, parts.get(store.picture(cell.id, "x").parent.name, []))
