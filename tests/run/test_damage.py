@@ -21,10 +21,10 @@ def toy_run(make_settings, tmp_path):
     return settings, tmp_path / "other"
 
 
-def _trial(settings, known, path, bad, *, kind: str) -> None:
+def _trial(settings, known, path, bad, *, kind: str, page: bool) -> None:
     path.write_bytes(bad)
     for name, verb in verbs(settings, settings.out.parent / "other").items():
-        if name not in known:
+        if name not in known or (name == "report" and not page):
             continue
         found = told(verb)
         assert found in (None, known[name]) or (name == "score" and found == "different"), (kind, name, found)
@@ -40,7 +40,7 @@ def _fuzz(toy_run, kind: str, *, flips: int, cuts: int, heals: int, page: bool) 
     path = sorted(settings.out.glob(kind))[0]
     right = path.read_bytes()
     for number, bad in enumerate(harmed(right, flips=flips, cuts=cuts, seed=len(kind))):
-        _trial(settings, known, path, bad, kind=kind)
+        _trial(settings, known, path, bad, kind=kind, page=number % 10 == 0)  # a page takes a second
         if number % max((flips + cuts) // heals, 1) == 0:
             assert run(settings, progress=False) == 0 and not noticed(settings.out)
             found, asked = (timeless(one).drop(columns="batch") for one in (Store(settings.out).rows(), rows))
