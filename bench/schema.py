@@ -28,7 +28,7 @@ TEXT = (
     "edit",
     "status",
     "reason",
-    "picture",  # sha256 of the saved PNG file that the row was scored from; none in rows of older versions
+    "picture",  # sha256 of the saved PNG file that the row was scored from
     "mask",  # sha256 of the saved domain mask, where the method has one
 )
 COUNTS = ("index", "batch")

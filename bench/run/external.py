@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,10 +27,11 @@ from invbench.plugins.selection import choose_datasets, choose_metrics
 from invbench.run import aggregate, external_folder, manifest, originals, plan, truths
 from invbench.run.plan import Cell, Entry
 from invbench.run.rescoring import rescore_part
-from invbench.run.runner import FAILED_ROWS, INTERRUPTED, OK, WRITE_ERROR
+from invbench.run.runner import FAILED_ROWS, OK
 from invbench.run.session import Session, Tools, open_store
 from invbench.run.shard import Row
 from invbench.store import Part
+from invbench.util.errors import halted
 from invbench.util.files import WriteFailed, locked, write_all
 from invbench.util.images import encode_png
 from invbench.util.progress import Progress
@@ -96,12 +96,8 @@ def score(settings: Settings, folder: Path, *, progress: bool = True, say: Calla
     try:
         with Session(settings.suite, device=settings.device, workers=0) as session:
             return _open(settings, folder, session, progress=progress, say=say)
-    except WriteFailed as error:
-        print(f"{error}\nfinished work is kept; the same command continues it", file=sys.stderr)
-        return WRITE_ERROR
-    except KeyboardInterrupt:
-        print("interrupted; finished work is kept, the same command continues it", file=sys.stderr)
-        return INTERRUPTED
+    except (WriteFailed, KeyboardInterrupt) as error:
+        return halted(error)
 
 
 def _open(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,11 +21,12 @@ from invbench.run.rescoring import rescore
 from invbench.run.session import Session, Tools, open_store
 from invbench.scoring.scorer import Scorer
 from invbench.store import Part, Store
+from invbench.util.errors import halted
 from invbench.util.files import WriteFailed, locked, write_all
 from invbench.util.images import encode_png
 from invbench.util.progress import Progress
 
-OK, FAILED_ROWS, WRITE_ERROR, INTERRUPTED = 0, 1, 3, 130  # the command line uses 2 for settings that cannot work
+OK, FAILED_ROWS = 0, 1  # the codes of what ends a run before its end: invbench.util.errors
 INPUTS = 32  # originals that are copied into the run folder at a time
 
 
@@ -40,12 +40,8 @@ def run(settings: RunSettings, *, progress: bool = True) -> int:
     try:
         with Session(settings.suite, device=settings.device, workers=settings.workers) as session:
             return _open(settings, session, progress=progress)
-    except WriteFailed as error:
-        print(f"{error}\nfinished work is kept; the same command continues it", file=sys.stderr)
-        return WRITE_ERROR
-    except KeyboardInterrupt:
-        print("interrupted; finished work is kept, the same command (without --fresh) continues it", file=sys.stderr)
-        return INTERRUPTED
+    except (WriteFailed, KeyboardInterrupt) as error:
+        return halted(error)
 
 
 def _open(settings: RunSettings, session: Session, *, progress: bool) -> int:

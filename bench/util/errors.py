@@ -22,7 +22,8 @@ DISK = {
     getattr(errno, "EDQUOT", errno.ENOSPC),  # Windows has none
 }
 """What a disk answers that is full, read-only, in somebody else's hands, or that cannot take a name."""
-HALTED = "interrupted; finished work is kept, the same command continues it"
+KEPT = "finished work is kept, the same command (without --fresh) continues it"
+HALTED = f"interrupted; {KEPT}"
 LONGEST_PATH = 200  # characters of a path in a message
 LONGEST = 2000  # characters of a message
 
@@ -42,6 +43,13 @@ def told(error: BaseException) -> tuple[int, str]:
         return WRITE_ERROR, f"invbench: error: {where}: {error.strerror or error}"
     what = cut(" ".join(printable(error, lines=True).split()) or "no message")
     return UNFORESEEN, f"invbench: unforeseen error: {_place(error)}{type(error).__name__}: {what} (--debug shows where from)"
+
+
+def halted(error: WriteFailed | KeyboardInterrupt) -> int:
+    """Say what ended a run whose finished work is kept; returns the exit code."""
+    code, line = told(error)
+    print(line if line == HALTED else f"{line}\n{KEPT}", file=sys.stderr)
+    return code
 
 
 def cut(text: str, longest: int = LONGEST) -> str:
