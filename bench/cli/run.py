@@ -5,10 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from invbench.api import printable
 from invbench.cli.common import (
     Names,
+    Within,
     batch_size,
     config_option,
     overrides_option,
@@ -34,6 +36,10 @@ Examples
   invbench run --methods nearest --plugin docs/plugin_example.py
 
 \b
+Methods work in processes of their own: one that crashes or exceeds --limit loses the image, not the run.
+The number of workers changes no result; times are those of a worker, and more than --threads 1 rounds otherwise.
+
+
 Exit code: 0 all images done; 1 some failed; 2 nothing was started; 3 a file could not be written.
 """
 
@@ -48,7 +54,20 @@ Exit code: 0 all images done; 1 some failed; 2 nothing was started; 3 a file cou
 @click.option("--images", type=click.IntRange(min=1), help="At most this many images of each dataset.")
 @click.option("--batch", default="auto", show_default=True, callback=batch_size, help="Images at a time: 'auto' or a number.")
 @click.option("--latency", type=click.IntRange(min=0), default=0, metavar="N", help="Afterwards time N images, one at a time.")
-@click.option("--workers", type=click.IntRange(min=0), help="Processes that prefetch pictures. [default: by number of cores]")
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    help="Processes that do the work. [default: one a GPU; on a CPU one for every --threads cores, if memory suffices]",
+)
+@click.option("--in-process", is_flag=True, envvar="INVBENCH_IN_PROCESS", help="As --workers 0, for a debugger.")
+@click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of a process on a CPU.")
+@click.option(
+    "--limit",
+    type=Within(min=0, min_open=True),
+    metavar="SECONDS",
+    help="A call of a method that takes longer for each of its images fails. [default: no limit]",
+)
+@click.option("--readers", type=click.IntRange(min=0), help="Processes that read pictures ahead. [default: by number of cores]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
 @click.option("--preset", help="Preset of methods named without one. [default: the first that a method declares]")
@@ -72,6 +91,10 @@ def run(
     batch: int | None,
     latency: int,
     workers: int | None,
+    in_process: bool,
+    threads: int,
+    limit: float | None,
+    readers: int | None,
     device: str,
     seed: int,
     preset: str | None,
@@ -90,6 +113,8 @@ def run(
     from invbench.plugins.files import sources
     from invbench.plugins.selection import settings, supported
 
+    if in_process and workers and ctx.get_parameter_source("in_process") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--workers: expected this or --in-process, found both")
     chosen_suite, registry = suite_and_plugins(suite, config, plugins)
     chosen = settings(
         chosen_suite,
@@ -102,7 +127,10 @@ def run(
         images=images,
         batch=batch,
         latency=latency,
-        workers=workers,
+        workers=0 if in_process and workers is None else workers,
+        threads=threads,
+        limit=limit,
+        readers=readers,
         device=device,
         seed=seed,
         out=out,

@@ -19,13 +19,13 @@ class Prefetch:
     """A dataset, given by its :class:`invbench.data.sources.Opening`. ``names``, ``truth`` and ``true_factors`` are those of
     the dataset, as are ``paths`` (of its files below their folder) and ``notes`` (lines for the user), empty if it has none.
 
-    workers  processes; 0 = none; None = :func:`invbench.data.workers.default_workers` for stored pictures when enough of them
+    readers  processes; 0 = none; None = :func:`invbench.data.workers.default_workers` for stored pictures when enough of them
     are expected, none otherwise
     ahead    decoded pictures that may wait in memory
     """
 
-    def __init__(self, name: str, how: Opening, *, workers: int | None = None, ahead: int = AHEAD) -> None:
-        self._how, self._workers, self._ahead = how, workers, ahead
+    def __init__(self, name: str, how: Opening, *, readers: int | None = None, ahead: int = AHEAD) -> None:
+        self._how, self._readers, self._ahead = how, readers, ahead
         self._dataset: Dataset = build(name, how)
         self.names = self._dataset.names
         self.paths: Sequence[str] = getattr(self._dataset, "paths", ())
@@ -36,12 +36,12 @@ class Prefetch:
     def expect(self, indices: Sequence[int]) -> None:
         """Announce the pictures that will be read, in that order. Earlier announcements are dropped."""
         self.close()
-        workers = self._workers
-        if workers is None:
-            workers = default_workers() if self._how.stored and len(indices) >= WORTH else 0
-        if workers and indices:
+        readers = self._readers
+        if readers is None:
+            readers = default_workers() if self._how.stored and len(indices) >= WORTH else 0
+        if readers and indices:
             self._expected = deque(indices)
-            self._calls = Calls(self._how, "read", list(indices), workers=workers, ahead=self._ahead)
+            self._calls = Calls(self._how, "read", list(indices), workers=readers, ahead=self._ahead)
 
     def read(self, index: int) -> Sample:
         """The picture, or its error, as ``Dataset.read``; a picture that was not announced is decoded in this process."""

@@ -8,7 +8,6 @@ A worker ends when its parent is gone, since its pipe is then closed.
 from __future__ import annotations
 
 import multiprocessing
-import pickle
 import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -20,6 +19,7 @@ from typing import Any
 
 from invbench.api import InvbenchError
 from invbench.data.sources import Opening
+from invbench.util.errors import portable
 from invbench.util.startup import cores
 
 MOST = 8  # most workers by default: with more, decoding is seldom the bottleneck
@@ -174,16 +174,5 @@ def _work(pipe: Connection, how: Opening, method: str) -> None:
                     raise broken or RuntimeError("no dataset")
                 answer = (True, call(index))
             except Exception as error:
-                answer = (False, _portable(error))
+                answer = (False, portable(error))
             pipe.send(answer)
-
-
-def _portable(error: Exception) -> Exception:
-    """The exception itself if another process can rebuild it, else an InvbenchError with its text."""
-    try:
-        rebuilt = pickle.loads(pickle.dumps(error))
-        if type(rebuilt) is type(error) and str(rebuilt) == str(error):
-            return rebuilt
-    except Exception:  # classes with arguments of their own raise anything
-        pass
-    return InvbenchError(f"{type(error).__name__}: {error}")

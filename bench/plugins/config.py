@@ -165,6 +165,7 @@ class Defaults(Frozen):
     device: Device | None = None
     batch: Annotated[Whole, Field(gt=0)] | Literal["auto"] | None = None
     workers: Annotated[Whole, Field(ge=0)] | None = None
+    readers: Annotated[Whole, Field(ge=0)] | None = None
     seed: Whole | None = None
 
     @property
@@ -213,7 +214,10 @@ class RunSettings(Frozen):
     latency: Whole = Field(default=0, ge=0)  # images timed one at a time after the cells; 0 = no latency pass
     device: Device
     seed: Whole
-    workers: Whole | None = Field(default=None, ge=0)  # processes that prefetch pictures; None = auto
+    workers: Whole | None = Field(default=None, ge=0)  # processes that do the work; 0 = none but this one; None = auto
+    threads: Whole = Field(default=1, gt=0)  # of each process, on a CPU
+    limit: Finite | None = Field(default=None, gt=0)  # seconds that a call of a method may take for each of its images
+    readers: Whole | None = Field(default=None, ge=0)  # processes that read pictures ahead; None = auto
     out: Path
     configuration: dict[str, str] = {}  # configuration file -> sha256
     fresh: bool = False  # True: the run folder's earlier rows are discarded before work begins

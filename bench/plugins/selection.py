@@ -41,7 +41,10 @@ def settings(
     images: int | None = None,
     batch: int | None = None,
     latency: int = 0,
-    workers: int | None = None,
+    workers: int | None = 0,
+    threads: int = 1,
+    limit: float | None = None,
+    readers: int | None = None,
     device: str,
     seed: int,
     out: Path | None = None,
@@ -53,12 +56,16 @@ def settings(
     """The settings of a run. An empty list means the suite's default; for ``consistency``, none.
 
     ``consistency``: edits of round trips (:mod:`invbench.run.round_trips`), written like ``edits``.
-    ``batch`` and ``workers`` None = auto. ``latency``: images timed one at a time after the cells. ``seed`` becomes the
-    option ``seed`` of every method that has one. ``overrides``: ``method.option=value``. ``configuration``: the files that were
+    ``batch``, ``workers`` and ``readers``: None = auto. ``workers``: processes that do the work (0: this one), each with
+    ``threads`` threads on a CPU. ``limit``: seconds that a call may take for each of its images; it needs workers.
+    ``latency``: images timed one at a time after the cells. ``seed`` becomes the option ``seed`` of every method that has one.
+    ``overrides``: ``method.option=value``. ``configuration``: the files that were
     read -> sha256. Raises InvbenchError with the nearest name for an unknown name, before anything is loaded.
     """
     for section in suite.methods:
         _check_section(suite, section, registry.methods)
+    if limit is not None and workers == 0:
+        raise InvbenchError("--limit: expected workers, which can be ended, found --in-process (or --workers 0)")
     names = list(methods) or supported(suite, registry.methods)
     if not names:
         raise InvbenchError(f"suite {suite.id}: no registered method finds all its networks here; see `invbench doctor`")
@@ -81,6 +88,9 @@ def settings(
             batch=batch,
             latency=latency,
             workers=workers,
+            threads=threads,
+            limit=limit,
+            readers=readers,
             device=device,
             seed=seed,
             out=out or Path("runs") / f"latest-{suite.id}",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import NoReturn
 
@@ -44,6 +45,57 @@ class Failing:
 
     def max_batch(self, memory: int) -> int:
         return 1
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of a method: what is asked of it, for which images."""
+
+    cell: str
+    kind: str  # "inversion", "edit" or "round trip"
+    edit: Edit | None
+    images: tuple[str, ...]
+
+    @property
+    def group(self) -> tuple[str, str]:
+        """The calls that this one is counted with: the cell's id and the kind."""
+        return self.cell, self.kind
+
+
+class Ended(RuntimeError):
+    """The call ended its process, or took too long, at an earlier try; it is not tried again."""
+
+
+class Outgrown(MemoryError):
+    """The process of the call was killed from outside at an earlier try, as a system does that runs out of memory."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """Announces every call, and refuses those that may not be made.
+
+    began    called with a call as it begins
+    ended    called as it ends, with whether it succeeded
+    refused  why calls may not be made: by call, by :attr:`Call.group`, or for all under None
+    """
+
+    began: Callable[[Call], None] = lambda call: None
+    ended: Callable[[bool], None] = lambda succeeded: None
+    refused: Mapping[Hashable, Ended | Outgrown] = field(default_factory=dict)
+
+    @contextmanager
+    def over(self, call: Call) -> Iterator[None]:
+        """Around one call. Raises Ended or Outgrown in its place if it is refused."""
+        for key in (call, call.group, None):
+            if key in self.refused:
+                raise self.refused[key]
+        self.began(call)
+        succeeded = False
+        try:
+            yield
+            succeeded = True
+        finally:
+            self.ended(succeeded)
 
 
 def does_not_fit(error: BaseException) -> bool:

@@ -94,7 +94,7 @@ def score(settings: Settings, folder: Path, *, progress: bool = True, say: Calla
     an interrupted one. Raises InvbenchError for settings that cannot work, before anything is written.
     """
     try:
-        with Session(settings.suite, device=settings.device, workers=0) as session:
+        with Session(settings.suite, device=settings.device, readers=0) as session:
             return _open(settings, folder, session, progress=progress, say=say)
     except (WriteFailed, KeyboardInterrupt) as error:
         return halted(error)
@@ -112,7 +112,7 @@ def _open(
         raise InvbenchError(f"dataset {choice.id}: expected every name once, found {repeated[:1] or 'no image'}")
     found = external_folder.scan(folder, names, settings.suite.edits, count=choice.count, paths=dataset.paths)
     store = open_store(settings.out)
-    tools = session.tools(store, scorer, datasets={choice.id: dataset}, choices={}, on_stage=lambda stage: None)
+    tools = session.tools(store, scorer, datasets={choice.id: dataset}, choices={})
     with locked(store.path), Progress(enabled=progress) as bar:
         for note in dataset.notes:
             say(note)

@@ -48,11 +48,8 @@ class Pictures:
         return provenance.digest({"recipe": recipe, "machine": on, "images": images, "edit": edit, "warmup": WARMUP})
 
 
-def run(cell: Cell, pictures: Pictures, tools: Tools, *, done: Callable[[int], None]) -> str:
-    """Time the method of a cell and store its rows, unless they exist; ``done`` gets the number of finished pictures.
-
-    Returns one line with the result.
-    """
+def run(cell: Cell, pictures: Pictures, tools: Tools) -> str:
+    """Time the method of a cell and store its rows, unless they exist. Returns one line with the result."""
     method, dataset = tools.methods[cell.id], tools.datasets[pictures.dataset]
     machine = provenance.machine(str(tools.device))
     key = pictures.key(cell.recipe, machine)
@@ -60,7 +57,6 @@ def run(cell: Cell, pictures: Pictures, tools: Tools, *, done: Callable[[int], N
     known = tools.store.latency()
     known = known[known["key"] == key]
     if len(known) and (known["status"] == "ok").all():
-        done(pictures.count)
         return f"latency {name}: already measured on this machine"
     head: Row = {"key": key, "recipe": cell.recipe, "suite": tools.suite, "method": cell.method, "preset": cell.preset}
     head |= {"dataset": pictures.dataset, "machine": describe(machine), "warmup": WARMUP}
@@ -73,7 +69,6 @@ def run(cell: Cell, pictures: Pictures, tools: Tools, *, done: Callable[[int], N
         found = time_one(method, target, pictures.edit, device=tools.device, ledger=tools.ledger, on_stage=tools.on_stage)
         if place >= 0:
             rows += [head | {"image": entry.name, "index": place} | row for row in found]
-            done(1)
     with tools.ledger.spent("writing"):
         tools.store.write_latency(name, key, rows)
     totals = [row[schema.ALONE] for row in rows if row["status"] == "ok" and row["edit"] is None]

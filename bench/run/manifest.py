@@ -38,6 +38,7 @@ def build(
     finished: str | None,
     earlier: Mapping[str, Any],
     failures: Mapping[str, Any],
+    workers: int = 1,
 ) -> dict[str, Any]:
     """The manifest of a run; it keeps methods, weights, datasets and metrics of ``earlier`` runs in the same folder.
 
@@ -45,8 +46,9 @@ def build(
     seed       None if nothing is random
     configuration  configuration file -> sha256
     failures   metrics that raised in any cell of the folder and have not succeeded since: count and reason by id
-    seconds    seconds of this run by purpose: methods, metrics, data, loading, writing, ``wall`` and ``overhead`` (the
-               harness itself: wall minus methods minus metrics)
+    workers    tasks that were worked on at a time
+    seconds    seconds of this run by purpose, over all its processes: methods, metrics, data, loading, writing, waiting (for
+               workers); ``wall`` and ``overhead`` (:meth:`invbench.util.clock.Ledger.summary`)
     finished   None while the run goes on, and after it was killed
     machine    the machine on which methods ran last; ``machines`` lists all on which rows of the folder were made. A call
                that only scored measured no time and adds no machine
@@ -76,6 +78,7 @@ def build(
         "unavailable": scorer.unavailable,
         "metric_failures": failures,
         "edits": {name: edit.model_dump() for name, edit in suite.edits.items()},
+        "workers": workers,
         "seconds": seconds,
         "machine": machine if seconds.get("methods", 0.0) > 0 else earlier.get("machine", machine),
         "machines": machines,

@@ -186,8 +186,10 @@ def read_entry(
 def recipe(settings: RunSettings, method: MethodChoice, cls: type, networks: Networks, *, device: str) -> str:
     """Digest of all that can change a method's results, except the image itself."""
     roles = networks.roles(method.spec)
+    several = {"threads": settings.threads} if device == "cpu" and settings.threads > 1 else {}  # they round otherwise than one
     return digest(
-        {
+        several
+        | {
             "protocol": PROTOCOL,
             "precision": PRECISION,
             "device": device,

@@ -22,7 +22,7 @@ def table(settings: RunSettings, *, probe: bool) -> tuple[str, list[str]]:
     Without ``probe`` there is no time and no memory, and no network is loaded. Raises InvbenchError for an unknown device.
     """
     rows, hours = [], 0.0
-    with Session(settings.suite, device=settings.device, workers=0) as session, Progress(enabled=probe) as bar:
+    with Session(settings.suite, device=settings.device, readers=0) as session, Progress(enabled=probe) as bar:
         counts, missing = _counts(settings, session)
         bar.begin(len(settings.methods))
         for method in settings.methods:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -14,11 +14,13 @@ from invbench.data import sources
 from invbench.data.prefetch import Prefetch
 from invbench.plugins.config import RunSettings
 from invbench.plugins.registry import load
-from invbench.run import aggregate, latency, manifest, originals, plan, shard, truths
-from invbench.run.executors.local import Local
+from invbench.run import aggregate, latency, manifest, originals, plan, truths
+from invbench.run.executors.choice import devices
+from invbench.run.executors.processes import Processes
 from invbench.run.plan import Cell, Entry
 from invbench.run.rescoring import rescore
-from invbench.run.session import Session, Tools, open_store
+from invbench.run.session import Session, open_store
+from invbench.run.work import Bench, Compute, Done, Executor, Place, Time
 from invbench.scoring.scorer import Scorer
 from invbench.store import Part, Store
 from invbench.util.errors import halted
@@ -38,21 +40,25 @@ def run(settings: RunSettings, *, progress: bool = True) -> int:
     cannot work: a method without its weights, a folder that is not a run folder, an unknown device.
     """
     try:
-        with Session(settings.suite, device=settings.device, workers=settings.workers) as session:
-            return _open(settings, session, progress=progress)
+        with Session(settings.suite, device=settings.device, readers=settings.readers, threads=settings.threads) as session:
+            found = devices(settings)
+            if not found:
+                return _open(settings, session, None, progress=progress)
+            with Processes(settings, found, limit=settings.limit, ledger=session.ledger) as processes:
+                return _open(settings, session, processes, progress=progress)
     except (WriteFailed, KeyboardInterrupt) as error:
         return halted(error)
 
 
-def _open(settings: RunSettings, session: Session, *, progress: bool) -> int:
+def _open(settings: RunSettings, session: Session, processes: Processes | None, *, progress: bool) -> int:
     """Open everything that the settings name, so that missing items are reported before any work; then do the work."""
-    for method in settings.methods:
-        session.method(method)
     scorer = session.scorer(settings.metrics, protocols=settings.protocols, required=settings.metrics_required)
     datasets = {choice.id: session.dataset(choice.spec) for choice in settings.datasets}
+    executor = processes or Bench(settings, session, scorer, datasets)
+    batches = executor.batches(settings.methods)
     store = open_store(settings.out)
     with locked(store.path), Progress(enabled=progress) as bar:
-        return _Run(settings, session, store, scorer, datasets, bar).execute()
+        return _Run(settings, session, store, scorer, datasets, executor, batches, bar).execute()
 
 
 @dataclass(frozen=True)
@@ -64,8 +70,11 @@ class _Run:
     store: Store
     scorer: Scorer
     datasets: Mapping[str, Prefetch]
+    executor: Executor
+    batches: Mapping[Place, int]
     bar: Progress
     started: str = field(default_factory=lambda: _now())
+    fits: dict[tuple[str, str], int] = field(default_factory=dict)  # as the executor told so far
 
     def execute(self) -> int:
         if self.settings.fresh:
@@ -84,12 +93,11 @@ class _Run:
         with self.session.ledger.spent("writing"):
             self.store.write_json("plan.json", plan.merge(earlier, self.settings.suite.id, cells))
             self._write_manifest(finished=None)
-        choices = {(choice.id, choice.preset): choice for choice in self.settings.methods}
-        own = {cell.id: choices[cell.method, cell.preset] for cell in cells}
-        tools = self.session.tools(self.store, self.scorer, datasets=self.datasets, choices=own, on_stage=self.bar.stage)
         self.bar.begin(sum(len(cell.entries) for cell in cells) + self.settings.latency * len(self.settings.methods))
-        failed = sum(self._work(cell, tools) for cell in cells)
-        self._time_single_images(cells, tools)
+        failed = sum(self._take(done) for done in self.executor.run(self._shards(cells), on_stage=self.bar.stage))
+        for timed in self._timings(cells):  # one at a time, while nothing else works
+            for done in self.executor.run(iter([timed]), on_stage=self.bar.stage):
+                self._take(done)
         with self.session.ledger.spent("metrics"):
             rows = aggregate.set_rows(self.store, self.scorer, progress=self.bar, cells={cell.id for cell in cells})
         with self.session.ledger.spent("writing"):
@@ -111,7 +119,7 @@ class _Run:
             recipe = plan.recipe(
                 self.settings, method, load(method.spec), self.session.networks, device=self.session.device.type
             )
-            auto = self.settings.batch or self.session.batch(method)
+            auto = self.settings.batch or self.batches[method.id, method.preset]
             for dataset, images in entries.items():
                 old = earlier.get("cells", {}).get(plan.cell_id(method.id, method.preset, dataset), {})
                 # A continued run keeps its batches, though the machine may have more or less memory free now.
@@ -157,47 +165,54 @@ class _Run:
             raise InvbenchError(f"dataset {id}: expected at least one image, found none")
         return tuple(entries)
 
-    def _work(self, cell: Cell, tools: Tools) -> int:
-        """Compute a cell. Returns how many of its rows failed."""
-        self.bar.cell(cell.id)
-        done, replaced, gone = self._finished(cell)
-        if gone:
-            self.bar.say(f"{cell.id}: pictures of {gone} rows are gone or changed: the rows are made again")
-        if replaced:
-            self.bar.say(f"{cell.id}: {replaced} rows made with other settings, code or pictures are set aside in superseded/")
-        rescore(cell, tools)
-        shards = list(cell.shards(done))
-        self.bar.done(len(cell.entries) - sum(len({*one.entries} - {*cell.beyond}) for one in shards))
-        if self.session.device.type != "cpu" or self.settings.workers:  # on the methods' own cores it would spoil their times
+    def _shards(self, cells: Sequence[Cell]) -> Iterator[Compute]:
+        """The work that is left. A cell's rows are brought up to date when its first shard is asked for."""
+        tools = self.session.tools(self.store, self.scorer, datasets=self.datasets, choices={})
+        for cell in cells:
+            done, replaced, gone = self._finished(cell)
+            if gone:
+                self.bar.say(f"{cell.id}: pictures of {gone} rows are gone or changed: the rows are made again")
+            if replaced:
+                self.bar.say(f"{cell.id}: {replaced} rows of other settings, code or pictures are set aside in superseded/")
+            rescore(cell, tools)
+            shards = list(cell.shards(done))
             readable = [entry.index for one in shards for entry in one.entries if entry.sha256 is not None]
-            self.datasets[cell.dataset].expect(readable)
-        failed, fits = 0, dict(tools.fits)
-        for part in Local().run(lambda one: shard.run(one, tools), shards):
-            images = len({row["image"] for row in part.rows})
-            wrong = sum(row["status"] != "ok" for row in part.rows)
-            spent = sum(row.get(schema.INVERT, row.get(schema.EDIT, 0.0)) for row in part.rows)
-            self.bar.done(images, seconds=spent / images, failed=wrong)
-            failed += wrong
-            for kind, most in tools.fits.items() - fits.items():
-                self.bar.say(f"{cell.id}: {kind[1]}: a batch did not fit into memory; from now on {most} images at a time")
-            fits = dict(tools.fits)
+            tasks = [Compute(one, tuple(readable)) for one in shards]
+            self.bar.done(len(cell.entries) - sum(task.images for task in tasks))
+            yield from tasks
+
+    def _take(self, done: Done) -> int:
+        """Show what a task gave. Returns how many of its rows failed."""
+        cell, failed, seconds = done.task.cell, 0, None
+        if isinstance(done.result, Part):
+            rows = done.result.rows
+            failed = sum(row["status"] != "ok" for row in rows)
+            spent = sum(row.get(schema.INVERT, row.get(schema.EDIT, 0.0)) for row in rows)
+            seconds = spent / len({row["image"] for row in rows})
+        else:
+            self.bar.say(done.result)
+        self.bar.cell(cell.id)
+        self.bar.done(done.task.images, seconds=seconds, failed=failed)
+        for kind, most in done.fits.items() - self.fits.items():
+            self.bar.say(f"{kind[0]}: {kind[1]}: a batch did not fit into memory; from now on {most} images at a time")
+        self.fits.update(done.fits)
+        for id, note in done.failures.items():
+            known = self.scorer.failures.get(id, {"count": 0})
+            self.scorer.failures[id] = {"count": known["count"] + note["count"], "reason": note["reason"]}
         return failed
 
-    def _time_single_images(self, cells: Sequence[Cell], tools: Tools) -> None:
+    def _timings(self, cells: Sequence[Cell]) -> list[Time]:
         """The latency pass over images of the first dataset, if the settings ask for it."""
         if not self.settings.latency:
-            return
+            return []
         first = cells[0]
         usable = tuple(entry for entry in first.entries if entry.sha256 is not None)
         if not usable:
             self.bar.say(f"latency: {first.dataset} has no image that can be used")
-            return
+            return []
         edit = self.settings.edits[0] if self.settings.edits else None
         pictures = latency.Pictures(first.dataset, usable, self.settings.latency, edit)
-        for cell in cells:
-            if cell.dataset == first.dataset:
-                self.bar.cell(f"latency {cell.method}.{cell.preset}")
-                self.bar.say(latency.run(cell, pictures, tools, done=self.bar.done))
+        return [Time(cell, pictures) for cell in cells if cell.dataset == first.dataset]
 
     def _finished(self, cell: Cell) -> tuple[set[str], int, int]:
         """Keys of the rows that are valid, the number of outdated rows set aside, and of rows whose pictures are gone.
@@ -242,6 +257,7 @@ class _Run:
             finished=finished,
             failures=self.store.failures(),
             earlier=self.store.readable_json("manifest.json"),
+            workers=self.executor.workers,
         )
         self.store.write_json("manifest.json", content)
 

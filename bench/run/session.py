@@ -23,7 +23,7 @@ from invbench.data.prefetch import Prefetch
 from invbench.options import make
 from invbench.plugins.config import MethodChoice, Suite
 from invbench.plugins.registry import load
-from invbench.run.calls import Failing
+from invbench.run.calls import Failing, Watch
 from invbench.run.round_trips import Move, mover
 from invbench.scoring.scorer import Scorer
 from invbench.store import BEFORE_PLAN, Store
@@ -40,6 +40,7 @@ class Tools:
     methods, moves  by the cell's id; a move shifts latents as the method's edits do (None: not known)
     datasets        datasets by id
     on_stage        called with the name of each stage that begins
+    watch           around every call of a method
     fits            (cell's id, kind of call) -> images that fit into memory together, where a batch did not
     """
 
@@ -52,6 +53,7 @@ class Tools:
     methods: Mapping[str, Method]
     moves: Mapping[str, Move | None]
     on_stage: Callable[[str], None]
+    watch: Watch = field(default_factory=Watch)
     fits: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
@@ -59,17 +61,21 @@ class Session:
     """A suite on a device. Everything is opened at most once and kept; ``with`` ends the worker processes of datasets.
 
     device   "auto" (the first CUDA device, or the CPU), "cpu", "cuda" or "cuda:N"
-    workers  processes that prefetch pictures, as in :class:`invbench.data.prefetch.Prefetch`
+    readers  processes that read pictures ahead, as in :class:`invbench.data.prefetch.Prefetch`
+    threads  threads of this process on a CPU. They belong to the recipe: a sum over two threads is rounded otherwise than
+             over one, so a run is of one thread unless told, whatever the machine and the number of workers
 
     Raises InvbenchError for a device that does not exist.
     """
 
-    def __init__(self, suite: Suite, *, device: str, workers: int | None) -> None:
+    def __init__(self, suite: Suite, *, device: str, readers: int | None, threads: int = 1) -> None:
         self.ledger = Ledger()
         self.suite = suite
         self.device = choose_device(device)
+        if self.device.type == "cpu":
+            torch.set_num_threads(threads)
         self.networks = open_networks(suite, self.device)
-        self._workers = workers
+        self._readers = readers
         self._methods: dict[tuple[str, str], Method] = {}
         self._datasets: dict[str, Prefetch] = {}
 
@@ -92,7 +98,7 @@ class Session:
             except InvbenchError:
                 raise
             except Exception as error:
-                self._methods[place] = Failing(f"cannot be built: {type(error).__name__}: {error}")
+                self.fail(choice, f"cannot be built: {type(error).__name__}: {error}")
         return self._methods[place]
 
     def build(self, spec: MethodSpec, options: Mapping[str, Any]) -> Method:
@@ -110,29 +116,35 @@ class Session:
         directions = self.networks["directions"] if "directions" in choice.spec.roles else None
         return mover(self.method(choice), directions)
 
-    def batch(self, choice: MethodChoice) -> int:
+    def fail(self, choice: MethodChoice, reason: str) -> None:
+        """Let every call of a method raise ``reason``."""
+        self._methods[choice.id, choice.preset] = Failing(reason)
+
+    def batch(self, choice: MethodChoice, *, workers: int = 1) -> int:
         """The batch for ``--batch auto``: the method's ``max_batch`` for half of the free memory, at most the suite's bound.
+
+        ``workers`` processes share the memory.
 
         1 for a method that raises or returns no valid number of images; all its later calls then fail with the reason.
         """
         cuda = self.device.type == "cuda"
         free = torch.cuda.mem_get_info(self.device)[0] if cuda else psutil.virtual_memory().available
         try:
-            found = self.method(choice).max_batch(int(free * MEMORY_SHARE))
+            found = self.method(choice).max_batch(int(free * MEMORY_SHARE) // workers)
             if not 1 <= found < math.inf:
                 raise ValueError(f"expected a number of images, 1 or more, found {found!r}")
             return min(int(found), self.suite.max_batch)
         except InvbenchError:
             raise
         except Exception as error:
-            self._methods[choice.id, choice.preset] = Failing(f"max_batch: {type(error).__name__}: {error}")
+            self.fail(choice, f"max_batch: {type(error).__name__}: {error}")
             return 1
 
     def dataset(self, spec: DatasetSpec) -> Prefetch:
         """The dataset with prefetch. Raises InvbenchError if it cannot be opened."""
         if spec.id not in self._datasets:
             with self.ledger.spent("loading"):
-                self._datasets[spec.id] = Prefetch(spec.id, sources.opening(spec), workers=self._workers)
+                self._datasets[spec.id] = Prefetch(spec.id, sources.opening(spec), readers=self._readers)
         return self._datasets[spec.id]
 
     def scorer(self, metrics: Sequence[MetricSpec], *, protocols: Mapping[str, ProtocolSpec], required: bool) -> Scorer:
@@ -151,7 +163,9 @@ class Session:
         *,
         datasets: Mapping[str, Dataset],
         choices: Mapping[str, MethodChoice],
-        on_stage: Callable[[str], None],
+        on_stage: Callable[[str], None] = lambda stage: None,
+        watch: Watch | None = None,
+        fits: dict[tuple[str, str], int] | None = None,
     ) -> Tools:
         """The tools for the cells ``choices`` (by cell id); without methods for a call that only scores."""
         return Tools(
@@ -164,6 +178,8 @@ class Session:
             methods={cell: self.method(choice) for cell, choice in choices.items()},
             moves={cell: self.move(choice) for cell, choice in choices.items()},
             on_stage=on_stage,
+            watch=watch or Watch(),
+            fits={} if fits is None else fits,
         )
 
 

@@ -70,6 +70,10 @@ class _Inverted:
     evaluator: Evaluator
     writes: Sequence[int]  # to its tensors, before the first edit
 
+    def names(self, indices: list[int]) -> tuple[str, ...]:
+        """Names of some of the images."""
+        return tuple(self.entries[index].name for index in indices)
+
     def part(self, indices: list[int]) -> Inversion:
         """The inversion of some of the images. Raises ValueError if an earlier edit wrote into it."""
         if calls.writes(self.inversion) != self.writes:
@@ -107,7 +111,8 @@ def _run(shard: Shard, tools: Tools, behind: Behind) -> Part:
         target = dequantise(np.stack([sample.picture for sample in samples]), tools.device)
 
         def call(chosen: list[int], clock: StageClock) -> Inversion:
-            return calls.invert(method, target[chosen], clock)
+            with tools.watch.over(calls.Call(cell.id, "inversion", None, tuple(entries[index].name for index in chosen))):
+                return calls.invert(method, target[chosen], clock)
 
         for attempt in isolate(call, len(entries), tools, kind=(cell.id, "inversion")):
             _finish_inversion(batch, attempt, tools)
@@ -211,7 +216,8 @@ def _finish_edit(batch: _Batch, inverted: _Inverted, edit: Edit, tools: Tools) -
     cell, method, entries = batch.cell, tools.methods[batch.cell.id], inverted.entries
 
     def call(chosen: list[int], clock: StageClock) -> Tensor:
-        return calls.edit(method, inverted.part(chosen), edit, clock)
+        with tools.watch.over(calls.Call(cell.id, "edit", edit, inverted.names(chosen))):
+            return calls.edit(method, inverted.part(chosen), edit, clock)
 
     for attempt in isolate(call, len(entries), tools, kind=(cell.id, "edit")):
         own = [entries[index] for index in attempt.indices]
@@ -234,7 +240,8 @@ def _finish_round_trip(batch: _Batch, inverted: _Inverted, edit: Edit, tools: To
     method, move = tools.methods[cell.id], tools.moves[cell.id]
 
     def call(chosen: list[int], clock: StageClock) -> round_trips.Trip:
-        return round_trips.travel(method, inverted.part(chosen), plain, clock, move=move)
+        with tools.watch.over(calls.Call(cell.id, "round trip", edit, inverted.names(chosen))):
+            return round_trips.travel(method, inverted.part(chosen), plain, clock, move=move)
 
     for attempt in isolate(call, len(entries), tools, kind=(cell.id, "round trip")):
         own, count = [entries[index] for index in attempt.indices], len(attempt.indices)

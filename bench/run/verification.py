@@ -57,11 +57,11 @@ def verify(
     cells, stored = [Cell.read(one) for one in store.plan["cells"].values()], store.manifest["metrics"]
     again = [id for id in stored if id in registry.metrics and registry.metrics[id].kind not in NOT_AGAIN]
     chosen = choose_metrics(suite, metrics or again, registry, round_trips=False)
-    with Session(suite, device=device, workers=0) as session:
+    with Session(suite, device=device, readers=0) as session:
         single = [spec for spec in chosen if spec.kind != "set"]
         scorer = session.scorer(single, protocols=registry.protocols, required=False)
         datasets = {cell.dataset: _dataset(session, store, cell, registry, say) for cell in cells}
-        tools = session.tools(store, scorer, datasets=datasets, choices={}, on_stage=lambda stage: None)
+        tools = session.tools(store, scorer, datasets=datasets, choices={})
         return _compared(cells, tools)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from types import TracebackType
 
@@ -12,6 +12,7 @@ import torch
 
 from invbench.api import STAGES
 
+USEFUL = ("methods", "metrics")  # what is no overhead
 _STATUS = "/proc/self/status"
 _RESET = "/proc/self/clear_refs"  # writing "5" lets the high-water mark of the process's memory start again (Linux)
 
@@ -116,6 +117,7 @@ class Ledger:
         self.seconds: dict[str, float] = {}
         self._began = time.perf_counter()
         self._inner = [0.0]
+        self._elsewhere = self._overhead_elsewhere = 0.0
 
     @contextmanager
     def spent(self, purpose: str) -> Iterator[None]:
@@ -129,10 +131,28 @@ class Ledger:
             self.seconds[purpose] = self.seconds.get(purpose, 0.0) + wall - self._inner.pop()
             self._inner[-1] += wall
 
+    def taken(self) -> dict[str, float]:
+        """Seconds by purpose since the last call of this; they are counted no more."""
+        seconds = dict(self.seconds)
+        self.seconds.clear()
+        return seconds
+
+    def include(self, seconds: Mapping[str, float], *, busy: float, workers: int) -> None:
+        """Add what another process spent by purpose during ``busy`` seconds, while ``workers`` processes worked."""
+        for purpose, spent in seconds.items():
+            self.seconds[purpose] = self.seconds.get(purpose, 0.0) + spent
+        useful = sum(seconds.get(purpose, 0.0) for purpose in USEFUL)
+        self._elsewhere += useful
+        self._overhead_elsewhere += (busy - useful) / workers
+
     def summary(self) -> dict[str, float]:
-        """Seconds by purpose, ``wall`` since the ledger was opened, and ``overhead``: outside methods and metrics."""
+        """Seconds by purpose, ``wall`` since the ledger was opened, and ``overhead``: outside methods and metrics.
+
+        The overhead is that of this process, without ``waiting`` for others, and the others' share: theirs over their number.
+        """
         wall = time.perf_counter() - self._began
-        overhead = wall - self.seconds.get("methods", 0.0) - self.seconds.get("metrics", 0.0)
+        useful = sum(self.seconds.get(purpose, 0.0) for purpose in USEFUL) - self._elsewhere
+        overhead = wall - useful - self.seconds.get("waiting", 0.0) + self._overhead_elsewhere
         return {**self.seconds, "wall": wall, "overhead": overhead}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import pickle
 import sys
 import sysconfig
 import traceback
@@ -55,6 +56,17 @@ def halted(error: WriteFailed | KeyboardInterrupt) -> int:
 def cut(text: str, longest: int = LONGEST) -> str:
     """A text of at most about ``longest`` characters, which says how long the whole one is."""
     return text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"
+
+
+def portable(error: Exception) -> Exception:
+    """The exception itself if another process can rebuild it, else an InvbenchError with its text."""
+    try:
+        rebuilt = pickle.loads(pickle.dumps(error))
+        if type(rebuilt) is type(error) and str(rebuilt) == str(error):
+            return rebuilt
+    except Exception:  # classes with arguments of their own raise anything
+        pass
+    return InvbenchError(f"{type(error).__name__}: {error}")
 
 
 def trace(error: BaseException) -> str:

@@ -201,7 +201,7 @@ def test_names_that_cannot_be_prepared_are_told(home):
 def test_a_run_reads_what_was_prepared_with_workers(home, tmp_path, make_settings, capsys):
     ready(cats(tmp_path / "cats", 6), 7, partial=True)
     layouts.write(tmp_path / "cats/afhq/val/cat/flickr_cat_000004.jpg", 50, 512, 512)
-    settings = make_settings(workers=1)
+    settings = make_settings(readers=1)
     suite = settings.suite.model_copy(update={"resolution": 512})
     changes = {"suite": suite, "datasets": (DatasetChoice(spec=small(7)),)}
     assert runner.run(settings.model_copy(update=changes)) == 1

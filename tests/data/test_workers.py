@@ -82,7 +82,7 @@ def test_nothing_to_do_starts_nothing():
 
 def test_a_dataset_reads_ahead_what_it_is_told_to_expect(tmp_path):
     how = opening(log=str(tmp_path), trouble={2: "error"})
-    dataset = Prefetch("numbers", how, workers=1)
+    dataset = Prefetch("numbers", how, readers=1)
     assert isinstance(dataset, Dataset) and len(dataset.names) == 40
     dataset.expect([1, 2, 3, 5, 7])
     assert (dataset.read(1).picture == 1).all()

@@ -79,7 +79,7 @@ def test_the_same_pictures_by_other_code_have_the_same_scores(measured: Path, tm
 
 def test_a_session_opens_each_thing_once(make_settings) -> None:
     settings = make_settings()
-    with Session(settings.suite, device="cpu", workers=0) as session:
+    with Session(settings.suite, device="cpu", readers=0) as session:
         choice = settings.methods[0]
         assert session.method(choice) is session.method(choice) is not session.build(choice.spec, choice.options)
         spec = settings.datasets[0].spec

@@ -1,1 +1,1 @@
-"""Where shards are worked through: each executor has ``run(work, shards)`` and yields results in any order."""
+"""What works through the tasks of a run: :class:`invbench.run.work.Executor` in this process or in workers."""

@@ -1,0 +1,182 @@
+"""Tasks in worker processes: one a GPU, or some on the cores of a CPU. A worker that dies is started again.
+
+A worker opens the settings' networks, methods, metrics and datasets itself, does one task at a time and tells this process of
+each call of a method as it begins and ends. If it dies during a call, or the call exceeds its limit of time, the task is done
+again from its beginning by a new worker in which that call fails with the reason; a call on a batch is then tried image by
+image as after any failure (:func:`invbench.run.shard.isolate`). So a method that ends its process loses the images that do it,
+and nothing else. A worker ends when this process is gone.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import wait
+from types import TracebackType
+
+from invbench.plugins.config import MethodChoice, RunSettings
+from invbench.run.calls import Call, Ended, Outgrown
+from invbench.run.executors.lane import Lane
+from invbench.run.executors.worker import Order
+from invbench.run.work import Done, Place, Task
+from invbench.util.clock import Ledger
+
+DEATHS = 3  # after so many in a row, of images alone, the calls of a kind are not tried any more; likewise outside of calls
+KILLED = -getattr(signal, "SIGKILL", 9)  # the exit code of a process that the system ended, for want of memory mostly
+
+
+@dataclass
+class _Try:
+    """A task, and what workers that died at it have shown: which calls may not be made, and which succeed."""
+
+    task: Task
+    refused: dict[Hashable, Ended | Outgrown] = field(default_factory=dict)
+    succeeded: set[Call] = field(default_factory=set)
+    deaths: int = 0  # outside of calls
+
+
+class Processes:
+    """An executor (:class:`invbench.run.work.Executor`) for ``with``.
+
+    devices  of each worker, as in :class:`invbench.run.session.Session`
+    limit    seconds that a call may take for each of its images; None: no limit
+    """
+
+    def __init__(self, settings: RunSettings, devices: Sequence[str], *, limit: float | None, ledger: Ledger) -> None:
+        self.workers = len(devices)
+        self._limit, self._ledger = limit, ledger
+        self._lanes = [Lane[_Try](settings, device, self.workers) for device in devices]
+        self._lanes[0].start()
+        self._in_a_row = Counter[tuple[str, str]]()  # deaths by group of calls, since the last call that succeeded
+        self._given_up: dict[Hashable, Ended | Outgrown] = {}
+        self._broken: dict[Place, str] = {}
+        self._fits: dict[tuple[str, str], int] = {}
+
+    def __enter__(self) -> Processes:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for lane in self._lanes:
+            lane.kill()
+
+    def batches(self, methods: Iterable[MethodChoice]) -> dict[Place, int]:
+        """As :class:`invbench.run.work.Executor` says. A method that ends its process while it is built fails always."""
+        lane, found = self._lanes[0], dict[Place, int]()
+        for choice in methods:
+            place = choice.id, choice.preset
+            lane.send(("batch", choice))
+            try:
+                while (answer := lane.receive())[0] != "batch":
+                    self._note_ready(*answer[1])
+                found[place] = answer[1]
+            except EOFError:
+                found[place] = 1
+                self._broken[place] = f"it ended its process ({_told(lane.bury())}) while it was built"
+        return found
+
+    def run(self, tasks: Iterator[Task], *, on_stage: Callable[[str], None]) -> Iterator[Done]:
+        """As :class:`invbench.run.work.Executor` says."""
+        again = deque[_Try]()
+        while True:
+            for lane in self._lanes:
+                if lane.doing is None and (one := again.popleft() if again else _next(tasks)) is not None:
+                    lane.doing = one
+                    lane.send(("task", Order(one.task, {**self._given_up, **one.refused}, self._broken, self._fits)))
+            busy = [lane for lane in self._lanes if lane.doing is not None]
+            if not busy:
+                return
+            with self._ledger.spent("waiting"):
+                ready = wait([lane.pipe for lane in busy], timeout=self._patience(busy))
+            for lane in busy:
+                try:
+                    done = self._listen(lane, on_stage) if lane.pipe in ready else None
+                except EOFError:
+                    again.append(self._blame(lane, _reason(lane.bury())))
+                    continue
+                if done is not None:
+                    yield done
+                elif self._left(lane) <= 0:
+                    lane.kill()
+                    again.append(self._blame(lane, Ended(f"the call took more than {self._limit:g} s an image")))
+
+    def _listen(self, lane: Lane[_Try], on_stage: Callable[[str], None]) -> Done | None:
+        """Take a message. Raises EOFError if the worker is dead, and the exception that ended a task."""
+        kind, value = lane.receive()
+        if kind == "stage":
+            on_stage(value)
+        elif kind == "began":
+            lane.call = value, time.monotonic()
+        elif kind == "ended":
+            self._note_success(lane, succeeded=value)
+            lane.call = None
+        elif kind == "done":
+            self._fits |= value.fits
+            self._ledger.include(value.seconds, busy=value.busy, workers=self.workers)
+            lane.doing = None
+            return value
+        else:
+            self._note_ready(*value)
+        return None
+
+    def _note_ready(self, busy: float, seconds: dict[str, float]) -> None:
+        self._ledger.include(seconds, busy=busy, workers=self.workers)
+
+    def _note_success(self, lane: Lane[_Try], *, succeeded: bool) -> None:
+        """A success that is new: one that was repeated for another's sake says nothing of the calls after it."""
+        if succeeded and lane.call is not None and lane.doing is not None and lane.call[0] not in lane.doing.succeeded:
+            lane.doing.succeeded.add(lane.call[0])
+            self._in_a_row[lane.call[0].group] = 0
+
+    def _patience(self, busy: Sequence[Lane[_Try]]) -> float | None:
+        """Seconds until the first limit is reached; None if there is none."""
+        least = max(0.0, min(map(self._left, busy)))
+        return None if math.isinf(least) else least
+
+    def _left(self, lane: Lane[_Try]) -> float:
+        """Seconds that the call of a worker may still take."""
+        if self._limit is None or lane.call is None:
+            return math.inf
+        call, began = lane.call
+        return began + self._limit * len(call.images) - time.monotonic()
+
+    def _blame(self, lane: Lane[_Try], reason: Ended | Outgrown) -> _Try:
+        """The task of a worker that is dead, to be done again without the call that it died at."""
+        one, call = lane.doing, lane.call and lane.call[0]
+        assert one is not None
+        lane.doing = lane.call = None
+        if call is None:
+            one.deaths += 1
+            if one.deaths == DEATHS:
+                one.refused[None] = Ended(f"{reason}, {DEATHS} times, and not during a call of the method")
+            return one
+        one.refused[call] = reason
+        if len(call.images) == 1:
+            self._in_a_row[call.group] += 1
+            if self._in_a_row[call.group] == DEATHS:
+                self._given_up[call.group] = Ended(f"not tried: {DEATHS} such calls in a row ended with: {reason}")
+        return one
+
+
+def _next(tasks: Iterator[Task]) -> _Try | None:
+    task = next(tasks, None)
+    return None if task is None else _Try(task)
+
+
+def _reason(code: int | None) -> Ended | Outgrown:
+    if code == KILLED:
+        return Outgrown("the process was killed, perhaps for want of memory")
+    return Ended(f"the process ended with {_told(code)}")
+
+
+def _told(code: int | None) -> str:
+    """An exit code in words."""
+    if code is None:
+        return "no exit code"
+    try:
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    except ValueError:
+        return f"signal {-code}"
