@@ -1,4 +1,4 @@
-"""The page of a run, ``report/index.html``: one static document that asks no server and no other host for anything."""
+"""The page of a run, ``report/index.html``: one static document that loads nothing from a server."""
 
 from __future__ import annotations
 
@@ -19,17 +19,17 @@ from invbench.reports.text import signed
 from invbench.store import Store
 from invbench.util.files import write_atomic
 
-PIXELATED = 128  # pictures up to this many pixels are enlarged without smoothing, so that single pixels can be judged
+PIXELATED = 128  # pictures up to this many pixels are enlarged without smoothing, so that single pixels can be seen
 
 
 def write(run: Path | str | Store, *, inline: bool = False, images: int = 4) -> Path:
     """Write the page of a run folder and return its path, ``<run>/report/index.html``.
 
     run     the run folder
-    inline  put pictures and scripts into the page, so that the one file can be sent to somebody; else the page links to
-            files of the run folder by relative paths, and the folder can be moved as a whole
-    images  pictures of each dataset in the gallery, the first of the dataset
-    Raises InvbenchError when the folder holds no run, ValueError when ``images`` is negative.
+    inline  True: the page contains pictures and scripts, so that it is one file. False: the page links to files of the run
+            folder by relative paths, so the folder can only be moved as a whole
+    images  number of pictures of each dataset in the gallery: the first ones of the dataset
+    Raises InvbenchError if the folder holds no run, ValueError if ``images`` is negative.
     """
     if images < 0:
         raise ValueError(f"images: expected 0 or more, found {images}")
@@ -42,7 +42,7 @@ def write(run: Path | str | Store, *, inline: bool = False, images: int = 4) -> 
 
 
 def render(run: Run, page: Path, *, inline: bool, images: int) -> str:
-    """The document as text. ``page`` is the folder that its relative links start from."""
+    """The HTML document as text. Its relative links start from the folder ``page``."""
     board, edits = query.leaderboard(run), query.edits(run)
     height, manifest = size(run), run.manifest
     environment = Environment(
@@ -53,7 +53,7 @@ def render(run: Run, page: Path, *, inline: bool, images: int) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"shown": shown, "signed": signed}
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "allow_nan": False}  # the order of metrics is meant
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "allow_nan": False}  # keeps the order of metrics
     return environment.get_template("board.html.j2").render(
         suite=manifest.get("suite", {}),
         manifest=manifest,
@@ -76,7 +76,7 @@ def render(run: Run, page: Path, *, inline: bool, images: int) -> str:
 
 
 def _provenance(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
-    """What a reader needs to make the numbers again, as pairs of a word and a text."""
+    """The facts that are needed to reproduce the numbers, as pairs (name, text)."""
     git, machine = manifest.get("git", {}), manifest.get("machine", {})
     commit = git.get("commit") or "not a checkout"
     seconds = manifest.get("seconds", {})

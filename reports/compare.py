@@ -18,9 +18,9 @@ import pandas as pd
 from invbench.compare import stats
 from invbench.compare.stats import Interval, Ranking
 
-FEW = 0.5  # a method that covers a smaller share of what the best covered one covers is not compared
+FEW = 0.5  # a method that covers a smaller share of the images of the method with the best coverage is not compared
 SEED = 0
-FLIPS = 1999  # sign patterns a test of edits, of which there are many: p after correction for 21 pairs can still be 0.0105
+FLIPS = 1999  # sign patterns per test of edits, of which there are many; p after correction for 21 pairs can still be 0.0105
 
 Method = tuple[str, str]  # id and preset
 Key = TypeVar("Key")
@@ -29,13 +29,13 @@ Place = TypeVar("Place", bound=tuple[Any, ...])
 
 @dataclass(frozen=True)
 class Block:
-    """One metric of methods that may be compared: on one dataset, and for one edit and strength if it is of edits.
+    """The values of one metric for several methods, on one dataset (for an edit metric: for one edit and strength).
 
     place     (dataset,) or (dataset, edit, strength)
-    metric    id
-    methods   those that the plan has here
-    images    names of the images that the plan has here, in the dataset's order
-    values    float64 [images, methods]; NaN where a method has no value: failed, not covered, or not run
+    metric    id of the metric
+    methods   the methods that the plan has for this place
+    images    names of the images that the plan has for this place, in the dataset's order
+    values    float64 [images, methods]; NaN if there is no value: failed, not covered, or not run
     """
 
     place: tuple[Any, ...]
@@ -46,17 +46,17 @@ class Block:
 
     @cached_property
     def own(self) -> np.ndarray:
-        """int [methods]: how many images each method covers."""
+        """int [methods]: number of images that each method covers."""
         return (~np.isnan(self.values)).sum(axis=0)
 
     @cached_property
     def compared(self) -> np.ndarray:
-        """bool [methods]: those that take part in the comparison."""
+        """bool [methods]: methods that take part in the comparison."""
         return (self.own > 0) & (self.own >= FEW * self.own.max(initial=0))
 
     @cached_property
     def common(self) -> np.ndarray:
-        """bool [images]: those that all compared methods cover."""
+        """bool [images]: images that all compared methods cover."""
         return ~np.isnan(self.values[:, self.compared]).any(axis=1) & self.compared.any()
 
     @property
@@ -75,10 +75,10 @@ class Mean:
     """A method's figure in a block.
 
     interval   mean and interval over ``n`` images (:class:`invbench.compare.stats.Interval`)
-    own        images that the method itself covers
-    compared   whether ``interval`` is over the common images, of which other methods' means are, too
-    ranks      of the tie groups it is in; empty where the metric has no direction or nothing is compared
-    finite     mean of the finite values where some are infinite, else that of all
+    own        number of images that the method itself covers
+    compared   whether ``interval`` is over the common images, as those of the other compared methods are
+    ranks      ranks of the tie groups that it is in; empty if the metric has no direction or the method is not compared
+    finite     mean of the finite values; NaN if there are none
     """
 
     interval: Interval
@@ -92,7 +92,8 @@ class Mean:
 class Compared:
     """A block with its figures.
 
-    ``ranking`` names the methods by their index in the block; None where the metric has no direction or there are no two.
+    ``ranking`` names the methods by their index in the block; None if the metric has no direction or fewer than two methods
+    are compared.
     """
 
     block: Block
@@ -123,9 +124,9 @@ def blocks(
     metrics: Sequence[str],
     by: Sequence[str],
 ) -> list[Block]:
-    """The blocks of ``rows``, grouped by the columns ``by``: of every metric that has a value there.
+    """The blocks of ``rows``, grouped by the columns ``by``: one for every metric with any value.
 
-    ``plan`` holds for each place the images that each method has there, in the dataset's order.
+    ``plan``: place -> method -> names of its planned images, in the dataset's order.
     """
     rows = rows[rows["status"] == "ok"]
     known = [id for id in metrics if id in rows]
@@ -156,9 +157,9 @@ def compare(
     resamples: int = stats.RESAMPLES,
     flips: int = FLIPS,
 ) -> list[Compared]:
-    """Means, intervals and ranks of blocks; the same for the same blocks, whatever was computed before.
+    """Means, intervals and ranks of blocks; deterministic for equal ``found``.
 
-    ``better`` metric -> "lower", "higher", or "none" for one that is not ranked.
+    ``better``: metric -> "lower", "higher", or "none" for a metric that is not ranked.
     """
     rng = np.random.default_rng(SEED)
     columns = [block.column(index) for block in found for index in range(len(block.methods))]
@@ -183,7 +184,7 @@ def compare(
 
 
 def pairs(one: Compared) -> list[Pair]:
-    """Every pair of compared methods, in the order of the ranking; empty where there is none."""
+    """Every pair of compared methods, in the order of the ranking; empty without a ranking."""
     return pairs_of([one])[0]
 
 
@@ -205,7 +206,7 @@ def pairs_of(many: Sequence[Compared]) -> list[list[Pair]]:
 
 
 def nearest_decision(one: Compared) -> tuple[Method, Method, int] | None:
-    """The two methods that the fewest images would tell apart, and about how many; None where the values say nothing of it."""
+    """The two methods that the fewest images would tell apart, and about how many; None if it cannot be estimated."""
     if one.ranking is None:
         return None
     found = []
@@ -219,14 +220,14 @@ def nearest_decision(one: Compared) -> tuple[Method, Method, int] | None:
 
 
 def best_two(values: Mapping[Key, float], better: str) -> dict[Key, int]:
-    """1 for those with the best value, 2 for those with the second best, where nothing is tested; NaN has no place."""
+    """1 for keys with the best value, 2 for those with the second best, without any test; NaN gets no place."""
     known = {key: value for key, value in values.items() if not np.isnan(value)}
     best = sorted(set(known.values()), reverse=better == "higher")[:2] if better in ("lower", "higher") else []
     return {key: best.index(value) + 1 for key, value in known.items() if value in best}
 
 
 def rank_text(ranks: Iterable[int]) -> str:
-    """(1,) -> "1", (2, 3) -> "2-3", (1, 3) -> "1, 3"; empty for none."""
+    """Ranks as text: (1,) -> "1", (2, 3) -> "2-3", (1, 3) -> "1, 3"; empty for no rank."""
     runs: list[list[int]] = []
     for rank in sorted(ranks):
         if runs and rank == runs[-1][-1] + 1:

@@ -1,24 +1,23 @@
-"""Edits compared where they moved the attribute equally far, not where they were given the same strength.
+"""Comparison of edits at an equal change of the attribute instead of an equal strength.
 
-The same strength moves the attribute by another amount in every method, and a method that hardly moves it keeps the identity
-for free. Here each image's edits are read as a curve, what was kept against how far the attribute went, and the curve is read
-at a stated change, the same for all methods.
+The same strength changes the attribute by a different amount in each method, and a method that hardly changes it keeps the
+identity trivially. Here the edits of an image give a curve, the kept value as a function of the change, and the curve is
+evaluated at a stated change, the same for all methods.
 
 For one image, one edit and a change c > 0 (c < 0 is its mirror image) with strengths 0 = s0 < s1 < ... < sK:
 
-    x_k    change of the attribute that the metric of the attribute measured at strength s_k; x_0 = 0
-    y_k    what was kept at strength s_k; y_0 is the value of a picture compared with itself
-    k      the first strength that gets there: x_k >= c, while all before stayed below c
+    x_k    change of the attribute at strength s_k, as its metric measures it; x_0 = 0
+    y_k    kept value at strength s_k; y_0 is the value of a picture compared with itself
+    k      the first strength that reaches the change: x_k >= c, and x_j < c for all j < k
     value  y_{k-1} + (y_k - y_{k-1}) (c - x_{k-1}) / (x_k - x_{k-1})
 
-The value lies between y_{k-1} and y_k. Where strengths above 0 lower the metric's reading, in the mean over all methods and
-images, those below 0 are taken for c > 0: that is a matter of signs. An image has none (NaN, and it is counted) where no
-strength of the side of c gets there, since nothing is extrapolated, or where a point beside the crossing failed or was not
-covered.
+The value lies between y_{k-1} and y_k. If strengths above 0 lower the metric, in the mean over all methods and images, those
+below 0 serve for c > 0; only the sign differs. The value of an image is NaN, and the image is counted, if no strength on the
+side of c reaches the change, since nothing is extrapolated, or if a point beside the crossing failed or was not covered.
 
-What it cannot do: the change is the metric's, noise included, and the first point that seems to get there may do so by that
-noise; between two strengths the curve is taken for straight; and a method's mean is over the images where it gets there, which
-may be the easy ones. So means are given a second time over the images where all methods get there.
+Limits: the measured change includes the metric's noise, so the first point that seems to reach c may do so by chance; between
+two strengths the curve is assumed to be a line; and a method's mean is over the images on which it reaches the change, which
+may be the easy ones. Therefore the compared means are over the images on which all compared methods reach it.
 """
 
 from __future__ import annotations
@@ -39,7 +38,7 @@ from invbench.reports.query import figures, finish
 from invbench.reports.run import KEYS, Run
 from invbench.store import Store
 
-# Changes to compare at where the suite gives none: in the edit's ``per_strength``, so -10, -5, +5 and +10 years.
+# Changes to compare at if the suite gives none, in units of the edit's ``per_strength``: -10, -5, +5 and +10 years.
 STEPS = (-2.0, -1.0, 1.0, 2.0)
 # metric name -> its value for a picture compared with itself
 AT_REST = {"id_kept": 1.0, "id_kept_curricular": 1.0, "leakage": 0.0}
@@ -47,11 +46,11 @@ GROUP = [*KEYS, "edit", "change"]
 
 
 def at_change(strengths: ArrayLike, changes: ArrayLike, values: ArrayLike, *, change: float, at_rest: float) -> np.ndarray:
-    """Values where the curves of N images first reach ``change``; see the top of this file.
+    """Kept values at which the curves of N images first reach ``change``; see the docstring of this module.
 
-    strengths [S] in any order, without 0; changes and values [N, S], NaN where something is missing; change not 0, in the unit
-    of ``changes``; at_rest: the value at strength 0. Returns float64 [N], NaN where a curve does not reach the change.
-    Raises ValueError for shapes that do not fit, a strength of 0, and a change that is 0 or not finite.
+    strengths [S] in any order, without 0; changes and values [N, S], NaN if missing; change: not 0, in the unit of ``changes``;
+    at_rest: the value at strength 0. Returns float64 [N], NaN if a curve does not reach the change. Raises ValueError for
+    shapes that do not fit, a strength of 0, and a change that is 0 or not finite.
     """
     s, x, y = (np.asarray(one, dtype=np.float64) for one in (strengths, changes, values))
     if s.ndim != 1 or x.ndim != 2 or x.shape != y.shape or x.shape[1] != len(s):
@@ -59,7 +58,7 @@ def at_change(strengths: ArrayLike, changes: ArrayLike, values: ArrayLike, *, ch
     if change == 0 or not math.isfinite(change):
         raise ValueError(f"change: expected a finite number that is not 0, found {change}")
     if (s == 0).any():
-        raise ValueError("strengths: expected none of 0, whose value is at_rest")
+        raise ValueError("strengths: expected numbers that are not 0 (at_rest is the value at 0), found 0")
     side = math.copysign(1.0, change)
     order = [i for i in np.argsort(np.abs(s), kind="stable") if s[i] * side > 0]
     n = len(x)
@@ -75,16 +74,16 @@ def at_change(strengths: ArrayLike, changes: ArrayLike, values: ArrayLike, *, ch
 
 
 def per_image(source: Store | Run) -> pd.DataFrame:
-    """One row per (dataset, method, preset, edit, change, image) that was edited: what it kept at that change.
+    """The kept values of each edited image at each change: one row per (dataset, method, preset, edit, change, image).
 
-    change      in ``unit``, that of the metric ``measure`` that read it: what the suite's ``compare_at`` holds for the
-                edit, else STEPS
-    strength    the interpolated strength that reaches it; NaN where none does
-    <metric>    each edit metric of AT_REST at that change; NaN where not covered
+    change      in ``unit``, the unit of ``measure``, the metric that measured it: the suite's ``compare_at`` of the edit,
+                else STEPS
+    strength    the interpolated strength that reaches the change; NaN if none does
+    <metric>    each edit metric of AT_REST at that change; NaN if not covered
 
-    An edit is left out where no metric of the run measures its change, or only in another unit than the edit's and the suite
-    says nothing of where to compare.
-    Raises InvbenchError when the folder holds no run.
+    An edit is left out if no metric of the run measures its change, or if the metric's unit differs from the edit's and the
+    suite has no ``compare_at``.
+    Raises InvbenchError if the folder holds no run.
     """
     run = Run.of(source)
     metrics = _kept(run)
@@ -113,15 +112,15 @@ def per_image(source: Store | Run) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class EqualChange:
-    """Methods beside each other at equal change; ``compared`` has the images behind each mean.
+    """The comparison of methods at equal change; ``compared`` has the images behind each mean.
 
     ``frame`` has one row per (dataset, method, preset, edit, change), the best first within each change:
 
     unit, measure                     as in :func:`per_image`
-    n_total                           images that were edited (or whose edit failed)
+    n_total                           images that were edited, failures included
     n                                 images on which the method reaches the change
-    strength                          mean of the strength that reaches it
-    <metric>, <metric>.low, ...       figures over the images on which all compared methods do, as in
+    strength                          mean of the strength that reaches the change
+    <metric>, <metric>.low, ...       figures over the images on which all compared methods reach it, as in
                                       :func:`invbench.reports.query.leaderboard`
     """
 
@@ -130,7 +129,7 @@ class EqualChange:
 
 
 def summary(source: Store | Run) -> EqualChange:
-    """What the methods of a run kept at equal change. Raises InvbenchError when the folder holds no run."""
+    """Compare the methods of a run at equal change. Raises InvbenchError if the folder holds no run."""
     run = Run.of(source)
     rows = per_image(run)
     metrics = [id for id in _kept(run) if id in rows]
@@ -160,7 +159,7 @@ def _kept(run: Run) -> dict[str, float]:
 def _measure_of(run: Run, edit: str, known: Mapping[str, Any]) -> tuple[MetricSpec | None, list[float]]:
     """The metric that measures the change of an edit, ``<edit>_change`` or the first of its family, and where to compare.
 
-    ``known`` is what the manifest has of the edit. STEPS are of its unit, so the metric must have that unit for them.
+    ``known`` is the manifest's record of the edit. STEPS are in the edit's unit, so they need a metric with that unit.
     """
     family, asked = f"{edit}_change", [float(change) for change in known.get("compare_at", ()) if change]
     steps = [factor * float(known["per_strength"]) for factor in STEPS if known.get("per_strength")]
@@ -175,7 +174,7 @@ def _measure_of(run: Run, edit: str, known: Mapping[str, Any]) -> tuple[MetricSp
 
 
 def _wide(rows: pd.DataFrame, ids: Sequence[str]) -> tuple[list[str], np.ndarray, dict[str, np.ndarray]]:
-    """Images, strengths, and by metric the values [images, strengths] of one method's edits; NaN in rows that failed."""
+    """Images, strengths, and for each metric the values [images, strengths] of one method's edits; NaN for failed rows."""
     images, strengths = list(rows["image"].unique()), np.sort(rows["strength"].unique()).astype(np.float64)
     at = pd.Index(images).get_indexer(rows["image"]), np.searchsorted(strengths, rows["strength"])
     tables = {}

@@ -1,7 +1,7 @@
 """The figures of a run's tables as plain values, from which each output is rendered: the terminal, Markdown, the page.
 
-Here stands, once, which metrics a table has, how a value and its interval are rounded, who is compared and what must be said of
-the images. A renderer decides only how that looks.
+This module alone decides which metrics a table has, how a value and its interval are rounded, which methods are compared and
+which notes on the images are given. A renderer decides only the layout.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from invbench.reports.text import interval_text, number_format
 class Figure:
     """One value with its interval, rounded as its column is.
 
-    value            exact; NaN where there is none, infinite where a metric has no bound
-    low, high        ends of its interval; NaN where there is none
-    text             the rounded value; where some images' are infinite also how many, and the mean of the others
-    low_text, high_text, bias    rounded likewise; empty where there is none
-    n, own           images that the value is over; images that the method itself covers
-    few              covers too few images to be compared with the others
+    value            exact value; NaN if there is none, infinite if the metric has no bound
+    low, high        ends of its interval; NaN if there is none
+    text             the rounded value; if some images have infinite values, also their number and the mean of the others
+    low_text, high_text, bias    rounded in the same way; empty if there is none
+    n, own           number of images behind the value; number of images that the method itself covers
+    few              whether the method covers too few images to be compared
     rank, place      as in :func:`invbench.reports.query.leaderboard`
     """
 
@@ -48,16 +48,16 @@ class Figure:
 
     @property
     def interval(self) -> str:
-        """``[low, high]``; empty where there is none."""
+        """The interval as text, ``[low, high]``; empty if there is none."""
         return interval_text(self.low_text, self.high_text)
 
 
 @dataclass(frozen=True)
 class Table:
-    """One table of one dataset: ``rows`` are records of its frame, ``metrics`` those that have any value, with a figure a row.
+    """One table of one dataset: ``rows`` are records of its frame, ``metrics`` those with any value, with one figure per row.
 
-    statements    what must be said of the images
-    incomplete    metrics that some method has values of, but not for every image
+    statements    notes on the images
+    incomplete    metrics that some method covers, but not for every image
     """
 
     rows: Sequence[Mapping[str, Any]]
@@ -67,22 +67,22 @@ class Table:
 
     @property
     def of_inversions(self) -> list[str]:
-        """The metrics that each image has of its inversion."""
+        """The ids of the inversion metrics, which have one value per image."""
         return [spec.id for spec, _ in self.metrics if spec.kind == "inversion"]
 
     def values(self, name: str) -> list[float]:
-        """A column of numbers; NaN where a row has none."""
+        """The column ``name`` as numbers, one per row; NaN if a row has none."""
         return [float(row.get(name, math.nan)) for row in self.rows]
 
     def covered(self, metrics: Iterable[str]) -> dict[str, list[str]]:
-        """Head -> for each row how many images the method itself covers, of those planned."""
+        """Columns of counts of images, by head: inverted, failed, and for each metric the images that it covers ("7/8")."""
         columns = {"inverted": [counts(row) for row in self.rows], "failed": [str(row["n_failed"]) for row in self.rows]}
         return columns | {id: [counts(row, f"{id}.own") for row in self.rows] for id in metrics}
 
 
 @dataclass(frozen=True)
 class DatasetFigures:
-    """All tables of a dataset; each but the ``board`` may have no rows."""
+    """All tables of a dataset; all but the ``board`` may be empty."""
 
     name: str
     board: Table
@@ -93,7 +93,7 @@ class DatasetFigures:
 
 @dataclass(frozen=True)
 class LatencyFigures:
-    """The table of the latency pass: ``times`` has for the whole inversion, its stages and the edit a figure a row."""
+    """The table of the latency pass: ``times`` has one figure per row for the whole inversion, each stage and the edit."""
 
     rows: Sequence[Mapping[str, Any]]
     times: Mapping[str, Sequence[Figure]]
@@ -104,7 +104,7 @@ def datasets(run: Run, board: pd.DataFrame, edits: pd.DataFrame, *, strongest: b
 
     board       frame of :func:`invbench.reports.query.leaderboard`
     edits       frame of :func:`invbench.reports.query.edits`
-    strongest   only the largest strength of each edit (``edits`` must have been made with it, too), and the largest change
+    strongest   only the largest strength of each edit (``edits`` must also be made with it) and its largest change
     """
     equal, round_trips = equal_change.summary(run), trips.summary(run)
     at_change, compared = equal.frame, equal.compared
@@ -132,7 +132,7 @@ def boards(run: Run, board: pd.DataFrame) -> dict[str, Table]:
 
 
 def latency(run: Run) -> LatencyFigures | None:
-    """The figures of the latency pass; None where there was none."""
+    """The figures of the latency pass; None if there was none."""
     frame = query.latency(run)
     names = [column.removesuffix(".low") for column in frame if column.endswith(".low")]
     rows = frame.to_dict("records")
@@ -162,18 +162,18 @@ def _metric(rows: Sequence[Mapping[str, Any]], id: str) -> list[Figure]:
 
 
 def _figure(row: Mapping[str, Any], name: str, write: Callable[[float], str]) -> Figure:
-    """The value of a column, its ends and its bias; what is not there or not finite has no text."""
+    """The value of a column, the ends of its interval and its bias; missing and infinite ones have no text."""
     value, low, high, bias = (float(row.get(f"{name}{part}", math.nan)) for part in ("", ".low", ".high", ".bias"))
     ends = (write(low), write(high)) if math.isfinite(low) else ("", "")
     return Figure(value, low, high, write(value), *ends, bias=write(bias) if math.isfinite(bias) else "")
 
 
 def _estimates(rows: Sequence[Mapping[str, Any]], name: str) -> list[Figure]:
-    """A column of values with ends and nothing to compare."""
+    """A column of values with their intervals, without a comparison."""
     write = number_format(row[name] for row in rows)
     return [_figure(row, name, write) for row in rows]
 
 
 def counts(row: Mapping[str, Any], done: str = "n_ok", *, of: str = "n_total") -> str:
-    """How many images of those planned: ``7/8``."""
+    """The number of images in column ``done`` and in column ``of``: ``7/8``."""
     return f"{row[done]}/{row[of]}"

@@ -20,13 +20,13 @@ from invbench.reports.text import interval_text
 
 
 def terminal(table: PaperTable) -> str:
-    """Plain text; an asterisk marks the best of a column."""
+    """The table as plain text; an asterisk marks the best of a column."""
     notes = Notes(table)
     return "\n".join([caption(table), "", _grid(table, notes, SIMPLE), "", "* best of its column", *notes.lines()]) + "\n"
 
 
 def markdown(table: PaperTable) -> str:
-    """GitHub's Markdown: best bold, second best underlined."""
+    """The table in GitHub's Markdown: best bold, second best underlined."""
     notes = Notes(table)
     body = _grid(table, notes, GITHUB)
     lines = [f"- {escape_markdown(line)}" for line in notes.lines()]
@@ -34,7 +34,7 @@ def markdown(table: PaperTable) -> str:
 
 
 def as_csv(table: PaperTable) -> str:
-    """One line for each printed number, in printed order."""
+    """The table as CSV: one line for each printed number, in printed order."""
     rows = [_flat(cell, table) for _, row in table.rows for cell in row.values()]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
@@ -44,12 +44,12 @@ def as_csv(table: PaperTable) -> str:
 
 
 def _field(value: Any) -> Any:
-    """A field that no spreadsheet takes for a formula: a text that begins like one gets an apostrophe before it."""
+    """A field that no spreadsheet reads as a formula: a text that begins like one gets an apostrophe before it."""
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
 def as_json(table: PaperTable) -> str:
-    """The same as an object, with the rank agreements; what is not a finite number is null."""
+    """The table as a JSON object, with the rank agreements; numbers that are not finite are null."""
     agreements = [
         {"metric": one.metric, "measured_as": one.measured_as, "domain": one.domain, "methods": list(one.methods)}
         | {"tau": one.tau.value, "low": one.tau.low, "high": one.tau.high, "level": LEVEL, "n": one.tau.n}
@@ -118,7 +118,7 @@ def _flat(cell: Cell, table: PaperTable) -> dict[str, Any]:
     place = {"row": one.row, "label": one["method_as_printed"], **labels, "direction": one["direction"]}
     value = one.value if one.text else None
     printed = {"published": value, "published_as": one.text, "flags": sorted(one.flags), "note": one.note}
-    return {  # adding 0.0 takes the sign off a zero
+    return {  # adding 0.0 removes the sign of a zero
         "table": table.printed.id,
         **place,
         **printed,

@@ -1,4 +1,4 @@
-"""The pictures of the page: input, inversion, difference, domain mask and edits of the first images, and the truth of each."""
+"""The page's gallery: input, reconstruction, difference, domain mask, edits and truth of the first images."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from invbench.reports.query import Run
 from invbench.util.files import write_atomic
 from invbench.util.images import png_bytes, read_png
 
-AMPLIFIED = 4  # |input - inversion| is shown this many times as large, clipped at white
+AMPLIFIED = 4  # factor on |input - reconstruction| in the gallery; the product is clipped at white
 
 
 @dataclass(frozen=True)
 class Strip:
-    """One method's pictures of one image; a source is None where there is no picture, ``reason`` says why if it failed."""
+    """One method's pictures of one image; a source is None if there is no picture. ``reason`` is the cause of a failure."""
 
     label: str
     inversion: str | None
@@ -38,7 +38,7 @@ class Strip:
 
 @dataclass
 class Panel:
-    """One image of a dataset with the strips of all methods, and what the dataset knows to be true of it."""
+    """One image of a dataset with the strips of all methods and the dataset's truth."""
 
     dataset: str
     image: str
@@ -48,17 +48,18 @@ class Panel:
 
     @property
     def masks(self) -> bool:
+        """Whether any strip, or the truth, has a domain mask."""
         return any(strip.mask for strip in self.strips) or bool(self.truth and self.truth.mask)
 
 
 class Pictures:
-    """Sources of ``<img>`` for files of the run: relative links from the page's folder, or data inlined into the page."""
+    """Sources of ``<img>`` for files of the run: relative links from the page's folder, or data URLs."""
 
     def __init__(self, root: Path, page: Path, *, inline: bool) -> None:
         self.root, self.page, self.inline = root.resolve(), page.resolve(), inline
 
     def source(self, path: Path) -> str | None:
-        """A link to a picture, or its bytes. None where there is no such file, or it lies outside the run folder."""
+        """A link to a picture, or a data URL with its bytes. None if the file is missing or lies outside the run folder."""
         if not self._inside(path):
             return None
         if self.inline:
@@ -66,7 +67,7 @@ class Pictures:
         return quote(os.path.relpath(path.resolve(), self.page).replace(os.sep, "/"))
 
     def difference(self, original: Path, inversion: Path) -> str | None:
-        """The amplified absolute difference of two pictures of one size, written beside the page unless inlined."""
+        """The amplified absolute difference of two pictures of equal size; written beside the page unless inlined."""
         if not (self._inside(original) and self._inside(inversion)):
             return None
         a, b = (_read(path).astype(np.int16) for path in (original, inversion))
@@ -89,7 +90,7 @@ def panels(run: Run, board: pd.DataFrame, pictures: Pictures, *, count: int) -> 
     failed = run.rows[run.rows["edit"].isna() & (run.rows["status"] != "ok")]
     reasons = {(row.method, row.preset, row.dataset, row.image): str(row.reason) for row in failed.itertuples()}
     found: dict[tuple[str, str], Panel] = {}
-    asked: dict[str, set[Edit]] = {}  # every method has the same columns, whatever it was asked for
+    asked: dict[str, set[Edit]] = {}  # every method has the same columns, even for edits that it was not asked for
     for cell in run.plan["cells"].values():
         edits = {Edit(edit["name"], float(edit["strength"])) for edit in cell["edits"]}
         asked[cell["dataset"]] = asked.get(cell["dataset"], set()) | edits
@@ -106,7 +107,7 @@ def panels(run: Run, board: pd.DataFrame, pictures: Pictures, *, count: int) -> 
 
 
 def size(run: Run) -> int | None:
-    """Height in pixels of the run's pictures, from the first input; None where there is none."""
+    """Height in pixels of the run's pictures, from the first input; None if there is no input."""
     for cell in run.plan["cells"].values():
         for image in cell["images"]:
             path = run.store.input(cell["dataset"], image["name"])
@@ -116,7 +117,7 @@ def size(run: Run) -> int | None:
 
 
 def _truth(run: Run, pictures: Pictures, asked: Iterable[Edit], dataset: str, image: str) -> Strip | None:
-    """The true mask and the true edits of an image; None where the run folder holds none of them."""
+    """The true mask and the true edits of an image; None if the run folder holds neither."""
     mask = pictures.source(run.store.truth_mask(dataset, image))
     edits = _edits(asked, lambda edit: pictures.source(run.store.truth(dataset, image, edit)))
     known = mask is not None or any(source for strips in edits.values() for _, source in strips)
@@ -151,6 +152,6 @@ def _data(png: bytes) -> str:
 
 
 def _read(path: Path) -> np.ndarray:
-    """RGB, uint8 [H, W, 3]; a grey picture has three equal channels."""
+    """The picture as RGB, uint8 [H, W, 3]; a grey picture gets three equal channels."""
     picture = read_png(path)
     return picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)

@@ -1,4 +1,4 @@
-"""Columns of text as a table for the terminal or for Markdown, by tabulate; marks and escapes of each of the two."""
+"""Columns of text as a table for the terminal or for Markdown, by tabulate, with the marks and escapes of each format."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ _LEFT = frozenset({"edit", "method", "preset", "rank", "on"})  # heads of column
 
 @dataclass(frozen=True)
 class Style:
-    """How a text format escapes text and marks the best (1) and the second best (2); ``format`` is tabulate's name for it."""
+    """How a text format escapes text and marks the best (1) and the second best (2); ``format`` is its name in tabulate."""
 
     format: str
     escape: Callable[[str], str]
     marks: Mapping[int, str]  # place -> pattern
 
     def mark(self, text: str, place: int) -> str:
-        """``text``, which is escaped already, as that of the best or the second best."""
+        """``text``, already escaped, marked as the best (``place`` 1) or the second best (2); unchanged for another place."""
         return self.marks.get(place, "{}").format(text)
 
 
@@ -31,16 +31,16 @@ GITHUB = Style("github", escape_markdown, {1: "**{}**", 2: "<u>{}</u>"})
 
 
 def grid(columns: Sequence[Column], style: Style, *, left: int) -> str:
-    """One table. Texts are escaped already, and stand as they are; the first ``left`` columns are aligned left."""
+    """One table. Texts must be escaped already; the first ``left`` columns are aligned left."""
     align = ["left" if index < left or head in _LEFT else "right" for index, (head, _) in enumerate(columns)]
     rows = list(zip(*(texts for _, texts in columns)))
     return tabulate(rows, headers=[head for head, _ in columns], tablefmt=style.format, disable_numparse=True, colalign=align)
 
 
 def fold(fixed: Sequence[Column], groups: Sequence[Sequence[Column]], width: int | None, style: Style = SIMPLE) -> str:
-    """A table, or several one under the other where it is wider than ``width``; each begins with the ``fixed`` columns.
+    """One table, or several below each other if one would be wider than ``width`` characters (None: no limit).
 
-    A group of columns is never divided.
+    Each table begins with the ``fixed`` columns. A group of columns is never divided.
     """
     tables: list[list[Column]] = [[*fixed]]
     for group in groups:
@@ -51,5 +51,5 @@ def fold(fixed: Sequence[Column], groups: Sequence[Sequence[Column]], width: int
 
 
 def width_of(columns: Sequence[Column]) -> int:
-    """Characters of a line of the table: tabulate pads a head by two, and two blanks stand between columns."""
+    """Number of characters in a line of the table: tabulate pads a head by two and separates columns by two blanks."""
     return sum(max([len(head) + 2, *map(len, texts)]) + 2 for head, texts in columns) - 2

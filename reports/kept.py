@@ -1,8 +1,8 @@
-"""Statistics of large runs, kept beside the run: what one command has computed, the next one reads.
+"""Cache of the statistics of large runs, in the run folder: the next command reads what an earlier one has computed.
 
-``RUN/statistics/<name>.json`` holds intervals and ranks of the blocks of which its first line has the sha256 (their values, and
-all that the figures depend on beside them). A file of other blocks, or a damaged one, is made anew; one that cannot be written
-is done without. Nothing else reads them, and figures are the same with and without them.
+``RUN/statistics/<name>.json`` holds the intervals and ranks of blocks. Its first line holds the sha256 of the values and of
+everything else that the figures depend on. If the sha256 differs or the file is damaged, the statistics are computed again. If
+the file cannot be written, nothing is cached. Figures are the same with and without the cache.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from invbench.util.files import WriteFailed, write_atomic
 from invbench.util.provenance import file_digest
 
 FOLDER = "statistics"
-LARGE = 2**18  # values in all blocks; the figures of fewer are computed sooner than a file is written
+LARGE = 2**18  # values in all blocks; for fewer, computing is faster than writing a file
 
 
 def compared(
     folder: Path, name: str, found: Sequence[Block], better: Mapping[str, str], *, flips: int = compare.FLIPS
 ) -> list[Compared]:
-    """:func:`invbench.reports.compare.compare` of the blocks ``name`` of the run ``folder``, from its file where that fits."""
+    """:func:`invbench.reports.compare.compare` of the blocks ``name`` of the run ``folder``, from the cache if it is valid."""
     if sum(block.values.size for block in found) < LARGE:
         return compare.compare(found, better, flips=flips)
     path, key = folder / FOLDER / f"{name}.json", _key(found, better, flips)
@@ -41,13 +41,13 @@ def compared(
             return [_restored(block, raw) for block, raw in zip(found, json.loads(body), strict=True)]
     results = compare.compare(found, better, flips=flips)
     body = json.dumps([_plain(one) for one in results], separators=(",", ":")).encode()
-    with suppress(WriteFailed):  # a full disk, or a run that may be read only
+    with suppress(WriteFailed):  # a full disk, or a read-only run folder
         write_atomic(path, _head(key, body) + b"\n" + body)
     return results
 
 
 def _key(found: Sequence[Block], better: Mapping[str, str], flips: int) -> str:
-    """sha256 of all that the figures depend on: the blocks, what is asked for, and the code."""
+    """sha256 of all that the figures depend on: the blocks, the settings and the code."""
     code = [file_digest(Path(str(module.__file__))) for module in (stats, bootstrap, compare)]
     libraries = [version(name) for name in ("numpy", "scipy")]
     settings = [compare.SEED, compare.FEW, stats.LEVEL, stats.RESAMPLES, flips]

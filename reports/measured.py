@@ -1,4 +1,4 @@
-"""What a run measured for published numbers that compete: by the exact ``name@protocol``, else by the nearest to it."""
+"""The measured values of a run for competing published numbers: by the same ``name@protocol``, else by the nearest metric."""
 
 from __future__ import annotations
 
@@ -21,15 +21,16 @@ PLAIN = ("", "full")  # variants of a method that are the method itself, not an 
 
 @dataclass(frozen=True)
 class Found:
-    """What a run has for a group of published numbers.
+    """The measured values of a run for a group of published numbers.
 
-    metric    id that it was measured as; ``dataset`` is what it was measured on
+    metric    id of the metric that measured it; ``dataset`` is the dataset that it was measured on
     methods   published id -> id and preset in the run
-    means     by published id: over the images that all compared methods cover; without interval where there is none
-    places    1 where it shares the first rank, 2 where the second is its best; nothing where no two can be told apart
-    columns   values [n] of the compared methods over these images; empty for what is not measured image by image
-    few       why a method is not compared: it covers too few images
-    notes     what must be said about the images, and about the ranks
+    means     published id -> mean over the images that all compared methods cover, with its interval if there is one
+    places    published id -> 1 if it shares the first rank, 2 if its best rank is the second; empty if no two methods can be
+              told apart
+    columns   published id -> values [n] over these images; empty for measures without one value per image
+    few       published id -> the reason why a method is not compared: it covers too few images
+    notes     notes on the images and on the ranks
     """
 
     metric: str
@@ -45,7 +46,7 @@ class Found:
 def find(
     run: Run, group: Sequence[Number], *, dataset: str | None, preset: str | None, level: float, resamples: int
 ) -> Found | None:
-    """What the run measured for numbers of one metric, domain, edit and strength; None where it has nothing."""
+    """The measured values for numbers of one metric, domain, edit and strength; None if the run has none."""
     first = group[0]
     metric, images = _metric(run, first), _dataset(run, first, dataset)
     if metric is None or images is None:
@@ -65,14 +66,14 @@ def find(
     blocks = compare.blocks(rows, {(images,): planned}, metrics=[metric], by=["dataset"])
     if not blocks:
         return None
-    single = schema.is_seconds(metric)  # images of a batch share one time: they are no independent draws
+    single = schema.is_seconds(metric)  # images of a batch share one time, so they are not independent
     directions = {metric: "none" if single else first["direction"]}
     one = compare.compare(blocks, directions, level=level, resamples=resamples)[0]
     return _of_images(one, methods, direction=first["direction"], single=single)
 
 
 def embedder(run: Run, method: str, preset: str) -> str | None:
-    """What a method of the run starts from; None where it starts from nothing or nobody has said."""
+    """The embedder that a method of the run starts from; None if there is none or it is not known."""
     options = run.manifest.get("methods", {}).get(f"{method}.{preset}", {}).get("options", {})
     known: dict[str, str] = published.protocols()["embedders"]
     keys = [method, *(f"{method}.{name}={value}" for name, value in options.items())]
@@ -80,7 +81,7 @@ def embedder(run: Run, method: str, preset: str) -> str | None:
 
 
 def check(run: Run, dataset: str | None, preset: str | None) -> None:
-    """Raise InvbenchError where the run does not have that dataset or that preset."""
+    """Raise InvbenchError if the run lacks that dataset or that preset; None is always accepted."""
     for kind, name in (("dataset", dataset), ("preset", preset)):
         known = sorted({cell[kind] for cell in run.plan["cells"].values()})
         if name is not None and name not in known:
@@ -134,12 +135,12 @@ def _of_images(one: compare.Compared, methods: Mapping[str, compare.Method], *, 
 
 
 def _by_value(means: Mapping[str, Interval], direction: str) -> dict[str, int]:
-    """Places by the values alone, where there are no images to test on; who is alone has none."""
+    """Places by the values alone, for measures without per-image values; a single method gets no place."""
     return compare.best_two({name: one.value for name, one in means.items()}, direction) if len(means) > 1 else {}
 
 
 def _metric(run: Run, number: Number) -> str | None:
-    """The run's metric for a number: the published recipe itself, else its nearest of the same family."""
+    """The run's metric for a number: the published recipe itself, else the nearest one of the same family."""
     family = published.protocols()["families"].get(number["metric"])
     recipe = published.rule(number)["recipe"]
     if family is None:

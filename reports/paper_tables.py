@@ -1,8 +1,8 @@
-"""A printed table with what a run measured beside it, and how far the two orders agree.
+"""A printed table with the measured values of a run beside it, and the agreement of the two orders of methods.
 
-Published and measured numbers stand side by side whatever they are, but a measured one says why it cannot be compared in
-value with its neighbour: another dataset, another recipe, a copied or misprinted number. The order of methods can be
-compared nevertheless, and Kendall's tau says how far it agrees.
+Every measured number stands beside the published one. If the two values are not comparable, the measured one has the reason:
+another dataset, another recipe, a copied or misprinted number. The order of methods can still be compared, and Kendall's tau
+measures its agreement.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ SEED = 0
 class Cell:
     """One number of the printed table.
 
-    place            1 best, 2 second best of the printed numbers it competes with, 0 otherwise
-    measured         what the run has for it; ``metric`` is the id it was measured with, ``images`` the dataset
-    measured_place   1 where it cannot be told apart from the best measured method, 2 where it shares rank 2, 0 otherwise and
-                     where no two methods can be told apart
-    reasons          why the measured value must not be compared with the printed one; empty = comparable
+    place            1 best, 2 second best among the printed numbers that it competes with, else 0
+    measured         the measured value, if any; ``metric`` is the id of the metric, ``images`` the dataset
+    measured_place   1 if it cannot be told apart from the best measured method, 2 if it shares rank 2, else 0; 0 for all if
+                     no two methods can be told apart
+    reasons          why the measured value cannot be compared with the printed one; empty = comparable
     """
 
     number: Number
@@ -57,7 +57,7 @@ class Agreement:
 
 @dataclass(frozen=True)
 class PaperTable:
-    """``rows``: label and cells by printed column; ``notes`` on what was measured."""
+    """A printed table with measured values. ``rows``: label, and cells by printed column; ``notes``: on the measurement."""
 
     printed: PrintedTable
     rows: tuple[tuple[tuple[str, ...], Mapping[tuple[str, ...], Cell]], ...]
@@ -74,11 +74,11 @@ def build(
     level: float = stats.LEVEL,
     resamples: int = stats.RESAMPLES,
 ) -> PaperTable:
-    """The table with the measured values of a run, if there is one.
+    """The table with the measured values of a run, if one is given.
 
-    ``dataset`` and ``preset`` say which of the run's to take; by default the published dataset, else the run's first of that
-    domain, and preset "paper", else the first that the run has. Means are over the images that all measured methods of a
-    column cover. Raises InvbenchError where the folder holds no run, or not that dataset or preset.
+    ``dataset`` defaults to the published dataset, else to the run's first of the same domain; ``preset`` to "paper", else to
+    the run's first. Means are over the images that all measured methods of a column cover. Raises InvbenchError if the folder
+    holds no run, or the run lacks that dataset or preset.
     """
     place = published.places(printed.numbers)
     cells = {id(one): Cell(one, place.get(id(one), 0)) for one in printed.numbers}
@@ -116,7 +116,7 @@ def build(
 
 
 def _groups(numbers: Iterable[Number]) -> list[list[Number]]:
-    """Numbers that stand for different methods measured in the same way."""
+    """Groups of numbers that were measured in the same way and so differ only in the method."""
     groups: dict[tuple[str, ...], list[Number]] = {}
     for one in numbers:
         groups.setdefault(tuple(one[name] for name in ("metric", "domain", "dataset", "edit", "edit_strength")), []).append(one)
@@ -124,7 +124,7 @@ def _groups(numbers: Iterable[Number]) -> list[list[Number]]:
 
 
 def _choose(run: Run, group: Sequence[Number], found: Found) -> list[Number]:
-    """The numbers beside which measured values stand: where a method has several, those that start from the same code."""
+    """The numbers that get measured values beside them: of several numbers of a method, those with the same embedder."""
     chosen = []
     for name in found.means:
         mine = [one for one in group if one["method"] == name and one["variant"] in PLAIN]
@@ -159,7 +159,7 @@ def _reasons(run: Run, number: Number, found: Found) -> list[str]:
 def _agreement(
     chosen: Sequence[Number], found: Found, rng: np.random.Generator, level: float, resamples: int
 ) -> list[Agreement]:
-    """Rank agreement over the methods whose printed number can be trusted; nothing below two of them."""
+    """Rank agreement over the methods whose printed number is trusted; empty for fewer than two of them."""
     first: dict[str, Number] = {}
     for one in chosen:
         usable = one["direction"] != "none" and not math.isnan(one.value) and not one.flags & published.UNTRUSTED

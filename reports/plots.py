@@ -1,4 +1,4 @@
-"""Data of the page's plots, as plain values that become JSON; plotly's own script draws them in the browser."""
+"""Data of the page's plots, as plain values that become JSON; plotly's script draws them in the browser."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from invbench.reports.text import signed
 
 
 def plot_data(run: Run, board: pd.DataFrame, edits: pd.DataFrame) -> dict[str, Any]:
-    """Everything that the page's script draws.
+    """The data of all plots, for the page's script.
 
     metrics      id -> {title, name, better, unit}
-    quality      one point per (dataset, method, preset): seconds an image, every metric's mean, and its interval in ``ends``
-    edits        one line per (dataset, edit, method, preset): strengths in order, every edit metric's means and intervals
-    targets      edit -> {unit, per_strength}: the ideal line of a change, drawn for the metric that measures that edit only
-    comparisons  {methods: labels, blocks}: the paired differences of every two methods, see :func:`_comparison`; of edits
-                 at their largest strength only, since a page of all would be slow to make and to load
+    quality      one point per (dataset, method, preset): seconds per image, mean of each metric, and its interval in ``ends``
+    edits        one line per (dataset, edit, method, preset): strengths in order, means and intervals of each edit metric
+    targets      edit -> {unit, per_strength}: the ideal line of a change, drawn only for the metric that measures the edit
+    comparisons  {methods: labels, blocks}: the paired differences of every two methods, see :func:`_comparison`; for edits
+                 only at the largest strength, since a page of all strengths would be slow to make and to load
     """
     methods = {method: label(run, dict(zip(("method", "preset"), method))) for method in _methods(run)}
     compared = [one for one in (*run.inversions, *_strongest(run.edits)) if one.ranking is not None]
@@ -46,14 +46,14 @@ def plot_data(run: Run, board: pd.DataFrame, edits: pd.DataFrame) -> dict[str, A
 
 
 def plotly_script() -> str:
-    """The JavaScript of plotly that its Python package carries, so that no page asks another host for it."""
+    """The JavaScript that plotly's Python package contains, so that no page loads it from another host."""
     from plotly.offline import get_plotlyjs  # slow to import, and only the page needs it
 
     return get_plotlyjs()
 
 
 def label(run: Run, row: Mapping[str, Any]) -> str:
-    """A method's title; with its preset where the run holds several of that method."""
+    """A method's title; with its preset if the run holds several presets of the method."""
     described = run.manifest.get("methods", {})
     title = described.get(f"{row['method']}.{row['preset']}", {}).get("title") or row["method"]
     presets = {cell["preset"] for cell in run.plan["cells"].values() if cell["method"] == row["method"]}
@@ -119,9 +119,9 @@ def _strongest(edits: Sequence[Compared]) -> list[Compared]:
 
 
 def _comparison(one: Compared, found: Sequence[compare.Pair], order: Mapping[compare.Method, int]) -> dict[str, Any]:
-    """One metric on one dataset (and of one edit and strength): methods by their place in ``methods``, best first.
+    """One metric on one dataset (for one edit and strength): methods by their index in ``methods``, best first.
 
-    pairs  [first, second, mean difference, low, high, Holm's p, told apart]: first minus second over the common images
+    pairs  [first, second, mean difference, low, high, Holm's p, distinct]: first minus second over the common images
     """
     block, ranking = one.block, one.ranking
     assert ranking is not None
@@ -143,15 +143,15 @@ def _comparison(one: Compared, found: Sequence[compare.Pair], order: Mapping[com
 
 
 def _short(value: float) -> float | None:
-    """Six digits are more than a plot shows; the exact means are in the tables."""
+    """The value rounded to six digits, more than a plot shows; the exact means are in the tables."""
     return _number(float(f"{value:.6g}"))
 
 
 def _number(value: Any) -> float | None:
-    """JSON has neither NaN nor infinity: both become null and are not drawn. A zero has no sign."""
+    """The value for JSON: NaN and infinity become null, which is not drawn; a zero loses its sign."""
     return float(value) + 0.0 if value is not None and math.isfinite(value) else None
 
 
 def static_file(name: str) -> str:
-    """Text of a file of ``reports/static``."""
+    """The text of the file ``name`` in ``reports/static``."""
     return (files("invbench.reports") / "static" / name).read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""The printed tables of the field, and how their numbers were computed; the data lies in ``reports/reported``."""
+"""The printed tables of the field and how their numbers were computed; the data is in ``reports/reported``."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from invbench.api import InvbenchError
 from invbench.reports.compare import best_two
 
 FOLDER = Path(str(files("invbench.reports"))) / "reported"
-FIELDS = ("domain", "method", "embedder", "variant", "versus", "metric", "edit", "edit_strength")  # what tells cells apart
+FIELDS = ("domain", "method", "embedder", "variant", "versus", "metric", "edit", "edit_strength")  # these distinguish cells
 TYPOGRAPHY = frozenset({"bold", "underline", "bold_lost"})
-UNTRUSTED = frozenset({"suspected_misprint", "matches_other_source"})  # never compared in order
+UNTRUSTED = frozenset({"suspected_misprint", "matches_other_source"})  # flags of numbers that take no part in rank agreement
 
 
 @dataclass(frozen=True)
 class Number:
     """One printed number: ``row`` and ``column`` of the printed table, the columns of results.csv, and its value.
 
-    text     as printed, without unit; empty where the table has a dash
-    value    the same as a number, NaN for a dash
+    text     as printed, without unit; empty for a dash
+    value    the printed value as a number; NaN for a dash
     """
 
     row: int
@@ -44,7 +44,7 @@ class Number:
 
 @dataclass(frozen=True)
 class PrintedTable:
-    """A printed table: its numbers in printed order, and which fields its rows and its columns stand for."""
+    """A printed table: its numbers in printed order, and the fields that distinguish its rows and its columns."""
 
     id: str  # "paper:dhr-1"
     source: str
@@ -52,13 +52,15 @@ class PrintedTable:
     numbers: tuple[Number, ...]
     row_fields: tuple[str, ...]
     column_fields: tuple[str, ...]
-    common: Mapping[str, str]  # the fields that are the same everywhere
+    common: Mapping[str, str]  # fields that all numbers share
 
     @property
     def title(self) -> str:
+        """Name and source of the table: "Table 1 of ..."."""
         return f"{self.name} of {protocols()['sources'][self.source]}"
 
     def column(self, number: Number) -> tuple[str, ...]:
+        """Label of a number's column: its values of ``column_fields``."""
         return tuple(number[field] for field in self.column_fields)
 
     def columns(self) -> list[tuple[str, ...]]:
@@ -66,16 +68,17 @@ class PrintedTable:
         return list(dict.fromkeys(self.column(number) for number in self.numbers))
 
     def label(self, number: Number) -> tuple[str, ...]:
+        """Label of a number's row: its values of ``row_fields``."""
         return tuple(number[field] for field in self.row_fields)
 
 
 @cache
 def tables() -> dict[str, PrintedTable]:
-    """All printed tables by id, ``paper:<source>-<number>``. Raises InvbenchError where the data cannot be read."""
+    """All printed tables by id, ``paper:<source>-<number>``. Raises InvbenchError if the data cannot be read."""
     found = {}
     for (source, name), group in groupby(_read("results.csv"), key=lambda row: (row["source"], row["table"])):
         numbered = re.fullmatch(r"Table (\d+)|Benchmark", name)
-        if numbered:  # the others are numbers in running text
+        if numbered:  # the others are numbers in a paper's text
             table = _table(f"paper:{source}-{numbered[1] or 1}", source, name, list(group))
             found[table.id] = table
     return found
@@ -89,24 +92,25 @@ def protocols() -> dict[str, Any]:
 
 
 def rule(number: Number) -> Mapping[str, str]:
-    """How a number was computed: ``recipe``, and ``reason`` or ``note``; without a rule nothing is known of it."""
+    """How a number was computed: ``recipe``, and ``reason`` or ``note``; an empty recipe if no rule fits."""
     for one in protocols()["rule"]:
         if all(number[key] == one[key] for key in ("source", "metric", "domain", "table") if key in one):
             return one
-    return {"recipe": "", "reason": f"nothing of this harness measures {number['metric']}"}
+    return {"recipe": "", "reason": f"this harness has no metric for {number['metric']}"}
 
 
 def notes(number: Number) -> list[str]:
-    """Footnotes of a printed number: its flags in words, then the sentences of its note."""
+    """Footnotes of a printed number: the meanings of its flags, then the sentences of its note."""
     flags = sorted(flag.replace("_", " ") for flag in number.flags - TYPOGRAPHY)
     sentences = re.split(r"(?<!Sec\.)(?<!Fig\.)(?<=\.) (?=[A-Z])", number.note) if number.note else []
     return [*flags, *sentences]
 
 
 def places(numbers: Sequence[Number]) -> dict[int, int]:
-    """``id(number)`` -> 1 for the best and 2 for the second best printed among numbers that compete with each other.
+    """``id(number)`` -> 1 for the best and 2 for the second best printed number among those that compete.
 
-    Equal numbers share a place; suspected misprints and numbers without a better direction have none.
+    Equal numbers share a place. Suspected misprints, and numbers without a better direction, get none; without a second best
+    number there are no places.
     """
     places: dict[int, int] = {}
     for competing in _competing(numbers):
@@ -117,7 +121,7 @@ def places(numbers: Sequence[Number]) -> dict[int, int]:
 
 
 def _competing(numbers: Sequence[Number]) -> list[list[Number]]:
-    """Numbers of one metric, domain, edit and strength, of which one can be best."""
+    """Groups of numbers of one metric, domain, edit and strength, which compete with each other."""
     groups: dict[tuple[str, ...], list[Number]] = {}
     for one in numbers:
         if one["direction"] in ("lower", "higher"):

@@ -1,6 +1,6 @@
-"""From a run's rows to the values that tables and pages show; all means in float64.
+"""The values of tables and pages, computed from a run's rows; all means in float64.
 
-Methods are compared on the images that all of them cover (:mod:`invbench.reports.compare`); counts stand beside every mean.
+Methods are compared on the images that all of them cover (:mod:`invbench.reports.compare`); every mean has its counts.
 Every figure of every table and page comes from the frames of this module.
 """
 
@@ -23,26 +23,26 @@ MEMORY = (schema.DEVICE_PEAK, schema.RSS_PEAK)
 
 
 def leaderboard(source: Store | Run) -> pd.DataFrame:
-    """One row per (dataset, method, preset), best first by the first metric that has a direction.
+    """The leaderboard: one row per (dataset, method, preset), best first by the first metric that has a direction.
 
     Columns
         dataset, method, preset
-        n_total, n_ok, n_failed             images planned, inverted, failed; the rest has not been run
-        <metric>                            mean over the images that all compared methods cover; of a method that is not
-                                            compared, over its own; of inversion metrics, and the value of set metrics
-        <metric>.n, <metric>.own            images in that mean; images that the method itself covers
-        <metric>.compared                   False where it covers too few to be compared (``invbench.reports.compare.FEW``)
+        n_total, n_ok, n_failed             images planned, inverted, failed; the others have not been run
+        <metric>                            inversion metrics: mean over the images that all compared methods cover, or over
+                                            its own for a method that is not compared; set metrics: the value
+        <metric>.n, <metric>.own            number of images in that mean; number of images that the method itself covers
+        <metric>.compared                   False if it covers too few to be compared (``invbench.reports.compare.FEW``)
         <metric>.low, <metric>.high         its confidence interval
         <metric>.rank                       ranks of its tie groups as text; empty without a direction
-        <metric>.place                      1 where it shares the first rank, 2 where the second is its best; 0 for others, and
-                                            for all where no two methods can be told apart
-        <metric>.inf, <metric>.finite       where a value is infinite (PSNR of identical pictures): how many are, and the
-                                            mean of the others; <metric> itself is infinite then
-        <metric>.bias                       of a set metric that states one
-        seconds.<stage>, seconds.invert     mean seconds an image: stages of the inversion, the whole inversion
-        seconds.edit                        mean seconds an edited image
-        memory.device_peak, memory.rss_peak largest over the images, bytes
-    Raises InvbenchError when the folder holds no run.
+        <metric>.place                      1 if it shares the first rank, 2 if its best rank is the second, else 0; 0 for
+                                            all if no two methods can be told apart
+        <metric>.inf, <metric>.finite       number of infinite values (PSNR of identical pictures), and mean of the others;
+                                            <metric> itself is then infinite
+        <metric>.bias                       bias of a set metric that states one
+        seconds.<stage>, seconds.invert     mean seconds per image: stages of the inversion, the whole inversion
+        seconds.edit                        mean seconds per edited image
+        memory.device_peak, memory.rss_peak largest value over the images, in bytes
+    Raises InvbenchError if the folder holds no run.
     """
     run = Run.of(source)
     rows = run.rows
@@ -63,10 +63,10 @@ def leaderboard(source: Store | Run) -> pd.DataFrame:
 
 
 def edits(source: Store | Run, *, strongest: bool = False) -> pd.DataFrame:
-    """One row per (dataset, method, preset, edit, strength): counts and figures of the edit metrics as in the leaderboard.
+    """The edits: one row per (dataset, method, preset, edit, strength), with counts and figures as in the leaderboard.
 
-    ``target`` is what the edit asks for, strength times the suite's unit (NaN where the manifest does not know it), and
-    ``unit`` its unit. ``strongest`` leaves out all but the largest strength of each edit, which is much faster.
+    ``target`` is the change that the edit asks for, strength times the suite's ``per_strength`` (NaN if the manifest lacks
+    it), in ``unit``. ``strongest`` keeps only the largest strength of each edit, which is much faster.
     """
     run = Run.of(source)
     rows = run.rows[run.rows["edit"].notna()]
@@ -91,15 +91,16 @@ def edits(source: Store | Run, *, strongest: bool = False) -> pd.DataFrame:
 
 
 def latency(source: Store | Run) -> pd.DataFrame:
-    """One row per (method, preset, machine) that the latency pass timed; empty where there was none.
+    """The latency pass: one row per (method, preset, machine) that it timed; empty if there was none.
 
     Columns
-        method, preset, machine, dataset, warmup   images that went before unrecorded
-        n, n_ok                                    images, and those that did not fail
+        method, preset, machine, dataset
+        warmup                                     number of images that went first and were not recorded
+        n, n_ok                                    number of images; number of those that did not fail
         edit_name, strength                        the edit that was timed, if any
         invert, <stage>, edit                      median seconds of an image that comes alone: the whole inversion, its stages,
                                                    the whole edit; each with <name>.low and <name>.high, the quartiles
-    Times of a recipe that the plan no longer has are left out; of several passes the one with the most images is taken.
+    Times of a recipe that the plan no longer has are left out; of several passes, the one with the most images is used.
     """
     run = Run.of(source)
     rows = run.store.latency()
@@ -126,7 +127,7 @@ def latency(source: Store | Run) -> pd.DataFrame:
 
 
 def failures(source: Store | Run) -> pd.DataFrame:
-    """Failed rows by (dataset, method, preset, reason): ``rows`` how many, ``images`` the names of the images, in order."""
+    """Failed rows by (dataset, method, preset, reason): ``rows`` is their number, ``images`` the image names, in order."""
     rows = Run.of(source).rows
     rows = rows[rows["status"] != "ok"]
     found = [
@@ -158,8 +159,8 @@ def unavailable(source: Store | Run) -> dict[str, str]:
 def places(frame: pd.DataFrame, spec: MetricSpec) -> pd.Series:
     """1 for the best values of a set metric, 2 for the second best, 0 for all others; equal values share a place.
 
-    ``frame`` holds rows that may be compared: one dataset. A value over fewer images than another method's has no place:
-    who fails on the hard images must not win by it, and set metrics depend on the number of images.
+    ``frame`` holds comparable rows: those of one dataset. A value over fewer images than another method's gets no place: a
+    method must not win by failing on the hard images, and set metrics depend on the number of images.
     """
     place = pd.Series(0, index=frame.index)
     if spec.better == "none" or spec.id not in frame or frame[spec.id].notna().sum() < 2:
@@ -171,7 +172,7 @@ def places(frame: pd.DataFrame, spec: MetricSpec) -> pd.Series:
 
 
 def counts(rows: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """n_ok and n_failed of rows, indexed by ``keys``."""
+    """Numbers of rows that succeeded and failed, columns ``n_ok`` and ``n_failed``, indexed by ``keys``."""
     ok = rows["status"] == "ok"
     table = pd.DataFrame({"n_ok": ok.groupby([rows[key] for key in keys]).sum()})
     table["n_failed"] = (~ok).groupby([rows[key] for key in keys]).sum()
@@ -225,7 +226,7 @@ def _no_keys(keys: list[str]) -> pd.MultiIndex:
 
 
 def finish(frame: pd.DataFrame, specs: Mapping[str, MetricSpec], *, by: list[str]) -> pd.DataFrame:
-    """Counts as integers (a missing one is 0), and the best first within each group of ``by``, who is not compared last."""
+    """Make counts integers (missing: 0) and sort each group of ``by``: best first, methods that are not compared last."""
     frame = frame.reset_index()
     for name in frame:
         if name in {"n_ok", "n_failed"} or name.endswith((".n", ".own", ".inf", ".place")):

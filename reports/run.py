@@ -1,4 +1,4 @@
-"""A run folder as reports see it: read once, with the methods beside each other in every metric."""
+"""The content of a run folder for reports: rows, plan and manifest, read once, and the comparisons of its methods."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ KEYS = ["dataset", "method", "preset"]
 EDIT_KEYS = [*KEYS, "edit", "strength"]
 EditPlace = tuple[str, str, float]  # dataset, edit, strength
 _KINDS = ("inversion", "set", "edit", "round_trip")
-_FIRST = ("mse", "psnr", "lpips", "ms_ssim", "id")  # as tables of this field have them; the others follow by name
+_FIRST = ("mse", "psnr", "lpips", "ms_ssim", "id")  # the order of published tables; the other metrics follow by name
 
 
 @dataclass(frozen=True)
 class Run:
-    """What a run folder held at one moment; read once, since a run may still be writing."""
+    """The content of a run folder at one moment; it is read once, since a run may still be writing."""
 
     store: Store
     rows: pd.DataFrame
@@ -35,7 +35,7 @@ class Run:
 
     @classmethod
     def of(cls, source: Store | Run) -> Run:
-        """Read a run folder; a Run is returned as it is. Raises InvbenchError when the folder holds no run."""
+        """Read a run folder; a Run is returned unchanged. Raises InvbenchError if the folder holds no run."""
         if isinstance(source, Run):
             return source
         manifest, plan = source.manifest, source.plan
@@ -49,8 +49,8 @@ class Run:
     def specs(self) -> dict[str, MetricSpec]:
         """Metrics by id in the order of tables: of inversions, of sets, of edits.
 
-        A metric that an earlier run in the folder computed, and the manifest of the last one no longer describes, is
-        kept under its bare id and without a direction.
+        A metric of an earlier run in the folder that the last manifest does not describe is kept, with its id as title
+        and without a direction.
         """
         names = [field.name for field in fields(MetricSpec) if field.init]
         known = {
@@ -69,18 +69,18 @@ class Run:
         return [spec for spec in self.specs.values() if spec.kind in kinds]
 
     def images(self, method: str, preset: str, dataset: str) -> list[str]:
-        """Names of the images that a method is planned for, in the dataset's order; none where it is not."""
+        """Names of the images planned for a method, in the dataset's order; empty if none are."""
         cells = [cell for cell in self.plan["cells"].values() if cell["dataset"] == dataset]
         return next((_images(cell) for cell in cells if (cell["method"], cell["preset"]) == (method, preset)), [])
 
     @property
     def better(self) -> dict[str, str]:
-        """The better direction of each metric."""
+        """Metric id -> its better direction: "lower", "higher" or "none"."""
         return {id: spec.better for id, spec in self.specs.items()}
 
     @cached_property
     def inversions(self) -> list[Compared]:
-        """The methods beside each other in every metric of inversions, on every dataset."""
+        """The comparison of all methods in every inversion metric, on every dataset."""
         plan: dict[tuple[str], dict[compare.Method, Sequence[str]]] = {}
         for cell in self.plan["cells"].values():
             plan.setdefault((cell["dataset"],), {})[cell["method"], cell["preset"]] = _images(cell)
@@ -91,7 +91,7 @@ class Run:
 
     @cached_property
     def edits(self) -> list[Compared]:
-        """The methods beside each other in every metric of edits, on every dataset, for every edit and strength."""
+        """The comparison of all methods in every edit metric, on every dataset, for every edit and strength."""
         return self._edits("edits", self._edit_plan)
 
     @cached_property
@@ -117,7 +117,7 @@ class Run:
 
 
 def _same_pictures(store: Store, plan: Mapping[str, Any]) -> None:
-    """Raises InvbenchError where methods saw different pictures under one name, as in folders that were merged by hand."""
+    """Raises InvbenchError if methods saw different pictures under one name, as in folders that were merged by hand."""
     seen: dict[tuple[str, str], tuple[str, str]] = {}
     for id, cell in plan["cells"].items():
         for image in cell["images"]:
@@ -126,7 +126,7 @@ def _same_pictures(store: Store, plan: Mapping[str, Any]) -> None:
                 if known != sha256:
                     raise InvbenchError(
                         f"{store.path}: {cell['dataset']}: {image['name']}: expected one picture for all methods, found sha256 "
-                        f"{known} in {first} and {sha256} in {id}: their values must not stand in one table"
+                        f"{known} in {first} and {sha256} in {id}: their values cannot be compared"
                     )
 
 

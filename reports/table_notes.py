@@ -17,7 +17,7 @@ class Notes:
 
     def __init__(self, table: PaperTable) -> None:
         self.table = table
-        self.reasons: dict[str, dict[str, None]] = {}  # why measured values differ -> metrics
+        self.reasons: dict[str, dict[str, None]] = {}  # reason why measured values are not comparable -> metrics
         rows = [row for _, row in table.rows]
         self.shared = _in_all(cell for row in rows for cell in row.values())
         columns = {key: _in_all(row[key] for row in rows if key in row) for key in table.printed.columns()}
@@ -39,11 +39,13 @@ class Notes:
         self.numbered = numbers
 
     def differs(self, cell: Cell) -> bool:
+        """Whether the measured value is not comparable with the printed one; its reasons then appear in :meth:`lines`."""
         for reason in cell.reasons:
             self.reasons.setdefault(reason, {})[cell.number["metric"]] = None
         return bool(cell.reasons)
 
     def lines(self) -> list[str]:
+        """All footnotes of the table, one text each. Call it after :meth:`differs` for every cell."""
         table = self.table
         lines = [f"all printed numbers: {text}" for text in self.shared]
         lines += [f"[{number}] {text}" for text, number in self.numbered.items()]
@@ -62,12 +64,13 @@ class Notes:
 
 
 def caption(table: PaperTable) -> str:
+    """The caption: name and source of the table, and the fields that all its numbers share."""
     common = [f"{name} {value}" for name, value in table.printed.common.items()]
     return f"{table.printed.title}" + (f": {', '.join(common)}" if common else "")
 
 
 def columns(table: PaperTable) -> list[tuple[tuple[str, ...], bool, str]]:
-    """(printed column, whether it is the measured side, head) from left to right; nothing measured, no measured side."""
+    """(printed column, whether it holds measured values, head) from left to right; measured columns only if not empty."""
     found = []
     for key in table.printed.columns():
         cells = [row[key] for _, row in table.rows if key in row]
@@ -81,6 +84,7 @@ def columns(table: PaperTable) -> list[tuple[tuple[str, ...], bool, str]]:
 
 
 def format_of(cells: Sequence[Cell | None]) -> Callable[[float], str]:
+    """The number format of the measured values of a column, see :func:`invbench.reports.text.number_format`."""
     return number_format([cell.measured.value for cell in cells if cell is not None and cell.measured is not None])
 
 
@@ -90,6 +94,6 @@ def _texts(cell: Cell) -> list[str]:
 
 
 def _in_all(cells: Iterable[Cell]) -> list[str]:
-    """The notes that all of them have."""
+    """The notes that all cells have."""
     of_each = [_texts(cell) for cell in cells]
     return [text for text in of_each[0] if all(text in texts for texts in of_each)]

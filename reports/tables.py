@@ -1,4 +1,4 @@
-"""Plain tables of a run, for the terminal and for Markdown."""
+"""Tables of a run as text, for the terminal and for Markdown."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from invbench.store import Store
 LATENCY = "latency: seconds of an image that comes alone, median [quartiles]; s/image above is throughput, in batches"
 EQUAL_CHANGE = "kept by edits that change their attribute equally; n = images where the method gets that far"
 TRIPS = "round trips (edit, invert the result, edit back); see docs/edits.md"
-NAMED = 3  # images of a failure that are named
+NAMED = 3  # number of images that a failure names
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How a table is laid out.
+    """The layout of a table.
 
-    style      of the terminal or of Markdown
-    intervals  whether means stand with their intervals; None: where the table fits into ``width`` with them
-    width      columns of the terminal, to which tables are folded; None: they are never folded
+    style      that of the terminal or of Markdown
+    intervals  whether to give intervals with the means; None: if the table then fits into ``width``
+    width      width of the terminal in characters, at which tables are folded; None: no folding
     """
 
     style: Style = SIMPLE
@@ -43,7 +43,7 @@ class Layout:
 def terminal(source: Store | Run, *, intervals: bool | None = None, covered: bool = False, width: int | None = None) -> str:
     """All tables of a run as text: leaderboard, strongest edits, times, failures and what could not be measured.
 
-    ``covered`` adds how many images every method covers in every metric; else that stands only where it is not all of them.
+    ``covered`` adds the number of images that each method covers in each metric; without it, only incomplete metrics have it.
     ``intervals`` and ``width`` are those of :class:`Layout`.
     """
     run, layout = Run.of(source), Layout(intervals=intervals, width=width)
@@ -77,7 +77,7 @@ def terminal(source: Store | Run, *, intervals: bool | None = None, covered: boo
 
 
 def markdown(source: Store | Run) -> str:
-    """The leaderboards of a run in GitHub's Markdown, a heading for each dataset: best bold, second underlined."""
+    """The leaderboards of a run in GitHub's Markdown, with a heading for each dataset: best bold, second best underlined."""
     run, parts = Run.of(source), []
     for name, table in figures.boards(run, query.leaderboard(run)).items():
         lines = "".join(f"\n- {escape_markdown(line)}" for line in table.statements)
@@ -86,7 +86,7 @@ def markdown(source: Store | Run) -> str:
 
 
 def leaderboard(table: Table, layout: Layout) -> str:
-    """The leaderboard of a dataset: metrics, then seconds and memory."""
+    """The leaderboard of a dataset as text: metrics, then seconds and memory."""
     fixed = [*_heads(table.rows, layout.style), ("n", [counts(row) for row in table.rows])]
     memory = {schema.DEVICE_PEAK: "device MiB", schema.RSS_PEAK: "RSS MiB"}
     costs = _numbers(table, {schema.INVERT: "s/image", schema.EDIT: "s/edit"})
@@ -95,7 +95,7 @@ def leaderboard(table: Table, layout: Layout) -> str:
 
 
 def edits(table: Table, layout: Layout) -> str:
-    """The edits of a dataset, by edit and strength."""
+    """The table of a dataset's edits as text, by edit and strength."""
     fixed = [
         _edit_column(table, layout.style),
         *_heads(table.rows, layout.style),
@@ -106,7 +106,7 @@ def edits(table: Table, layout: Layout) -> str:
 
 
 def equal_change(table: Table, layout: Layout) -> str:
-    """What the edits of a dataset kept at equal change."""
+    """The table of a dataset's edits at equal change as text."""
     fixed = [
         ("edit", [layout.style.escape(f"{row['edit']} {signed(row['change'])} {row['unit']}") for row in table.rows]),
         *_heads(table.rows, layout.style),
@@ -117,7 +117,7 @@ def equal_change(table: Table, layout: Layout) -> str:
 
 
 def round_trips(table: Table, layout: Layout) -> str:
-    """The round trips of a dataset."""
+    """The table of a dataset's round trips as text."""
     fixed = [
         _edit_column(table, layout.style),
         *_heads(table.rows, layout.style),
@@ -127,7 +127,7 @@ def round_trips(table: Table, layout: Layout) -> str:
 
 
 def latency(found: LatencyFigures, layout: Layout) -> str:
-    """The table of the latency pass."""
+    """The table of the latency pass as text."""
     fixed = [*_heads(found.rows, layout.style), ("n", [counts(row, of="n") for row in found.rows])]
     times: list[list[Column]] = [
         [(name, [f"{one.text} {one.interval}".rstrip() for one in column])] for name, column in found.times.items()
@@ -137,7 +137,7 @@ def latency(found: LatencyFigures, layout: Layout) -> str:
 
 
 def failure_table(failed: pd.DataFrame, *, style: Style = SIMPLE) -> str:
-    """The frame of :func:`invbench.reports.query.failures` as a table; reasons are cut."""
+    """The frame of :func:`invbench.reports.query.failures` as text; long reasons are shortened."""
     rows = [
         [row.dataset, row.method, row.preset, row.rows, ", ".join([*row.images[:NAMED], *["…"][: len(row.images) > NAMED]])]
         + [shown(str(row.reason))]
@@ -149,7 +149,7 @@ def failure_table(failed: pd.DataFrame, *, style: Style = SIMPLE) -> str:
 
 
 def _lay_out(fixed: Sequence[Column], table: Table, costs: Sequence[Column], layout: Layout) -> str:
-    """``fixed`` columns, metrics, ``costs``; without intervals where they do not fit and nobody asked for them."""
+    """``fixed`` columns, metrics, ``costs``; without intervals if they do not fit and were not asked for."""
 
     def groups(intervals: bool) -> list[list[Column]]:
         return [*_metrics(table, layout.style, intervals=intervals), *([column] for column in costs)]
@@ -161,7 +161,7 @@ def _lay_out(fixed: Sequence[Column], table: Table, costs: Sequence[Column], lay
 
 
 def _metrics(table: Table, style: Style, *, intervals: bool) -> list[list[Column]]:
-    """For each metric: means with the best marked, and ranks where there are any."""
+    """For each metric: means with the best marked, and ranks if there are any."""
     found: list[list[Column]] = []
     for spec, column in table.metrics:
         head = f"{style.escape(spec.id)} {ARROWS[spec.better]}".strip()
@@ -200,7 +200,7 @@ def _edit_column(table: Table, style: Style) -> Column:
 
 
 def _numbers(table: Table, heads: Mapping[str, str]) -> list[Column]:
-    """Head -> numbers, for the columns that have any."""
+    """Columns (head, numbers), for the columns that have any number."""
     found: list[Column] = []
     for name, head in heads.items():
         values = table.values(name)

@@ -1,4 +1,4 @@
-"""Numbers and names as text that every table shares."""
+"""Numbers and names as text, for all tables."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ ARROWS = {"lower": "↓", "higher": "↑", "none": ""}
 
 
 def number_format(values: Iterable[float]) -> Callable[[float], str]:
-    """One format for a column: as many decimals as give its largest finite value four digits, at most six.
+    """One format for a column: its largest finite value gets four digits, with at most six decimals.
 
-    What rounds to zero is written without a sign; NaN is :data:`NOTHING`.
+    Values that round to zero are written without a sign; NaN is :data:`NOTHING`.
     """
     sizes = [abs(value) for value in values if math.isfinite(value) and value != 0]
     decimals = min(max(3 - math.floor(math.log10(max(sizes))), 0), 6) if sizes else 0
@@ -27,34 +27,34 @@ def number_format(values: Iterable[float]) -> Callable[[float], str]:
 
 
 def written(value: float, form: str, *, unit: str = "") -> str:
-    """A number in a format of Python, with its unit; :data:`NOTHING` where there is none (NaN).
+    """A number in a format of Python, with its unit; :data:`NOTHING` for NaN.
 
-    ``form`` has a "z", so that no zero is negative: "z.3g", "+z.2f".
+    ``form`` must contain "z", so that no zero is negative: "z.3g", "+z.2f".
     """
     return NOTHING if math.isnan(value) else f"{value:{form}}" + (f" {unit}" if unit else "")
 
 
 def mebibytes(value: float) -> str:
-    """Bytes as MiB."""
+    """A number of bytes as text in MiB, rounded to an integer, without the unit."""
     return written(value / 2**20, "z.0f")
 
 
 def signed(value: float) -> str:
-    """A strength or a change with its sign: 3.0 -> "+3"."""
+    """A strength or a change as text with its sign: 3.0 -> "+3"."""
     return written(value, "+zg")
 
 
 def edit_text(name: str, strength: float) -> str:
-    """("age", 3.0) -> "age+3"."""
+    """An edit and its strength as text: ("age", 3.0) -> "age+3"."""
     return name + signed(strength)
 
 
 def interval_text(low: str, high: str) -> str:
-    """The ends of an interval, as text; empty where there is none."""
+    """The interval between two ends that are text: "[low, high]"; empty if ``low`` is."""
     return f"[{low}, {high}]" if low else ""
 
 
 def names(found: Iterable[str], *, most: int = 3) -> str:
-    """The first few names, and how many more there are."""
+    """The first ``most`` names, and the number of the others: "a, b, c and 4 more"."""
     known = list(found)
     return ", ".join(known[:most]) + (f" and {len(known) - most} more" if len(known) > most else "")

@@ -1,7 +1,7 @@
-"""Round trips of edits, where a run measured them (``run --consistency``): the methods beside each other.
+"""Comparison of the round trips of edits, if a run measured them (``run --consistency``).
 
-What was measured of each image is in docs/edits.md. e4e's script leaves out what lies beyond the 1st and 99th percentile before
-it takes the mean; that figure stands beside the plain means, for comparison with numbers by that script.
+docs/edits.md describes the measures of an image. e4e's script leaves out values beyond the 1st and 99th percentile before it
+takes the mean; this trimmed mean is given beside the plain one, for comparison with numbers of that script.
 """
 
 from __future__ import annotations
@@ -20,19 +20,19 @@ from invbench.reports.query import counts, figures, finish
 from invbench.reports.run import EDIT_KEYS, KEYS, Run
 from invbench.store import Store
 
-SCRIPT = "consistency_lec"  # the metric that has the script's norm
+SCRIPT = "consistency_lec"  # the metric with the norm of e4e's script
 
 
 @dataclass(frozen=True)
 class Trips:
-    """Methods beside each other; ``compared`` has the images behind each mean.
+    """The comparison of methods; ``compared`` has the images behind each mean.
 
     ``frame`` has one row per (dataset, method, preset, edit, strength), the best first within each edit and strength:
 
-    edit                           without the prefix that its rows have
-    n_total, n_ok, n_failed        images planned, back again, failed
-    seconds                        mean seconds a round trip, without the first inversion
-    trimmed                        mean of SCRIPT between its percentiles 1 and 99, over the images of the method itself
+    edit                           name of the edit, without the prefix of its rows
+    n_total, n_ok, n_failed        images planned, finished, failed
+    seconds                        mean seconds of a round trip, without the first inversion
+    trimmed                        mean of SCRIPT between its percentiles 1 and 99, over all images that the method covers
     <metric>, <metric>.low, ...    figures of the consistency metrics, as in :func:`invbench.reports.query.leaderboard`
     """
 
@@ -41,9 +41,9 @@ class Trips:
 
 
 def summary(source: Store | Run) -> Trips:
-    """What a run found of round trips; an empty frame where it was not asked for.
+    """The round trips of a run; an empty frame if the run measured none.
 
-    Raises InvbenchError when the folder holds no run.
+    Raises InvbenchError if the folder holds no run.
     """
     run = Run.of(source)
     plan: dict[tuple[str, str, float], dict[compare.Method, Sequence[str]]] = {}
@@ -66,9 +66,9 @@ def summary(source: Store | Run) -> Trips:
 
 
 def trimmed_mean(values: ArrayLike) -> float:
-    """Mean of the values between two of them: the 1st percentile, rounded down, and the 99th, rounded up (both kept).
+    """Mean of the values from the 1st percentile, rounded down to a value, to the 99th, rounded up; both are included.
 
-    As omertov/encoder4editing, metrics/LEC.py. NaN is left out; NaN for nothing.
+    As in omertov/encoder4editing, metrics/LEC.py. NaN values are left out; the result is NaN if no values are left.
     """
     data = np.asarray(values, dtype=np.float64)
     data = data[~np.isnan(data)]
@@ -79,7 +79,7 @@ def trimmed_mean(values: ArrayLike) -> float:
 
 
 def _costs(rows: pd.DataFrame) -> pd.DataFrame:
-    """Mean seconds, and the figure of the script."""
+    """Mean seconds and trimmed mean of each group of EDIT_KEYS."""
     script = next((id for id in rows.columns if id.partition("@")[0] == SCRIPT), None)
     groups = rows.groupby(EDIT_KEYS)
     frame = pd.DataFrame({"seconds": groups[schema.CONSISTENCY].mean() if schema.CONSISTENCY in rows else np.nan})

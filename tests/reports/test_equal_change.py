@@ -101,7 +101,7 @@ def test_values_are_read_image_by_image():
     [
         (([1, 2], [[1, 2, 3]], [[1, 2, 3]], 1.0), r"found \(2,\), \(1, 3\)"),
         (([1, 2], [[1, 2]], [[1, 2]], 0.0), "change: expected a finite number that is not 0"),
-        (([0, 2], [[1, 2]], [[1, 2]], 1.0), "expected none of 0"),
+        (([0, 2], [[1, 2]], [[1, 2]], 1.0), "expected numbers that are not 0"),
     ],
 )
 def test_bad_input_is_refused(arguments, message):
