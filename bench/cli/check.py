@@ -1,4 +1,4 @@
-"""``invbench check``: what of a run folder is whole."""
+"""``invbench check``: which files of a run folder are whole."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ Exit code: 0 all is whole; 1 something is damaged, missing or strange; 2 the fol
 @click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 @click.pass_context
 def check(ctx: click.Context, run: Path) -> None:
-    """Read every file of the run folder RUN, and tell which are whole.
+    """Read every file of the run folder RUN and report which are whole.
 
-    Damaged: not as it was written. Missing: the plan or a row speaks of it. Strange: belongs to nothing in the run. Nothing is
-    changed; the same `invbench run` as before makes again what is damaged or missing.
+    Damaged: changed since it was written. Missing: the plan or a row needs it. Strange: it belongs to nothing in the run.
+    Nothing is changed; the same `invbench run` as before makes damaged and missing files again.
     """
     from tabulate import tabulate
 

@@ -1,4 +1,4 @@
-"""What of a run folder is whole: every file against what the rows, the plan and the file itself say of it."""
+"""Check of a run folder: every file is compared with the rows, the plan and its own checksum."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ _NOT_LOOKED_INTO = ("superseded", "report", ".lock")
 
 @dataclass
 class Checked:
-    """What was found.
+    """The result of a check.
 
-    counts    kind of file -> state (one of STATES) -> how many
-    problems  a line for each file that is not whole, with what to do
+    counts    kind of file -> state (one of STATES) -> number of files
+    problems  one line for each file that is not whole, with the remedy
     """
 
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
     def note(self, kind: str, state: str, line: str = "") -> None:
-        """Count a file, and keep its line where it is not whole."""
+        """Count a file of a kind; keep ``line`` if its state is not whole."""
         self.counts.setdefault(kind, dict.fromkeys(STATES, 0))[state] += 1
         if state != WHOLE:
             self.problems.append(f"{state}: {line}")
 
 
 def check(path: Path) -> Checked:
-    """Look at every file of the run folder; nothing is changed. Raises InvbenchError where the folder holds no run."""
+    """Read every file of the run folder; nothing is changed. Raises InvbenchError if the folder holds no run."""
     store = Store(path)
     if not (store.exists() or store.has_run()):
         raise InvbenchError(f"{path}: expected a run folder (with a plan.json in it), found none")
@@ -99,7 +99,7 @@ def _cell_of(parts: list[Part]) -> str | None:
 
 
 def _pictures(found: Checked, store: Store, cell: str, parts: list[Part], seen: set[Path]) -> None:
-    """Pictures and masks by the sha256 in the rows that were scored from them."""
+    """Check pictures and masks by the sha256 in the rows that were scored from them."""
     for row in (row for part in parts for row in part.rows if row["status"] == "ok"):
         edit = Edit(row["edit"], row["strength"]) if "edit" in row else None
         for kind, column, path in (
@@ -143,7 +143,7 @@ def _pixels(path: Path) -> str:
 
 
 def _unfinished(found: Checked, store: Store, cell: Cell, parts: list[Part]) -> None:
-    """Rows that the plan has and no part holds."""
+    """Report rows of the plan that no part holds."""
     held = {(row["image"], row.get("edit"), row.get("strength")) for part in parts for row in part.rows}
     edits = [(None, None), *((edit.name, float(edit.strength)) for edit in cell.asked)]
     lacking = sum((entry.name, *edit) not in held for entry in cell.entries for edit in edits)
@@ -152,7 +152,7 @@ def _unfinished(found: Checked, store: Store, cell: Cell, parts: list[Part]) -> 
 
 
 def _truths(found: Checked, store: Store, cells: list[Cell], seen: set[Path]) -> None:
-    """True pictures and masks, which hold checksums of their own."""
+    """Check true pictures and masks, which contain their own checksums."""
     own = {store.truth_mask(cell.dataset, entry.name) for cell in cells for entry in cell.entries}
     own |= {store.truth(cell.dataset, entry.name, edit) for cell in cells for entry in cell.entries for edit in cell.edits}
     for path in sorted(path for path in own if path.exists()):
@@ -161,7 +161,7 @@ def _truths(found: Checked, store: Store, cells: list[Cell], seen: set[Path]) ->
 
 
 def _copies(found: Checked, path: Path, seen: set[Path]) -> None:
-    """Inputs and truths where no plan says which belong to the run: whole or not is all that can be said."""
+    """Check inputs and truths without a plan: only whether they are whole, not whether they belong to the run."""
     for top in ("inputs", "truths", "truth_masks"):
         for file in sorted(path.glob(f"{top}/*/*.png")):
             seen.add(file)
@@ -176,7 +176,7 @@ def _statistics(found: Checked, path: Path, seen: set[Path]) -> None:
         except OSError:
             head = body = b""
         same = head.rpartition(b" ")[2] == hashlib.sha256(body).hexdigest().encode()
-        found.note("statistics", WHOLE if same else DAMAGED, f"{file}: its sha256 is another; the next report makes it again")
+        found.note("statistics", WHOLE if same else DAMAGED, f"{file}: its sha256 is wrong; the next report makes it again")
 
 
 def _strangers(found: Checked, path: Path, seen: set[Path]) -> None:
@@ -190,6 +190,6 @@ def _strangers(found: Checked, path: Path, seen: set[Path]) -> None:
 
 
 def lines(found: Checked) -> list[list[str | int]]:
-    """A row for each kind of file: its name and the four counts."""
+    """One row for each kind of file: its name and the counts of the four STATES."""
     order = [*dict.fromkeys(KINDS.values()), "others"]
     return [[kind, *(found.counts[kind][state] for state in STATES)] for kind in order if kind in found.counts]

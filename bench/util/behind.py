@@ -1,4 +1,4 @@
-"""Pictures that are written behind the computation of the next ones."""
+"""Writing of pictures in a second thread, while the next ones are computed."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from invbench.util.images import encode_png
 
 
 class Behind:
-    """Encodes and writes pictures in a thread of its own: ``with Behind() as behind:``.
+    """Encodes and writes pictures in its own thread: ``with Behind() as behind:``.
 
-    One batch is written while one more may wait, so that memory stays bounded and a full disk is told soon. ``finish`` returns
-    when all is on the disk; what says that pictures are there is to be written after it. Leaving the block awaits the batch
-    that is being written and drops one that has not begun: after it nobody writes, however the block was left.
+    At most one batch waits while another is written, which bounds memory and reports a full disk soon. ``finish`` returns when
+    all pictures are on the disk; rows that refer to them must be written after it. Leaving the block, with or without an
+    error, waits for the batch that is being written and drops one that has not begun, so nothing is written after it.
     """
 
     def __init__(self) -> None:
@@ -35,23 +35,23 @@ class Behind:
         self._thread.shutdown(wait=True, cancel_futures=True)
 
     def write(self, pictures: Mapping[Path, np.ndarray]) -> None:
-        """Hand over pictures as :func:`invbench.util.images.encode_png` takes them; nobody may change them any more.
+        """Queue pictures, uint8 [H, W, 3] or [H, W] by path, for writing; the caller must not change them afterwards.
 
-        Returns when there is room for them. Raises WriteFailed where an earlier batch could not be written.
+        Returns when there is room for them. Raises WriteFailed if an earlier batch could not be written.
         """
         while len(self._pending) > 1:
             self._take()
         self._pending.append(self._thread.submit(_write, dict(pictures)))
 
     def finish(self) -> dict[Path, str]:
-        """Wait for all that was handed over; the sha256 of each file. Raises WriteFailed where one could not be written."""
+        """Wait until all pictures are written. Returns the sha256 of each file. Raises WriteFailed if one was not written."""
         while self._pending:
             self._take()
         return dict(self._written)
 
     def _take(self) -> None:
         self._written |= self._pending[0].result()
-        self._pending.popleft()  # only now: an interrupt while waiting must not make a batch seem written
+        self._pending.popleft()  # after the result: an interrupt while waiting must not make a batch seem written
 
 
 def _write(pictures: Mapping[Path, np.ndarray]) -> dict[Path, str]:

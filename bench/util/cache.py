@@ -1,4 +1,4 @@
-"""Where invbench keeps what is not part of it: ``INVBENCH_HOME``, and read-only caches that machines share."""
+"""The folders for downloaded and prepared files: ``INVBENCH_HOME``, and read-only caches that machines share."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ HOME, SHARED = "INVBENCH_HOME", "INVBENCH_SHARED"
 
 
 def home() -> Path:
-    """``$INVBENCH_HOME``, else the platform's folder for data of a user (``~/.local/share/invbench`` on Linux).
+    """``$INVBENCH_HOME``, else the platform's folder for user data (``~/.local/share/invbench`` on Linux).
 
-    The folder need not exist; whoever writes into it makes it.
+    The folder may not exist yet; code that writes into it makes it.
     """
     asked = os.environ.get(HOME)
     if asked:
@@ -22,6 +22,6 @@ def home() -> Path:
 
 
 def caches() -> list[Path]:
-    """The folders of ``$INVBENCH_SHARED`` (separated as in ``$PATH``): searched before home, never written."""
+    """The folders of ``$INVBENCH_SHARED`` (separated as in ``$PATH``); they are searched before home and never written."""
     asked = os.environ.get(SHARED, "").split(os.pathsep)
     return [Path(part).expanduser().absolute() for part in asked if part]

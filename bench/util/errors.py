@@ -1,4 +1,4 @@
-"""What goes wrong, in one place: every exception that leaves a verb becomes one line and one exit code."""
+"""The one place where an exception that leaves a verb becomes one line and one exit code."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from invbench.api import InvbenchError, printable
 from invbench.util.files import WriteFailed
 
 SETUP_ERROR, WRITE_ERROR, UNFORESEEN, INTERRUPTED, CLOSED_PIPE = 2, 3, 70, 130, 141
-"""Exit codes that mean the same in every verb; 0 and 1 are the verb's own. docs/exit_codes.md lists them."""
+"""Exit codes with the same meaning in every verb; each verb defines 0 and 1. docs/exit_codes.md lists them."""
 DISK = {
     *(errno.ENOSPC, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EIO),
     *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EMFILE, errno.ENFILE, errno.EBUSY),
-    getattr(errno, "EDQUOT", errno.ENOSPC),  # Windows has none
+    getattr(errno, "EDQUOT", errno.ENOSPC),  # Windows does not define it
 }
-"""What a disk answers that is full, read-only, in somebody else's hands, or that cannot take a name."""
+"""Errors of a disk that is full, read-only, without permission, or that cannot store a name."""
 KEPT = "finished work is kept, the same command (without --fresh) continues it"
 HALTED = f"interrupted; {KEPT}"
 LONGEST_PATH = 200  # characters of a path in a message
@@ -30,7 +30,7 @@ LONGEST = 2000  # characters of a message
 
 
 def told(error: BaseException) -> tuple[int, str]:
-    """The exit code of an exception and the line that a user reads; "" for a reader that closed the pipe."""
+    """The exit code of an exception and the line for the user; the line is "" if the reader closed the pipe."""
     if _interrupted(error):
         return INTERRUPTED, HALTED
     if isinstance(error, WriteFailed):
@@ -47,14 +47,14 @@ def told(error: BaseException) -> tuple[int, str]:
 
 
 def halted(error: WriteFailed | KeyboardInterrupt) -> int:
-    """Say what ended a run whose finished work is kept; returns the exit code."""
+    """Print why a run ended whose finished work is kept. Returns the exit code."""
     code, line = told(error)
     print(line if line == HALTED else f"{line}\n{KEPT}", file=sys.stderr)
     return code
 
 
 def cut(text: str, longest: int = LONGEST) -> str:
-    """A text of at most about ``longest`` characters, which says how long the whole one is."""
+    """``text`` cut to about ``longest`` characters; a cut text states the length of the whole."""
     return text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"
 
 
@@ -70,12 +70,12 @@ def portable(error: Exception) -> Exception:
 
 
 def trace(error: BaseException) -> str:
-    """The traceback, for ``--debug``."""
+    """The traceback of an exception as text, for ``--debug``."""
     return "".join(traceback.format_exception(error))
 
 
 def _interrupted(error: BaseException) -> bool:
-    """Whether Ctrl-C is the cause: libraries that are interrupted while they load may raise something else after it."""
+    """Whether Ctrl-C is the cause: a library that is interrupted while it loads may raise another exception."""
     return any(isinstance(one, KeyboardInterrupt | click.Abort) for one in _chain(error))
 
 
@@ -89,20 +89,20 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 
 def _place(error: BaseException) -> str:
-    """``file:line: `` of the innermost frame that is a plug-in's or ours, not a library's."""
+    """``file:line: `` of the innermost frame in a plug-in or in this project, not in a library."""
     libraries = {Path(sysconfig.get_path(name)).resolve() for name in ("stdlib", "purelib", "platlib")}
     ours = Path(__file__).resolve().parents[1]
     frames = traceback.extract_tb(error.__traceback__)
     for frame in reversed(frames):
         folders = Path(frame.filename).resolve().parents
-        compiled = not frame.filename.endswith(".py")  # "<string>", or a library's own source in another language
+        compiled = not frame.filename.endswith(".py")  # "<string>", or compiled source of a library
         if ours in folders or not (compiled or libraries.intersection(folders)):
             return f"{printable(frame.filename)}:{frame.lineno}: "
     return f"{frames[-1].filename}:{frames[-1].lineno}: " if frames else ""
 
 
 def tell(error: BaseException, *, debug: bool) -> int:
-    """Print the line of an exception to standard error, with ``debug`` the traceback before it; returns the exit code."""
+    """Print the line of an exception to standard error, with ``debug`` after its traceback. Returns the exit code."""
     code, line = told(error)
     if debug:
         print(trace(error), file=sys.stderr, end="")

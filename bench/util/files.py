@@ -1,4 +1,4 @@
-"""Writing files so that a reader sees the whole file or none, whatever kills the writer."""
+"""Writing files so that a reader sees the whole file or none, even if the writer is killed."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from filelock import FileLock, Timeout
 
 from invbench.api import InvbenchError
 
-WRITERS = 8  # threads that wait for the disk
-NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}  # what disks without locks answer
-MARK = "plan.json"  # what a run folder holds
+WRITERS = 8  # number of threads that wait for the disk
+NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}  # errors of disks without locks
+MARK = "plan.json"  # the file that makes a folder a run folder
 LINK = "expected a folder of the run, found a link; nothing is written through it: remove it"
 LEFT = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")  # temporaries of a killed process
-_HASHED = re.compile(r"-[0-9a-f]{8}\Z")  # a name that looks as if it had been changed could be another's file
+_HASHED = re.compile(r"-[0-9a-f]{8}\Z")  # the ending of a changed name; an unchanged name must not have it
 LONGEST_NAME = 120  # leaves room for "@edit+strength.png" and the temporary's marks in the usual 255 bytes
 
 
@@ -32,12 +32,15 @@ class WriteFailed(InvbenchError):
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write one file: temporary, fsync, rename, fsync of the folder. Raises :class:`WriteFailed`."""
+    """Write one file: temporary file, fsync, rename, fsync of the folder. Raises :class:`WriteFailed`."""
     write_all({path: data})
 
 
 def write_output(path: Path, data: bytes) -> None:
-    """Write a file that the user names: a link is followed, a device or FIFO written to as it is; else :func:`write_atomic`."""
+    """Write a file that the user names: links are followed, a device or FIFO is written directly, else :func:`write_atomic`.
+
+    Raises :class:`WriteFailed`.
+    """
     try:
         own = not path.is_symlink() and (not path.exists() or stat.S_ISREG(path.stat().st_mode))
         if not own:
@@ -50,15 +53,15 @@ def write_output(path: Path, data: bytes) -> None:
 
 
 def write_all(files: Mapping[Path, bytes]) -> None:
-    """Write many files as :func:`write_atomic` does. Either all get their names, or (on an error) none that had none yet."""
-    # Nobody can put a link where the temporary will be; what a killed process leaves is swept when the folder is locked again.
+    """Write many files as :func:`write_atomic` does; all are on the disk before any gets its name. Raises WriteFailed."""
+    # The random name cannot be taken by a link before; files of a killed process are removed when the folder is locked again.
     temporaries = {path: path.with_name(f".{path.name[:60]}.{secrets.token_hex(8)}.tmp") for path in files}
     folders = {path.parent for path in files}
     try:
         for folder in folders:
             refuse_links(folder)
             folder.mkdir(parents=True, exist_ok=True)
-        # Waiting for the disk is most of the time, and disks take many files in one go: threads wait together.
+        # Most of the time is waiting for the disk, and disks write many files at once, so several threads wait.
         with ThreadPoolExecutor(min(WRITERS, max(len(files), 1))) as writers:
             list(writers.map(_write_synced, temporaries.values(), files.values()))
         for path, temporary in temporaries.items():
@@ -75,9 +78,9 @@ def write_all(files: Mapping[Path, bytes]) -> None:
 
 
 def refuse_links(folder: Path) -> None:
-    """Raise WriteFailed where a folder is reached by a link below a run folder: a stranger's could lead anywhere.
+    """Raise WriteFailed if a link below a run folder leads to ``folder``: a foreign link could lead anywhere.
 
-    A run folder is told by its plan; it may be a link itself, or stand below one.
+    A run folder is one with a plan; it may be a link itself, or lie below one.
     """
     link: Path | None = None
     for one in (folder, *folder.parents):
@@ -88,9 +91,10 @@ def refuse_links(folder: Path) -> None:
 
 
 def file_name(name: str) -> str:
-    """A name that is safe as a file name: letters, digits and ``._+=-`` only, not hidden, not too long.
+    """A safe file name for ``name``: only letters, digits and ``._+=-``, not hidden, not too long.
 
-    A name that had to be changed, or looks as if, gets eight digits of its hash, so that two names never meet in one file.
+    A name that had to be changed, or that looks like a changed one, gets eight digits of its hash, so that two names never
+    get the same file.
     """
     safe = re.sub(r"[^A-Za-z0-9._+=-]", "_", name).lstrip(".")[:LONGEST_NAME]
     digest = hashlib.sha256(name.encode(errors="surrogateescape")).hexdigest()
@@ -99,15 +103,15 @@ def file_name(name: str) -> str:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Hold the folder for one writing process; the lock goes with the process, however it ends.
+    """Lock the folder for one writing process; the lock ends with the process, even if it is killed.
 
-    On a disk that has no locks the work goes on without one, with a note. Raises InvbenchError when another process holds it.
+    On a disk without locks the work continues without one, with a note. Raises InvbenchError if another process holds it.
     """
     taken = f"{folder}: another process is writing into this run folder; wait for it or choose another --out"
     with held(folder / ".lock", taken=taken):
         for parent, folders, names in os.walk(folder):  # does not follow links
             for name in folders:
-                if (link := Path(parent, name)).is_symlink():  # also where no plan says yet that this is a run
+                if (link := Path(parent, name)).is_symlink():  # also in a run folder that has no plan yet
                     raise WriteFailed(f"{link}: {LINK}")
             for name in filter(LEFT.fullmatch, names):
                 with suppress(OSError):
@@ -117,9 +121,9 @@ def locked(folder: Path) -> Iterator[None]:
 
 @contextmanager
 def held(file: Path, *, taken: str) -> Iterator[None]:
-    """As :func:`locked`, by a lock file; ``taken`` is the error when another process has it."""
+    """As :func:`locked`, with the lock file ``file``; ``taken`` is the message if another process holds it."""
     if file.is_symlink():
-        raise WriteFailed(f"{file}: expected a file of locks, found a link; nothing is written through it: remove it")
+        raise WriteFailed(f"{file}: expected a lock file, found a link; nothing is written through it: remove it")
     lock = FileLock(file, blocking=False, fallback_to_soft=False)
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -139,17 +143,17 @@ def held(file: Path, *, taken: str) -> Iterator[None]:
 
 def _write_synced(path: Path, data: bytes) -> None:
     try:
-        with open(path, "xb") as handle:  # O_EXCL: neither a file nor a link is there
+        with open(path, "xb") as handle:  # O_EXCL: fails if a file or a link exists
             handle.write(data)
             handle.flush()
             os.fsync(handle.fileno())
     except OSError as error:
-        error.filename = str(path)  # a failed write knows its descriptor only
+        error.filename = str(path)  # the error of a failed write has no file name
         raise
 
 
 def _sync_folder(folder: Path) -> None:
-    if os.name == "nt":  # Windows opens no folder
+    if os.name == "nt":  # Windows cannot open folders
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:

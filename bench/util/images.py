@@ -1,4 +1,4 @@
-"""Between float images in [-1, 1] and the uint8 pictures that are stored and scored."""
+"""Conversion between float images in [-1, 1] and the uint8 pictures that are stored and scored, and their PNG files."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-MOST_PIXELS = 100_000_000  # of a picture that a run has written: as many as it reads (datasets/decode.py)
+MOST_PIXELS = 100_000_000  # of a picture of a run; the limit for pictures of datasets is the same (datasets/decode.py)
 MOST_BYTES = 4 * MOST_PIXELS
 
 
 def quantise(images: Tensor) -> np.ndarray:
     """Float images [N, C, H, W] in [-1, 1] -> uint8 [N, H, W, C]: round((x + 1) * 127.5), clamped to 0..255.
 
-    Halves go to the even number, as IEEE rounding does. Raises ValueError when a value is not finite.
+    Halves are rounded to even, as in IEEE 754. Raises ValueError if a value is not finite.
     """
     if not bool(images.isfinite().all()):
         raise ValueError("output is not finite")
@@ -35,7 +35,7 @@ def quantise(images: Tensor) -> np.ndarray:
 
 
 def dequantise(pictures: np.ndarray, device: torch.device | str = "cpu") -> Tensor:
-    """uint8 pictures [N, H, W, C] -> float32 [N, C, H, W] in [-1, 1]: p / 127.5 - 1."""
+    """uint8 pictures [N, H, W, C] -> float32 [N, C, H, W] in [-1, 1]: p / 127.5 - 1. Raises ValueError for other input."""
     import torch
 
     if pictures.dtype != np.uint8 or pictures.ndim != 4:
@@ -45,19 +45,19 @@ def dequantise(pictures: np.ndarray, device: torch.device | str = "cpu") -> Tens
 
 
 def encode_png(picture: np.ndarray) -> bytes:
-    """PNG bytes of a uint8 picture, [H, W, 3] as RGB or [H, W] as grey."""
+    """The PNG bytes of a uint8 picture, [H, W, 3] as RGB or [H, W] as grey."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, format="PNG", compress_level=3)
     return buffer.getvalue()
 
 
 def read_png(path: Path) -> np.ndarray:
-    """The picture that :func:`encode_png` wrote, bit for bit: uint8 [H, W, 3] or [H, W].
+    """Read a picture that :func:`encode_png` wrote, without loss: uint8 [H, W, 3] or [H, W].
 
-    Raises InvbenchError when it is missing, broken, no PNG of RGB or grey, or larger than any that a run writes.
+    Raises InvbenchError if the file is missing, damaged, not a PNG in RGB or grey, or larger than a run's pictures can be.
     """
     try:
-        with warnings.catch_warnings():  # Pillow warns of giant files; the size below decides instead
+        with warnings.catch_warnings():  # Pillow warns about very large files; the check of the size below replaces it
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
             opened = Image.open(io.BytesIO(png_bytes(path)), formats=["PNG"])
         with opened as image:
@@ -70,11 +70,11 @@ def read_png(path: Path) -> np.ndarray:
 
 
 def png_bytes(path: Path) -> bytes:
-    """The bytes of a PNG file of a run; InvbenchError for what is no file, no PNG, or longer than any that a run writes."""
+    """The bytes of a PNG file of a run. Raises InvbenchError if it is no file, no PNG, or longer than a run's can be."""
     try:
         found = path.stat()
-        if not stat.S_ISREG(found.st_mode):  # a FIFO would wait for ever
-            raise InvbenchError(f"{path}: expected a PNG picture, found something that is no file")
+        if not stat.S_ISREG(found.st_mode):  # reading a FIFO would block
+            raise InvbenchError(f"{path}: expected a PNG picture, found no regular file")
         if found.st_size > MOST_BYTES:
             raise InvbenchError(f"{path}: expected a PNG picture of at most {MOST_BYTES} bytes, found {found.st_size}")
         data = path.read_bytes()
@@ -88,7 +88,7 @@ def png_bytes(path: Path) -> bytes:
 
 
 def is_whole(path: Path) -> bool:
-    """Whether a file is a PNG picture as a run writes it, with the checksums of all its chunks right."""
+    """Whether a file is a PNG picture as a run writes it, with correct checksums in all its chunks."""
     try:
         read_png(path)
         with Image.open(io.BytesIO(png_bytes(path)), formats=["PNG"]) as image:

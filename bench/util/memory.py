@@ -1,4 +1,4 @@
-"""How the C library keeps the memory of freed tensors."""
+"""Reuse of the memory of freed tensors by the C library."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ TRIM, PAD = 2**31 - 1, 2**28  # bytes; mallopt takes an int
 
 
 def keep_freed_memory() -> bool:
-    """Let the process reuse freed buffers in place of handing them back. Whether it could: glibc only, else nothing happens.
+    """Make the process reuse freed buffers instead of returning them to the system. True on success, False without glibc.
 
-    By default glibc maps buffers of 32 MB and more anew and unmaps them at every free, and gives the top of the heap back;
-    every step of a refinement then faults the same pages in again. Resident memory stays near its peak, at most 2 GB above
-    what is in use. Call it before the first tensor. It overrides MALLOC_... of the environment.
+    By default glibc maps and unmaps every buffer of 32 MB or more at each allocation and free, and returns the top of the heap,
+    so every step of a refinement causes page faults for the same pages. With this call, resident memory stays near its peak, at
+    most 2 GB above the memory in use. Call it before the first tensor. It overrides MALLOC_... of the environment.
     """
     if platform.libc_ver()[0] != "glibc":
         return False

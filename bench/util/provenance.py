@@ -1,4 +1,4 @@
-"""Where a number comes from: sources, machine, versions, commit."""
+"""The provenance of numbers: sources, machine, versions, commit."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ PACKAGES = (
 
 
 def digest(content: Any) -> str:
-    """sha256 of the canonical JSON of plain values (sorted keys, no blanks)."""
+    """sha256 of plain values, as hexadecimal digits: that of their canonical JSON (sorted keys, no blanks)."""
     return hashlib.sha256(json.dumps(content, sort_keys=True, separators=(",", ":"), default=str).encode()).hexdigest()
 
 
 @cache
 def file_digest(path: Path) -> str:
-    """sha256 of a file's bytes."""
+    """sha256 of a file's bytes, as hexadecimal digits."""
     with open(path, "rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def source_digest(classes: Iterable[Callable[..., Any]]) -> str:
-    """One digest of the source files of the classes or functions and of all that these import from TRACED.
+    """One digest of the source files of classes or functions, and of all modules of TRACED that these import.
 
-    The imports are read from the syntax tree, wherever in the file they stand, so nothing is run.
+    Imports are read from the syntax tree, at every level of the file; no code is run.
     """
     return digest({name: hashlib.sha256(source).hexdigest() for name, source in _reachable(classes).items()})
 
@@ -58,7 +58,7 @@ def _reachable(classes: Iterable[Callable[..., Any]]) -> dict[str, bytes]:
     return found
 
 
-@cache  # by the text: metrics share most of what they import
+@cache  # keyed by the text: metrics share most of their imports
 def _imports(source: bytes, path: Path, package: str) -> tuple[str, ...]:
     try:
         tree = ast.parse(source)
@@ -76,12 +76,12 @@ def _imported(tree: ast.Module, package: str) -> Iterator[str]:
             above = parts[: len(parts) - node.level + 1] if node.level else []
             base = ".".join([*above, *([node.module] if node.module else [])])
             yield base
-            yield from (f"{base}.{alias.name}" for alias in node.names)  # a name may be a module; others are not found
+            yield from (f"{base}.{alias.name}" for alias in node.names)  # a name may be a module
 
 
 def _source_file(module: str) -> Path | None:
     top, *rest = module.split(".")
-    spec = importlib.util.find_spec(top)  # of the top package only: a deeper name would import its parents
+    spec = importlib.util.find_spec(top)  # only for the top package: finding a deeper name would import its parents
     for folder in (spec.submodule_search_locations or ()) if spec else ():
         path = Path(folder).joinpath(*rest)
         for candidate in (path / "__init__.py", path.with_suffix(".py")):
@@ -102,7 +102,7 @@ def versions() -> dict[str, str | None]:
 
 
 def machine(device: str) -> dict[str, Any]:
-    """Kind of machine, without its name: processor, cores, memory in bytes, system, and the device in use."""
+    """The kind of machine, without its name: processor, cores, threads, memory in bytes, system, and the device in use."""
     import psutil  # takes a while to import
     import torch
 
@@ -130,9 +130,9 @@ def _processor() -> str:
 
 
 def git() -> dict[str, Any]:
-    """The project's commit and whether its files differ from it; ``{"commit": None}`` where the package is no checkout.
+    """The project's commit and whether its files differ from it; ``{"commit": None}`` if the package is not a checkout.
 
-    An installed copy may lie within a repository of somebody else, whose commit says nothing of this project.
+    An installed copy may lie within another repository, whose commit is not that of this project.
     """
     import subprocess  # takes a while to import
 

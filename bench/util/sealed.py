@@ -1,7 +1,7 @@
-"""Files that say themselves whether a bit of them has changed: Parquet, safetensors and JSON with a digest of the whole inside.
+"""Files that contain their own checksum, so that every changed bit is detected: Parquet, safetensors and JSON.
 
 A metadata value of each file (in JSON a value of the object) is ``invbench-sha256:`` and 64 hexadecimal digits: the sha256 of
-the file with zeros for these digits. A file without it is damaged, or not ours.
+the file with zeros in place of these digits. A file without it is damaged or foreign.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from invbench.api import InvbenchError
 _MARK = b"invbench-sha256:"
 _ZEROS = b"0" * 64
 _FIELD = "sha256"
-_STATED = re.compile(_MARK + rb"([0-9a-f]{64})")  # a name in the file may look like it, too
+_STATED = re.compile(_MARK + rb"([0-9a-f]{64})")  # text in the file may also look like it
 
 
 def table_bytes(table: pa.Table, **how: object) -> bytes:
-    """A Parquet file with checksums of its pages and of the whole; ``how`` as in ``pyarrow.parquet.ParquetWriter``."""
-    # Beside Arrow's own copy of the schema, which would hold the mark a second time in another spelling.
+    """The bytes of a Parquet file with checksums of its pages and of the whole; ``how``: options of pyarrow's ParquetWriter."""
+    # Not within Arrow's copy of the schema, which would contain the mark a second time in another encoding.
     metadata = {**(table.schema.metadata or {}), _FIELD.encode(): _MARK + _ZEROS}
     plain, buffer = table.replace_schema_metadata(None), io.BytesIO()
     with pq.ParquetWriter(buffer, plain.schema, write_page_checksum=True, **how) as writer:
@@ -39,9 +39,9 @@ def table_bytes(table: pa.Table, **how: object) -> bytes:
 
 
 def read_table(path: Path, *, what: str) -> pa.Table:
-    """The table of one Parquet file, whatever its folders are called.
+    """The table of one Parquet file; names of folders add no columns.
 
-    Raises InvbenchError naming the file, ``what`` it should have been ("a part of a run") and what is wrong with it.
+    Raises InvbenchError naming the file, ``what`` was expected ("a part of a run") and the defect.
     """
     data = _checked(path, what)
     try:
@@ -56,9 +56,9 @@ def read_table(path: Path, *, what: str) -> pa.Table:
 
 
 def tensors_bytes(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
-    """A safetensors file with a digest of the whole; the same bytes for the same content."""
+    """The bytes of a safetensors file with a checksum of the whole; equal content gives equal bytes."""
     data = safetensors.numpy.save(dict(tensors), {**metadata, _FIELD: (_MARK + _ZEROS).decode()})
-    # The library writes metadata in an order that changes from process to process.
+    # The library writes metadata in an order that differs between processes.
     size = int.from_bytes(data[:8], "little")
     header = json.dumps(json.loads(data[8 : 8 + size]), sort_keys=True, separators=(",", ":"), ensure_ascii=False).encode()
     header += b" " * (-len(header) % 8)
@@ -66,7 +66,7 @@ def tensors_bytes(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]
 
 
 def read_tensors(path: Path, *, what: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Arrays and metadata of a safetensors file. Raises InvbenchError as :func:`read_table` does."""
+    """The arrays and the metadata of a safetensors file. Raises InvbenchError as :func:`read_table` does."""
     data = _checked(path, what)
     try:
         tensors = safetensors.numpy.load(data)
@@ -78,7 +78,7 @@ def read_tensors(path: Path, *, what: str) -> tuple[dict[str, np.ndarray], dict[
 
 
 def json_bytes(content: Mapping[str, object]) -> bytes:
-    """A JSON object, its keys sorted, with a digest of the whole; ``sha256`` must not be one of its keys."""
+    """The bytes of a JSON object, keys sorted, with a checksum of the whole; ``content`` must not have the key ``sha256``."""
     marked = {**content, _FIELD: (_MARK + _ZEROS).decode()}
     return _sealed(json.dumps(marked, indent=1, sort_keys=True).encode() + b"\n")
 

@@ -1,4 +1,4 @@
-"""Standard streams as a program of ours needs them: open, able to take every text, and deaf to control characters of names."""
+"""Standard streams that are open, accept every text, and show control characters instead of executing them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import sys
 from typing import TextIO
 
 CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
-"""All control characters but tab, newline and carriage return (bars need it), and what turns the direction of text."""
+"""All control characters except tab, newline and carriage return (progress bars need it), and marks of text direction."""
 
 
 def prepare() -> None:
-    """Make the three streams of this process safe; call it before anything else opens a file.
+    """Make the three standard streams of this process safe; call it before any other code opens a file.
 
-    A closed stream becomes the null device (else the next file that is opened takes its number, and what is printed goes into
-    it). What an encoding lacks is replaced. Control characters, as names from strange folders may hold, are written as
+    A closed stream becomes the null device; otherwise the next opened file would take its number and receive all printed text.
+    Characters that the encoding lacks are replaced. Control characters, which file names may contain, are written as
     ``\\x1b``.
     """
     for number in range(3):
@@ -33,7 +33,10 @@ def escaped(text: str) -> str:
 
 
 def drop(number: int) -> None:
-    """Let a stream whose reader is gone, or whose disk is full, lead to the null device, so that its last flush is quiet."""
+    """Redirect the file descriptor ``number`` to the null device, so that its last flush raises no error.
+
+    Used for a stream whose reader has closed the pipe, or whose disk is full.
+    """
     null = os.open(os.devnull, os.O_RDWR)
     os.dup2(null, number)
     os.close(null)
@@ -48,7 +51,7 @@ class _Plain(io.TextIOWrapper):
 def _safe(stream: TextIO | None, number: int) -> TextIO:
     if stream is None:
         return open(os.devnull, "w", encoding="utf-8")
-    if not isinstance(stream, io.TextIOWrapper):  # somebody's own stream
+    if not isinstance(stream, io.TextIOWrapper):  # a stream that a caller has put in place
         return stream
     encoding, lines = stream.encoding, stream.line_buffering
     stream.flush()

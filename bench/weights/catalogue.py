@@ -1,4 +1,4 @@
-"""``assets.toml``: every official file that a method or a metric of this project can use."""
+"""The list ``assets.toml`` of all official files that methods and metrics of this project can use."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from invbench.util.names import unknown
 from invbench.weights.layouts import LAYOUTS
 
 FILE = names.PACKAGE / "assets.toml"
-DRIVE = "drive:"  # an address of this form names a file on Google Drive by its id
-PACKAGE = "package:"  # one of this form lies in an installed package: package:NAME/path/in/it
+DRIVE = "drive:"  # prefix of an address that names a file on Google Drive by its id
+PACKAGE = "package:"  # prefix of an address in an installed package: package:NAME/path/in/it
 
 
 class Licence(Frozen):
-    """Terms under which a file may be used; shown and accepted once before a file under them is fetched."""
+    """Terms of use of files; shown to the user, who must accept them once before the first download."""
 
     title: str
     page: str
@@ -32,15 +32,15 @@ class Licence(Frozen):
 class Asset(Frozen):
     """One official file.
 
-    address   direct: ``https://...``, ``drive:ID``, ``package:NAME/path``; "" = none is known, get it from ``page`` by hand
-    file      the name under which it is published, and kept
-    layouts   forms in which this network circulates; a file of another layout is not it
-    part      which of the layout's parts it is unless another one is asked for; "" = the layout's first
-    facts     what must be true of the file beside its layout (:func:`invbench.weights.layouts.recognise`)
-    sha256    whole digests, or published first digits of them; empty = none is published
-    md5       likewise, where only an MD5 is published
-    beside    name of the loader's argument -> asset that is needed as well
-    domain    of the pictures; None = serves every domain
+    address   direct address: ``https://...``, ``drive:ID``, ``package:NAME/path``; "" = unknown, get it from ``page`` by hand
+    file      the name under which it is published and stored
+    layouts   the layouts in which this network is published; a file of another layout is not this asset
+    part      the part of the layout that is used by default; "" = the layout's first
+    facts     further conditions on the file (:func:`invbench.weights.layouts.recognise`)
+    sha256    whole digests, or their published first digits; empty = none is published
+    md5       the same for MD5, if only an MD5 is published
+    beside    name of the loader's argument -> another asset that it needs
+    domain    domain of the pictures; None = any domain
     """
 
     id: str
@@ -49,8 +49,8 @@ class Asset(Frozen):
     address: str = Field(default="", pattern=r"^(|https://\S+|drive:[\w-]{10,}|package:\w+/[\w./-]+)$")
     file: str = Field(pattern=r"^[\w][\w.+-]*$")
     licence: str
-    size: Whole | None = Field(default=None, gt=0)  # bytes, exactly
-    about: Finite | None = Field(default=None, gt=0)  # megabytes, by the layout
+    size: Whole | None = Field(default=None, gt=0)  # exact number of bytes
+    about: Finite | None = Field(default=None, gt=0)  # megabytes, estimated from the layout
     sha256: tuple[str, ...] = ()
     md5: str = ""
     layouts: tuple[str, ...] = Field(min_length=1)
@@ -72,12 +72,12 @@ class Asset(Frozen):
 
     @property
     def published(self) -> str | None:
-        """The whole published digest, if there is exactly one and it is whole."""
+        """The published sha256, if exactly one is published and all 64 digits of it are; else None."""
         return self.sha256[0] if len(self.sha256) == 1 and len(self.sha256[0]) == 64 else None
 
 
 class Catalogue(Frozen):
-    """All of ``assets.toml``."""
+    """The content of ``assets.toml``."""
 
     licences: dict[str, Licence]
     assets: dict[str, Asset]
@@ -93,7 +93,7 @@ class Catalogue(Frozen):
         return self
 
     def find(self, id: str) -> Asset:
-        """The asset of that id. Raises InvbenchError with the nearest one when there is none."""
+        """The asset ``id``. Raises InvbenchError naming the nearest id if there is none."""
         if id not in self.assets:
             raise InvbenchError(unknown("asset", id, self.assets))
         return self.assets[id]
@@ -101,7 +101,7 @@ class Catalogue(Frozen):
 
 @cache
 def catalogue(path: Path = FILE) -> Catalogue:
-    """What the file lists. Raises InvbenchError naming the file and the key where it is wrong."""
+    """Read the list of assets. Raises InvbenchError naming the file and the wrong key."""
     try:
         tables: Mapping[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
         assets = {id: {**table, "id": id} for id, table in tables.get("assets", {}).items()}

@@ -1,4 +1,4 @@
-"""Is an official file what it should be? Every byte read again, every network of it built."""
+"""Verification of an official file: every byte is read again and every network is built."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from invbench.weights.conversion import trace
 
 
 def verify(asset: Asset, cache: WeightsCache, *, detailed: bool = False) -> list[str]:
-    """What was found, in lines: the file and what its sha256 was compared with, then each network that was built of it.
+    """Verify a file. Returns a report in lines: the file and the reference of its sha256, then each network built from it.
 
-    Raises MissingWeights where the file is not here, and InvbenchError where its bytes are not those that were published or
-    recorded, or where they are not those of the index, or where a network does not fit.
+    Raises MissingWeights if the file is not on this machine, and InvbenchError if its bytes differ from the published, recorded
+    or indexed ones, or if a network does not fit.
     """
     found = cache.find(asset.id)
-    now = file_digest.__wrapped__(found.path)  # from the bytes, not from the index
+    now = file_digest.__wrapped__(found.path)  # read from the bytes, not from the index
     if now != found.sha256:
         raise InvbenchError(
             f"{found.path}: its bytes changed though size and date did not: expected sha256 {found.sha256}, found {now}"
@@ -41,7 +41,7 @@ def verify(asset: Asset, cache: WeightsCache, *, detailed: bool = False) -> list
 
 
 def _compared(asset: Asset, recorded: str | None) -> str:
-    """What the digest, which is right, was compared with."""
+    """The reference that the digest was found to equal, as text."""
     if asset.published:
         return "as published"
     if recorded:

@@ -1,4 +1,4 @@
-"""Which tensor of a file became which tensor of a network: found by looking at the tensors, not by asking the converter."""
+"""Which tensor of a file became which tensor of a network, found by comparing tensors, independently of the converter."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor
 
 from invbench.weights.build import Source, make, opened
 
-CLOSE = 1e-9  # relative, of sums in float64: the same numbers in another order
+CLOSE = 1e-9  # relative tolerance of sums in float64 of the same numbers in another order
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """One line for every tensor of the network and for every one of the file that it does not use.
+    """All tensors of the network, and the tensors of the file that it does not use.
 
     taken    (network's key, its shape, file's key, its shape): the same numbers, under another name or in another order
-    made     (network's key, its shape): numbers that are in no tensor of the file: changed, averaged or drawn; the notes say
+    made     (network's key, its shape): numbers that no tensor of the file has; they were changed, averaged or drawn, see notes
     unused   (file's key, its shape)
     """
 
@@ -30,7 +30,7 @@ class Conversion:
     notes: tuple[str, ...]
 
     def lines(self) -> Iterator[str]:
-        """For people: the network's tensors in order, then what is left of the file, then the notes."""
+        """The report as lines: the network's tensors in order, then unused tensors of the file, then the notes."""
         for key, shape, theirs, shape_there in self.taken:
             reshaped = "" if shape == shape_there else f" {list(shape_there)}"
             yield f"{key} {list(shape)} <- {theirs}{reshaped}"
@@ -43,7 +43,7 @@ class Conversion:
 
 
 def trace(source: Source) -> Conversion:
-    """Build the network of a role and follow its tensors back into the files."""
+    """Build the network of a role and find the origin of each of its tensors in the files."""
     contents = opened(source)
     network, notes = make(source, contents)
     theirs = {
@@ -53,7 +53,7 @@ def trace(source: Source) -> Conversion:
     by_place = {_place(value): key for key, value in theirs.items()}
     origin = {key: by_place[_place(value)] for key, value in ours.items() if _place(value) in by_place}
     free = [key for key in theirs if key not in origin.values()]
-    # What is no view of the file was copied on the way: turned, or of another precision.
+    # A tensor that is not a view of the file was copied by the conversion: transposed, or of another precision.
     prints = {key: _fingerprint(theirs[key]) for key in free}
     for key in ours:
         if key not in origin:

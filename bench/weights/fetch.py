@@ -1,7 +1,7 @@
-"""Official files from where their authors keep them: resumed where a transfer broke off, and checked before they get a name.
+"""Download of official files from their authors' pages; broken transfers are resumed, and files are checked before use.
 
-A file under way is ``weights/.part/ID.part``. It gets its name in ``weights/`` when it is whole, has the sha256 that is
-published or was recorded, and is of the layout that it should be.
+An unfinished file is ``weights/.part/ID.part``. It gets its name in ``weights/`` when it is complete, has the published or
+recorded sha256, and has the expected layout.
 """
 
 from __future__ import annotations
@@ -25,20 +25,20 @@ from invbench.weights.catalogue import DRIVE, PACKAGE, Asset
 from invbench.weights.ledger import read_json
 
 CHUNK = 1 << 20
-PATIENCE = 30.0  # seconds without a byte
-TRIES = 4  # transfers in a row that may break off without a byte of progress
-PAUSE = 0.5  # seconds before the next of them, the longer the more there were
+PATIENCE = 30.0  # seconds without a byte after which a transfer has broken off
+TRIES = 4  # consecutive transfers that may break off without progress
+PAUSE = 0.5  # seconds before the next try, times the number of failed tries
 HTML = re.compile(rb"^\s*(<!doctype html|<html|<head)", re.IGNORECASE)
 DRIVE_PAGE = "https://drive.google.com/file/d/{}/view"
 
-Report = Callable[[int, int | None], None]  # bytes that are here, bytes in all if known
+Report = Callable[[int, int | None], None]  # bytes received, bytes in all if known
 
 
 def get(asset: Asset, cache: WeightsCache, *, report: Report = lambda done, total: None) -> Found:
-    """The file of an asset: the one that is here, else fetched into ``INVBENCH_HOME/weights`` and recorded in the lock file.
+    """The file of an asset: the local one, else downloaded into ``INVBENCH_HOME/weights`` and recorded in the lock file.
 
-    Raises InvbenchError where the licence is not accepted, no direct address is known, the transfer breaks off, a web page
-    comes in place of the file, or the file is not the one that it should be.
+    Raises InvbenchError if the licence is not accepted, no direct address is known, the transfer breaks off, the server sends a
+    web page instead of the file, or the file has another hash or layout than expected. Raises WriteFailed if the disk refuses.
     """
     here = _here(asset, cache)
     if here is not None:
@@ -63,10 +63,10 @@ def get(asset: Asset, cache: WeightsCache, *, report: Report = lambda done, tota
 
 
 def add(path: Path, asset: Asset, cache: WeightsCache, *, report: Report = lambda done, total: None) -> Found:
-    """Take a file that the user has for the asset: copied into ``INVBENCH_HOME/weights`` unless it lies in a searched folder.
+    """Use the user's file ``path`` for the asset. It is copied into ``INVBENCH_HOME/weights`` unless a searched folder has it.
 
-    Raises InvbenchError where its layout, its resolution or a published sha256 says that it is another network, and where its
-    tensors are not those of one: sparse, complex, whole or not finite, or of a wrong shape.
+    Raises InvbenchError if its layout, its resolution or a published sha256 shows that it is another network, and if its
+    tensors cannot be weights: sparse, complex, integer or not finite, or of a wrong shape.
     """
     if not path.is_file():
         raise InvbenchError(f"{path}: expected a file, found none")
@@ -95,12 +95,12 @@ def _here(asset: Asset, cache: WeightsCache) -> Found | None:
 
 
 def _alone(part: Path) -> AbstractContextManager[None]:
-    """Hold the place of a file under way; the lock goes with the process, however it ends."""
+    """Lock an unfinished file; the lock ends with the process, even if it is killed."""
     return held(part.with_suffix(".lock"), taken=f"{part}: another process is fetching this file; wait for it")
 
 
 def _named(part: Path, target: Path, sha256: str) -> Path:
-    """Give a finished file its name; a file that has this name already, and is another one, keeps it."""
+    """Give a finished file its name; another file that already has this name keeps it."""
     if target.exists() and file_digest.__wrapped__(target) != sha256:
         target = target.with_name(f"{target.stem}-{sha256[:8]}{target.suffix}")
     os.replace(part, target)
@@ -108,7 +108,7 @@ def _named(part: Path, target: Path, sha256: str) -> Path:
 
 
 def _from_web(address: str, part: Path, report: Report) -> None:
-    """Fetch into ``part``, going on where an earlier try broke off, as long as every try brings something."""
+    """Download into ``part``; resume where an earlier try broke off, as long as tries make progress."""
     import requests
 
     idle = 0
@@ -129,11 +129,11 @@ def _from_web(address: str, part: Path, report: Report) -> None:
 
 
 class _BrokenOff(Exception):
-    """A transfer ended before the end that the server had told."""
+    """A transfer ended before the length that the server had stated."""
 
 
 def _transfer(address: str, part: Path, report: Report) -> None:
-    """One request. What is in ``part`` is kept only if the server says that the file is still the same one."""
+    """One request. The bytes in ``part`` are kept only if the server confirms that the file is unchanged."""
     import requests
 
     memory = part.with_suffix(".json")
@@ -144,13 +144,13 @@ def _transfer(address: str, part: Path, report: Report) -> None:
         headers |= {"Range": f"bytes={have}-", "If-Range": str(told["version"])}
     with requests.get(address, stream=True, timeout=PATIENCE, headers=headers) as answer:
         if answer.status_code == 416 and have == told.get("size"):
-            return  # all of it is here
+            return  # the file is complete
         answer.raise_for_status()
         resumed = answer.status_code == 206 and _start(answer.headers.get("Content-Range", "")) == have
         length = answer.headers.get("Content-Length", "")
         total = int(length) + (have if resumed else 0) if length.isdigit() else None
         version = answer.headers.get("ETag") or answer.headers.get("Last-Modified")
-        version = None if version and version.startswith("W/") else version  # a weak one does not vouch for every byte
+        version = None if version and version.startswith("W/") else version  # a weak ETag does not guarantee equal bytes
         if not resumed:
             write_atomic(memory, json.dumps({"address": address, "version": version, "size": total}).encode())
         with open(part, "ab" if resumed else "wb") as file:
@@ -166,7 +166,7 @@ def _transfer(address: str, part: Path, report: Report) -> None:
 
 
 def _from_drive(asset: Asset, part: Path, report: Report) -> None:
-    """By gdown, which knows Drive's confirmations and goes on where it stopped."""
+    """Download by gdown, which handles Drive's confirmation pages and resumes."""
     import gdown
     from gdown.exceptions import DownloadError, FileURLRetrievalError
     from requests import RequestException
@@ -188,11 +188,11 @@ def _from_drive(asset: Asset, part: Path, report: Report) -> None:
 
 
 def _checked(asset: Asset, part: Path, cache: WeightsCache) -> Found:
-    """The finished file under its name, if it is what it should be; else it is thrown away."""
+    """The finished file under its name, if it is the expected one; otherwise it is deleted."""
     found = cache.inspect(part)
     try:
         if found.problem:
-            raise InvbenchError(f"{asset.id}: the file that came is not usable: {found.problem}")
+            raise InvbenchError(f"{asset.id}: the downloaded file is not usable: {found.problem}")
         check_digest(asset, found, cache.ledger.sha256(asset.id))
         _check_layout(asset, found, said=True)
     except InvbenchError:
@@ -207,7 +207,7 @@ def _checked(asset: Asset, part: Path, cache: WeightsCache) -> Found:
 
 
 def check_digest(asset: Asset, found: Found, recorded: str | None) -> None:
-    """Raise InvbenchError unless a file has the published sha256 and md5 of its asset, and the recorded sha256 if any."""
+    """Raise InvbenchError unless a file has the published sha256 and md5 of its asset, and the recorded sha256, if any."""
     if asset.sha256 and not any(found.sha256.startswith(digits) for digits in asset.sha256):
         published = " or ".join(f"{digits}..." if len(digits) < 64 else digits for digits in asset.sha256)
         raise InvbenchError(f"{found.path}: {asset.id}: expected the published sha256 {published}, found {found.sha256}")
@@ -218,7 +218,7 @@ def check_digest(asset: Asset, found: Found, recorded: str | None) -> None:
             raise InvbenchError(f"{found.path}: {asset.id}: expected the published md5 {asset.md5}..., found {md5}")
     if recorded is not None and recorded != found.sha256:
         raise InvbenchError(
-            f"{found.path}: {asset.id}: expected the sha256 {recorded} of the first time, found {found.sha256}; "
+            f"{found.path}: {asset.id}: expected the recorded sha256 {recorded}, found {found.sha256}; "
             f"if the authors replaced it: `invbench weights add FILE --as {asset.id}`"
         )
 

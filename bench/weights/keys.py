@@ -1,7 +1,7 @@
-"""Checkpoints whose tensors have something before their names, or a dictionary around them.
+"""Checkpoints with a prefix before the names of their tensors, or with a dictionary around them.
 
-Trainers put it there: DataParallel ("module."), torch.compile ("_orig_mod."), a network within another ("model."), a
-dictionary ("state_dict"). It is taken off where the file is of a known layout without it, and of none with it.
+Training code adds them: DataParallel ("module."), torch.compile ("_orig_mod."), a network within another ("model."), a
+dictionary ("state_dict"). They are removed if the file has a known layout without them and none with them.
 """
 
 from __future__ import annotations
@@ -13,12 +13,15 @@ from torch import Tensor
 
 from invbench.weights.layouts import DEEPEST, Recognised, recognise
 
-WRAPPERS = ("module", "_orig_mod")  # parts of a name that no network of ours has
+WRAPPERS = ("module", "_orig_mod")  # parts of names that no network of this project uses
 AROUND = ("state_dict", "model_state_dict", "model", "net", "params_ema", "params")
 
 
 def plain(content: Mapping[str, Any]) -> tuple[Mapping[str, Any], Recognised | None, str]:
-    """The content as a layout has it, that layout, and what was taken off ("" = nothing); where none fits, as it is."""
+    """The content without prefixes, the layout that it then has, and what was removed ("" = nothing).
+
+    Without a fitting layout: the unchanged content, None and "".
+    """
     told = recognise(content)
     if told is not None:
         return content, told, ""
@@ -47,7 +50,7 @@ def _is_state(value: Any) -> bool:
 
 
 def _without_wrappers(content: Mapping[str, Any], depth: int = 1) -> tuple[dict[str, Any], list[str]]:
-    """The content without WRAPPERS in the names of its tensors, and those that were there."""
+    """The content without WRAPPERS in the names of its tensors, and the wrappers that were found."""
     found: dict[str, None] = {}
     result: dict[str, Any] = {}
     for key, value in content.items():
@@ -59,13 +62,13 @@ def _without_wrappers(content: Mapping[str, Any], depth: int = 1) -> tuple[dict[
             found |= dict.fromkeys(f"{part}." for part in parts if part in WRAPPERS)
             key = ".".join(part for part in parts if part not in WRAPPERS)
         if key in result:
-            return dict(content), []  # two names would become one
+            return dict(content), []  # two names would become equal
         result[key] = value
     return result, list(found)
 
 
 def _without_first(content: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """The content without the first part of its tensors' names, where all have the same: in "state_dict", else directly."""
+    """The content without the first part of its tensors' names, if all share it: in "state_dict", else directly."""
     place = next((key for key in AROUND if _is_state(content.get(key))), None)
     state = content if place is None else content[place]
     names = [str(key) for key, value in state.items() if isinstance(value, Tensor)]

@@ -1,7 +1,7 @@
-"""The networks of the TensorFlow StyleGANs, from the records of their pickles (NVlabs/stylegan2, NVlabs/stylegan2-ada).
+"""The networks in pickles of the TensorFlow StyleGANs (NVlabs/stylegan2, NVlabs/stylegan2-ada), from the pickles' records.
 
-Such a file holds (G, D, Gs). A network keeps its variables as pairs (name, NumPy array), and its parts (mapping, synthesis) as
-networks in themselves; Gs is the moving average.
+Such a file holds (G, D, Gs); Gs is the moving average of G. A network stores its variables as pairs (name, NumPy array), and
+its parts (mapping, synthesis) as networks.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ DEEPEST, MOST_AXES = 4, 8
 
 
 def is_networks(content: Any) -> bool:
-    """Whether a pickle's content is that of a TensorFlow StyleGAN."""
+    """Whether ``content`` is that of a pickle of a TensorFlow StyleGAN."""
     return isinstance(content, list) and len(content) == len(PLACES) and all(is_record(one, NETWORK) for one in content)
 
 
 def states(content: list[Record]) -> dict[str, Any]:
-    """{"Gs": {"synthesis/4x4/Const/const": tensor, ...}, ..., "init_kwargs": {"Gs": {...}, ...}}.
+    """The variables: {"Gs": {"synthesis/4x4/Const/const": tensor, ...}, ..., "init_kwargs": {"Gs": {...}, ...}}.
 
-    Raises InvbenchError for a variable that is no array of numbers.
+    Raises InvbenchError for a variable that is not an array of numbers, and for networks nested too deeply.
     """
     networks = dict(zip(PLACES, content, strict=True))
     found: dict[str, Any] = {place: _variables(network, place) for place, network in networks.items()}
@@ -58,7 +58,7 @@ def _state(network: Any, place: str) -> dict[str, Any]:
 
 
 def _array(value: Any, name: str) -> Tensor:
-    """A NumPy array from its record: [version, shape, type, column order, bytes], row by row, little endian; or a scalar."""
+    """A NumPy array from its record [version, shape, type, column order, bytes] (row-major, little-endian), or a scalar."""
     stored = value.state if is_record(value, *ARRAY) else None
     if is_record(value, *SCALAR) and len(value.args) == 2:
         stored = [1, [], value.args[0], False, value.args[1]]
@@ -76,12 +76,12 @@ def _array(value: Any, name: str) -> Tensor:
 
 
 def _dtype(kind: Any) -> torch.dtype | None:
-    """The type of little-endian numbers; None for another one."""
+    """The torch type of a little-endian NumPy type; None for other types."""
     little = is_record(kind, DTYPE) and kind.args and isinstance(kind.state, list) and kind.state[1:2] in (["<"], ["="])
     return DTYPES.get(str(kind.args[0])) if little else None
 
 
 def _plain(kwargs: Any) -> dict[str, Any]:
-    """The arguments that are plain values."""
+    """The arguments that are plain values; others are left out."""
     plain = (bool, int, float, str, type(None))
     return {str(k): v for k, v in kwargs.items() if isinstance(v, plain)} if isinstance(kwargs, dict) else {}

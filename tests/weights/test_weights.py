@@ -164,7 +164,7 @@ def test_another_sha256_than_published_or_recorded_is_refused_and_thrown_away(se
         fetch.get(asset(server, md5="00000000"), cache())
     one = cache()
     one.ledger.record("stylegan2_ffhq_rosinality", sha256="1" * 64, size=1, source="x")
-    with pytest.raises(InvbenchError, match=f"expected the sha256 {'1' * 64} of the first time, found {SHA256}; if the"):
+    with pytest.raises(InvbenchError, match=f"expected the recorded sha256 {'1' * 64}, found {SHA256}; if the"):
         fetch.get(asset(server), one)
     assert [path.name for path in folder.iterdir()] == [".part"]
     assert not list((folder / ".part").glob("*.part"))
@@ -190,7 +190,7 @@ def test_another_network_than_the_one_asked_for_is_refused(server, folder):
     with pytest.raises(InvbenchError, match=r"not stylegan2_car: resolution: expected 512, found 1024"):
         fetch.get(asset(server, id="stylegan2_car", resolution=512), cache())
     server.data = DATA[:-500]
-    with pytest.raises(InvbenchError, match="stylegan2_ffhq_rosinality: the file that came is not usable: expected a whole"):
+    with pytest.raises(InvbenchError, match="stylegan2_ffhq_rosinality: the downloaded file is not usable: expected a whole"):
         fetch.get(asset(server), cache())
 
 
