@@ -174,11 +174,12 @@ class Sample:
 
 @runtime_checkable
 class Dataset(Protocol):
-    """Images with stable names. ``read`` decodes one image and raises InvbenchError when it cannot."""
+    """Images with stable names, which are unique in the dataset."""
 
     names: Sequence[str]
 
-    def read(self, index: int) -> Sample: ...
+    def read(self, index: int) -> Sample:
+        """Decode image ``index``, an index into ``names``. Raises InvbenchError if it cannot be decoded."""
 
     def truth(self, index: int, edit: Edit) -> np.ndarray | None:
         """The true edited picture, uint8 [H, W, 3], or None if the dataset does not know it."""
@@ -273,7 +274,8 @@ class Inversion:
 class Clock(Protocol):
     """Times the stages of a method; see :mod:`invbench.util.clock`."""
 
-    def stage(self, name: str) -> AbstractContextManager[None]: ...
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """A context whose duration in seconds counts for the stage ``name`` of the method."""
 
 
 @runtime_checkable
@@ -303,15 +305,13 @@ class Preparation(Protocol):
     def __call__(self, pictures: np.ndarray, *, original: bool = False) -> Tensor:
         """uint8 [N, H, W, 3] -> float32 [N, 3, h, w] in [-1, 1]; an image that the protocol does not cover is all NaN.
 
-        ``original`` is True for pictures of the dataset (targets and true edits) and False for pictures by a method: some
-        published scripts resize the two in different ways.
+        ``original``: the pictures are the dataset's (targets, true edits); some published scripts resize these differently.
         """
 
 
 @dataclass(frozen=True)
 class MetricInput:
-    """Metric input: one batch as the protocol prepared it. All of it comes from uint8 pictures, so it can be recomputed
-    from the stored files.
+    """Metric input: one batch as the protocol prepared it, from uint8 pictures only, so it can be computed again from files.
 
     target     [N, 3, h, w] in [-1, 1], the original
     output     [N, 3, h, w] in [-1, 1], the picture to measure (a reconstruction or an edit), after quantisation

@@ -101,6 +101,7 @@ class Store:
         return self._read_plan()
 
     def has_sets(self) -> bool:
+        """Whether the folder holds values of set metrics."""
         return (self.path / "sets.parquet").exists()
 
     def sets(self) -> list[dict[str, Any]]:
@@ -108,6 +109,7 @@ class Store:
         return [dict.fromkeys(SETS.names) | row for row in self._read_sets().to_pylist()] if self.has_sets() else []
 
     def exists(self) -> bool:
+        """Whether the folder holds a run, that is, a plan."""
         return (self.path / "plan.json").exists()
 
     def has_run(self) -> bool:

@@ -1,4 +1,4 @@
-"""ReStyle over e4e: codes close to W, corrected five times."""
+"""ReStyle over e4e: latents close to W, corrected in several passes, five by default."""
 
 from __future__ import annotations
 
@@ -16,16 +16,19 @@ SPEC = {
         "iterations": {
             "default": 5,
             "unit": "steps",
-            "help": "passes of the encoder, as many as in training; paper and code take 5",
+            "help": "passes of the encoder, as many as in training; 5 in paper and code",
             "range": "[1, inf)",
         },
     },
     "presets": {"paper": {}, "released": {}},
-    "summary": "As ReStyle over pSp, with corrections that are one for all style vectors and small ones for each. The public "
-    "training code computes the norm of these and the latent discriminator's loss, then writes the identity loss over both: "
-    "so released networks of faces were trained. Ours count them, as the paper says.",
+    "summary": "As ReStyle over pSp; a correction is one vector for all layers plus a small offset for each. The public "
+    "training code computes the norm of the offsets and the latent discriminator's loss, then overwrites both with the "
+    "identity loss; the released networks of faces were trained in this way. The networks of this project use both losses, as "
+    "the paper says.",
 }
 
 
 class ReStyleE4E(ReStylePSP):
+    """As :class:`ReStylePSP`, with the encoder of ReStyle over e4e."""
+
     role = "encoder_restyle_e4e"

@@ -1,4 +1,4 @@
-"""ReStyle over pSp: an encoder that corrects its own result, five times."""
+"""ReStyle over pSp: an encoder that corrects its own result in several passes, five by default."""
 
 from __future__ import annotations
 
@@ -25,19 +25,21 @@ SPEC = {
         "iterations": {
             "default": 5,
             "unit": "steps",
-            "help": "passes of the encoder, as many as in training; paper and code take 5",
+            "help": "passes of the encoder, as many as in training; 5 in paper and code",
             "range": "[1, inf)",
         },
     },
     "presets": {"paper": {}, "released": {}},
-    "summary": "Starts from the mean latent; each pass sees the picture beside what the code draws, and corrects the code. "
-    "Pictures are made with the stored noise. The result of every pass is kept.",
+    "summary": "Starts from the mean latent. Each pass sees the picture and the generator's image of the current latent, and "
+    "corrects the latent. Images are made with the stored noise. The result of every pass is kept.",
 }
 
 
 class ReStylePSP:
-    """``state`` of an inversion: ``latents_of_steps`` [N, T, L, D] and ``images_of_steps`` [N, T, 3, h, w] after each of the T
-    passes, the pictures as the encoder sees them, at most ``encoder.size`` pixels at the longer side, the last one included.
+    """Iterative encoder of T passes.
+
+    The ``state`` of an inversion holds the results after each pass, the last included: ``latents_of_steps`` [N, T, L, D] and
+    ``images_of_steps`` [N, T, 3, h, w] as the encoder sees them, at most ``encoder.size`` pixels at the longer side.
     """
 
     role = "encoder_restyle_psp"

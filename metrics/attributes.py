@@ -212,6 +212,7 @@ class TrueChange:
         return not_covered(given) if index is None else self.value(given, index)
 
     def value(self, given: MetricInput, index: int) -> np.ndarray:
+        """float64 [N] for the factor ``index``, in the factor's unit."""
         return self.factors.true_change(given, index)
 
 

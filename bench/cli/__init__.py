@@ -29,6 +29,7 @@ class Verbs(click.Group):
     """A group that turns every exception of a verb into one line and one exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run the verb; an exception is printed as one line and ends the process with its exit code."""
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit):

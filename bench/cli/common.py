@@ -21,6 +21,7 @@ class Names(click.ParamType):
     name = "names"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """The names in ``value``, without blanks around them. Fails if there is none."""
         if isinstance(value, tuple):
             return value
         names = tuple(part.strip() for part in value.split(",") if part.strip())
@@ -33,6 +34,7 @@ class Within(click.FloatRange):
     """A range of numbers that never admits NaN."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """``value`` as a number. Fails outside the range and for NaN."""
         number = float(super().convert(value, param, ctx))
         if math.isnan(number):
             self.fail(f"expected a number in the range {self._describe_range()}, found {value}", param, ctx)

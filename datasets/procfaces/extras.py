@@ -74,6 +74,7 @@ class Extras:
     pattern: Pattern | None = None
 
     def kinds(self) -> tuple[str, ...]:
+        """The kinds of extras that the picture has, in the order of KINDS."""
         return tuple(kind for kind in KINDS if getattr(self, kind) is not None)
 
 

@@ -58,6 +58,7 @@ class Canvas:
 
 
 def f32(value: np.ndarray | float) -> np.ndarray:
+    """``value`` as a float32 array."""
     return np.asarray(value, np.float32)
 
 

@@ -41,6 +41,7 @@ class PerImageAdam:
 
     @property
     def lr(self) -> float:
+        """The learning rate of the next step."""
         return self._adam.param_groups[0]["lr"]
 
     @lr.setter
@@ -48,9 +49,11 @@ class PerImageAdam:
         self._adam.param_groups[0]["lr"] = value
 
     def zero_grad(self) -> None:
+        """Remove the gradients of the running images."""
         self._adam.zero_grad(set_to_none=True)
 
     def step(self) -> None:
+        """Update the parameters of the running images with their gradients."""
         for parameter in self.parameters.values():
             gradient = parameter.grad
             # The fused step walks both in memory order, and is silently wrong if their layouts differ.

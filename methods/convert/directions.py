@@ -22,19 +22,19 @@ Edits = Mapping[str, Mapping[str, Any]]
 def edit_directions(
     contents: Mapping[str, Mapping[str, Any]], *, sources: Mapping[str, str], num_ws: int, edits: Edits
 ) -> EditDirections:
-    """One network of several files.
+    """Edit directions from several files, as one network, and notes.
 
     contents  alias -> {"tensor": [1, D], [L, D] or [1, L, D]}, a linear direction (InterFaceGAN, SAM), or
               {"comp": [K, 1, D], "mean": [1, D], "std": [K]}, principal components (GANSpace)
-    num_ws    L, layers of the suite's generator
+    num_ws    L, number of layers of the suite's generator
     edits     name -> {"file": alias, ...} with
 
-        scale        what strength 1 stands for, 1 by default: a factor of the direction, or standard deviations of a component
-        layers       [first, end): the layers that are moved, all by default; as in the lists of omertov/encoder4editing
-        component    number of a principal component
-        to_position  of a component: true (default): strength * scale is the position to go to, as published; false: a shift
+        scale        the size of strength 1, default 1: a factor of the direction, or standard deviations of a component
+        layers       [first, end): the layers that are moved, default all; as in the lists of omertov/encoder4editing
+        component    index of a principal component
+        to_position  for a component: true (default): move to the position strength * scale, as published; false: shift by it
 
-    Raises InvbenchError naming the file or the edit where they do not fit each other.
+    Raises InvbenchError naming the file or the edit if they do not fit each other.
     """
     dim = max((_width(content) for content in contents.values()), default=0)
     network = EditDirections(names=tuple(edits), num_ws=num_ws, dim=dim)
@@ -57,11 +57,11 @@ def edit_directions(
 
 @torch.no_grad()
 def sefa(generator: Generator, *, edits: Edits) -> tuple[EditDirections, dict[str, Any]]:
-    """Directions in closed form (Shen and Zhou 2021, genforce/sefa): where a step in W moves the styles of layers the most.
+    """Directions in closed form (Shen and Zhou 2021, genforce/sefa): a step in W along them changes the styles most.
 
-    ``edits``: name -> {"component": number, "scale": factor, "layers": [first, end)}. The components are the unit eigenvectors
+    ``edits``: name -> {"component": index, "scale": factor, "layers": [first, end)}. The components are the unit eigenvectors
     of the sum of A A^T over the modulations A [D, C] of the layers' convolutions (and, for the last layer, of its ToRGB), each
-    column of length 1; 0 has the largest eigenvalue. An eigenvector has no sign of its own: here its largest entry is positive.
+    column of length 1; index 0 has the largest eigenvalue. The sign is chosen so that the largest entry is positive.
     """
     network = EditDirections(names=tuple(edits), num_ws=generator.num_ws, dim=generator.w_dim)
     for index, (name, edit) in enumerate(edits.items()):
@@ -90,7 +90,7 @@ def sefa(generator: Generator, *, edits: Edits) -> tuple[EditDirections, dict[st
 def _component(
     name: str, edit: Mapping[str, Any], content: Mapping[str, Any], source: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Unit vector [D], mean [D] and standard deviation of a principal component."""
+    """The unit vector [D], mean [D] and standard deviation of a principal component."""
     comp, mean, std = (content[key].float() for key in ("comp", "mean", "std"))
     number = edit.get("component")
     if not isinstance(number, int) or not 0 <= number < len(comp):

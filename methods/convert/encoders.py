@@ -1,8 +1,8 @@
 """Read published encoders: the files of eladrich/pixel2style2pixel (pSp), omertov/encoder4editing (e4e) and
 yuval-alaluf/restyle-encoder (ReStyle over both).
 
-Such a file is {"state_dict": {"encoder.*", "decoder.*"}, "latent_avg": tensor, "opts": dict}; files of a training hold its
-progress beside that. The encoder gives offsets from ``latent_avg``, which here becomes a buffer of the encoder.
+Such a file is {"state_dict": {"encoder.*", "decoder.*"}, "latent_avg": tensor, "opts": dict}; a training checkpoint also holds
+its progress. The published encoder gives offsets from ``latent_avg``, which here becomes a buffer of the encoder.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from invbench.metrics.nets.published import entry, fitted, tensors
 
 TRAINING = ("global_step", "optimizer", "best_val_loss", "discriminator_state_dict", "discriminator_optimizer_state_dict")
 Encoder: TypeAlias = PSPEncoder | WEncoder | ReStylePSPEncoder
-Build: TypeAlias = Callable[[int, int], Encoder]  # of the number of style vectors and their width
+Build: TypeAlias = Callable[[int, int], Encoder]  # (number of style vectors, their width) -> encoder
 KNOWN = ("state_dict", "latent_avg", "opts", *TRAINING)
 
 
 @dataclass(frozen=True)
 class ConvertedEncoder:
-    """``encoder`` with its mean latent; ``decoder``: the generator that the file carries, None where it carries none."""
+    """A converted file: ``encoder`` with its mean latent, ``decoder``: the generator in the file, None if it has none."""
 
     encoder: Encoder
     decoder: ConvertedGenerator | None
@@ -37,22 +37,22 @@ class ConvertedEncoder:
 
 
 def convert_psp(checkpoint: Mapping[str, Any], *, source: str) -> ConvertedEncoder:
-    """pSp's encoder into W+, or into W where the file holds that one. InvbenchError naming ``source`` if it does not fit."""
+    """pSp's encoder into W+, or into W if the file holds it. Raises InvbenchError naming ``source`` if it does not fit."""
     return _convert(checkpoint, PSPEncoder, source=source)
 
 
 def convert_e4e(checkpoint: Mapping[str, Any], *, source: str) -> ConvertedEncoder:
-    """e4e's encoder. InvbenchError naming ``source`` where the file does not fit."""
+    """e4e's encoder. Raises InvbenchError naming ``source`` if the file does not fit."""
     return _convert(checkpoint, E4EEncoder, source=source)
 
 
 def convert_restyle(checkpoint: Mapping[str, Any], cls: type[ReStylePSPEncoder], *, source: str) -> ConvertedEncoder:
-    """ReStyle's encoder of either backbone. InvbenchError naming ``source`` where the file does not fit, or has no mean latent
-    beside a decoder without one: ReStyle starts from it.
+    """ReStyle's encoder of either backbone. Raises InvbenchError naming ``source`` if the file does not fit, or if neither it
+    nor its decoder has the mean latent, from which ReStyle starts.
     """
     resnet = "encoder.conv1.weight" in tensors(entry(checkpoint, "state_dict", source=source), source=source)
     options: dict[str, Any] = {"backbone": "resnet", "stages": RESNET34} if resnet else {}
-    checkpoint = {**checkpoint, "opts": {"start_from_latent_avg": True}}  # whatever its options say, inference adds it
+    checkpoint = {**checkpoint, "opts": {"start_from_latent_avg": True}}  # inference always adds it, for all options
     return _convert(checkpoint, lambda heads, width: cls(heads, width, **options), source=source)
 
 
@@ -81,12 +81,12 @@ def psp(checkpoint: Mapping[str, Any], *, source: str) -> tuple[nn.Module, tuple
 
 
 def decoder(checkpoint: Mapping[str, Any], *, source: str) -> tuple[Generator, tuple[str, ...]]:
-    """The generator that a file of an encoder carries, and notes. InvbenchError where it carries none."""
+    """The generator in an encoder's file, and notes. Raises InvbenchError if the file has none."""
     return _carried(convert_e4e(checkpoint, source=source), source)
 
 
 def restyle_decoder(checkpoint: Mapping[str, Any], *, source: str) -> tuple[Generator, tuple[str, ...]]:
-    """As :func:`decoder`, from a file of ReStyle."""
+    """The generator in a file of ReStyle, as :func:`decoder`."""
     return _carried(convert_restyle(checkpoint, ReStylePSPEncoder, source=source), source)
 
 
@@ -132,7 +132,7 @@ def _part(state: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 
 def _width(found: Mapping[str, Tensor], source: str) -> int:
-    """D: what the last layer of a head, or of the encoder into W, gives."""
+    """D, the width of the output of the last layer of a head, or of the encoder into W."""
     for key in ("styles.0.linear.weight", "linear.weight"):
         if key in found and found[key].ndim == 2:
             return found[key].shape[0]
@@ -141,7 +141,7 @@ def _width(found: Mapping[str, Tensor], source: str) -> int:
 
 
 def _rows(latent_avg: Any, shape: tuple[int, int], source: str) -> Tensor:
-    """latent_avg as [L, D], from [D], [1, D] or [L, D]: all of them occur."""
+    """latent_avg as [L, D], from [D], [1, D] or [L, D]; published files have all three."""
     fits = isinstance(latent_avg, Tensor) and tuple(latent_avg.shape) in {shape[1:], (1, shape[1]), shape}
     if not fits:
         found = tuple(latent_avg.shape) if isinstance(latent_avg, Tensor) else type(latent_avg).__name__
@@ -150,6 +150,6 @@ def _rows(latent_avg: Any, shape: tuple[int, int], source: str) -> Tensor:
 
 
 def _adds_mean(checkpoint: Mapping[str, Any]) -> bool:
-    """Whether the encoder starts from the mean latent; files without the option are older than it and do."""
+    """Whether the encoder starts from the mean latent; files without the option are older and do."""
     opts = checkpoint.get("opts") or {}
     return bool((opts if isinstance(opts, Mapping) else vars(opts)).get("start_from_latent_avg", True))

@@ -13,9 +13,9 @@ BASE = "sd_base"
 
 
 def convert_invertibility(checkpoint: Mapping[str, Any], *, source: str) -> InvertibilityPredictor:
-    """``invertibility_faces_sg2.pt`` and its likes: the shared network, and one head for each latent space in the file.
+    """Convert a file such as ``invertibility_faces_sg2.pt``: the shared network, and one head for each of its latent spaces.
 
-    Raises InvbenchError, naming ``source``, where the file does not fit.
+    Raises InvbenchError naming ``source`` if the file does not fit.
     """
     base = tensors(entry(checkpoint, BASE, source=source), source=source)
     spaces = [space for space in checkpoint if space != BASE]

@@ -1,7 +1,7 @@
 """Read published StyleGAN2 weights: the layouts of rosinality/stylegan2-pytorch and of NVlabs/stylegan2-ada-pytorch.
 
 The two PyTorch layouts hold the same numbers; only names and axes of length 1 differ. The result has the names of
-`invbench.methods.nets.stylegan2` and `invbench.methods.nets.discriminator`, which are those of NVlabs without the filter
+`invbench.methods.nets.stylegan2` and `invbench.methods.nets.discriminator`, which are NVlabs' names without the filter
 buffers.
 """
 
@@ -24,7 +24,7 @@ from invbench.metrics.nets.published import check
 
 State = dict[str, Tensor]
 FILTER_SUFFIXES = (".resample_filter", ".kernel")
-MEAN_LATENT_SAMPLES = 10_000  # what the released inversion codes draw when a file holds no mean latent
+MEAN_LATENT_SAMPLES = 10_000  # as the released inversion codes draw if a file has no mean latent
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Rename:
     trailing: int = 0
 
     def to_native(self, tensor: Tensor) -> Tensor:
-        """Drop the extra axes; a tensor that lacks them is left as it is, for the shape check to name."""
+        """The tensor without the extra axes; one that lacks them is returned unchanged, and the shape check reports it."""
         shape = tensor.shape
         stop = len(shape) - self.trailing
         extra = (*shape[: self.leading], *shape[stop:])
@@ -46,22 +46,22 @@ class Rename:
         return tensor.reshape(shape[self.leading : stop])
 
     def to_rosinality(self, tensor: Tensor) -> Tensor:
-        """Add the extra axes."""
+        """The tensor with the extra axes."""
         return tensor.reshape((1,) * self.leading + tuple(tensor.shape) + (1,) * self.trailing)
 
 
 @dataclass(frozen=True)
 class ConvertedGenerator:
-    """`Generator(config).load_state_dict(state)` fits exactly; `notes` says what the file lacked and how it was made."""
+    """A converted generator: `Generator(config).load_state_dict(state)` fits; `notes` lists tensors that the file lacked."""
 
     config: GeneratorConfig
     state: State
     notes: tuple[str, ...]
 
     def network(self) -> Generator:
-        """The generator with these tensors: float32, eval mode, frozen."""
+        """The generator with these tensors, float32, in eval mode, frozen."""
         network = Generator(self.config)
-        network.load_state_dict(self.state, assign=True)  # the tensors of the file, not copies of them
+        network.load_state_dict(self.state, assign=True)  # uses the tensors of the file without copying
         return network.float().eval().requires_grad_(False)
 
 
@@ -70,14 +70,14 @@ def convert_generator(
 ) -> ConvertedGenerator:
     """Convert a generator of either layout.
 
-    checkpoint  rosinality's dict {"g_ema": state, "latent_avg": [D] or [L,D]}, or NVlabs' {"G_ema": state, "init_kwargs":
-                ...} or, of a TensorFlow pickle, {"Gs": variables, ...} as `invbench.weights.checkpoints` reads them, or a
-                bare state dict of either PyTorch layout (with "latent_avg" beside the parameters, if there is one); the moving
-                average is taken, whatever else the file holds
+    checkpoint  rosinality's dict {"g_ema": state, "latent_avg": [D] or [L,D]}; or NVlabs' {"G_ema": state, "init_kwargs":
+                ...}; or {"Gs": variables, ...} from a TensorFlow pickle as `invbench.weights.checkpoints` reads it; or a bare
+                state dict of either PyTorch layout (with "latent_avg" beside the parameters, if known). The moving average is
+                used, even if the file also holds the last weights
     source      file name for messages
 
-    Two things that old files lack are made, always the same, and noted: noise maps (normal, seed 0), and the mean
-    latent (mean over 10,000 z, seed 0). NVlabs' clamp of the activations is read from "init_kwargs".
+    Two parts that old files lack are made from fixed seeds and noted: noise maps (normal, seed 0), and the mean latent (mean
+    over 10,000 z, seed 0). NVlabs' clamp of the activations is read from "init_kwargs".
     Raises InvbenchError that names missing, unexpected and misshapen keys.
     """
     latent_avg = checkpoint.get("latent_avg")
@@ -118,9 +118,11 @@ def convert_generator(
 def generator(
     checkpoint: Mapping[str, Any], *, source: str, rows: Sequence[int] | None = None
 ) -> tuple[Generator, tuple[str, ...]]:
-    """The generator of a file of either layout, and notes: see :func:`convert_generator`.
+    """The generator of a file of either layout, and notes; see :func:`convert_generator`.
 
-    rows  (first, end) of the canvas that are the picture: see GeneratorConfig. InvbenchError where they do not fit.
+    rows  (first, end): the rows of the canvas that form the picture, see GeneratorConfig
+
+    Raises InvbenchError if the file or the rows do not fit.
     """
     converted = convert_generator(checkpoint, source=source)
     if rows is not None:
@@ -133,7 +135,7 @@ def generator(
 
 
 def convert_discriminator(checkpoint: Mapping[str, Any], *, source: str) -> tuple[DiscriminatorConfig, State]:
-    """Convert a discriminator: rosinality's dict {"d": state} or a bare state dict of either layout.
+    """Convert a discriminator from rosinality's dict {"d": state} or a bare state dict of either layout.
 
     Raises InvbenchError that names missing, unexpected and misshapen keys.
     """
@@ -151,7 +153,7 @@ def convert_discriminator(checkpoint: Mapping[str, Any], *, source: str) -> tupl
 
 
 def to_rosinality(config: GeneratorConfig, state: Mapping[str, Tensor]) -> dict[str, Any]:
-    """A checkpoint as rosinality's converter writes it: {"g_ema": state with filters, "latent_avg": [D]}."""
+    """The checkpoint that rosinality's converter would write: {"g_ema": state with filters, "latent_avg": [D]}."""
     renames = generator_renames(config.resolution, config.n_mapping)
     g_ema = {rename.rosinality: rename.to_rosinality(state[rename.native]) for rename in renames}
     for i in range(len(config.resolutions) - 1):
@@ -161,7 +163,7 @@ def to_rosinality(config: GeneratorConfig, state: Mapping[str, Tensor]) -> dict[
 
 
 def generator_renames(resolution: int, n_mapping: int) -> list[Rename]:
-    """Every stored tensor of a generator but the mean latent."""
+    """The names of every stored tensor of a generator, except the mean latent."""
     renames = [Rename("synthesis.b4.const", "input.input", leading=1)]
     for i in range(n_mapping):
         renames += [Rename(f"mapping.fc{i}.{kind}", f"style.{i + 1}.{kind}") for kind in ("weight", "bias")]
@@ -184,7 +186,7 @@ def generator_renames(resolution: int, n_mapping: int) -> list[Rename]:
 
 
 def discriminator_renames(resolution: int) -> list[Rename]:
-    """Every stored tensor of a discriminator."""
+    """The names of every stored tensor of a discriminator."""
     pairs = {f"b{resolution}.fromrgb.weight": "convs.0.0.weight", f"b{resolution}.fromrgb.bias": "convs.0.1.bias"}
     for i, res in enumerate(reversed(powers_of_two(resolution)[1:]), start=1):
         pairs |= {
@@ -209,7 +211,7 @@ def _modulated(native: str, theirs: str) -> list[Rename]:
 
 
 def _clamp(checkpoint: Mapping[str, Any]) -> Any:
-    """conv_clamp of an NVlabs generator, None where there is none."""
+    """conv_clamp of an NVlabs generator; None if there is none."""
     kwargs = checkpoint.get("init_kwargs") or {}
     return ((kwargs.get("G_ema") or {}).get("synthesis_kwargs") or {}).get("conv_clamp")
 
@@ -224,7 +226,7 @@ def _depth(state: Mapping[str, Tensor]) -> int:
 
 
 def _renamed(state: Mapping[str, Tensor], renames: Iterable[Rename]) -> State:
-    """Known names renamed, unknown ones kept for the check to report."""
+    """The state with known names renamed; unknown names are kept, and the check reports them."""
     known = {rename.rosinality: rename for rename in renames}
     return {
         (known[name].native if name in known else name): (known[name].to_native(value) if name in known else value)
@@ -233,7 +235,7 @@ def _renamed(state: Mapping[str, Tensor], renames: Iterable[Rename]) -> State:
 
 
 def _without_filters(state: Mapping[str, Tensor], source: str) -> State:
-    """Drop the resampling filters, which are constants here; refuse any other filter."""
+    """The state without the resampling filters, which are constants here. Raises InvbenchError for another filter."""
     kept: State = {}
     for name, value in state.items():
         if not name.endswith(FILTER_SUFFIXES):

@@ -1,6 +1,6 @@
 """Names and axes of the TensorFlow StyleGAN2 (NVlabs/stylegan2, NVlabs/stylegan2-ada), whose pickles hold LSUN's generators.
 
-Convolutions are stored as [k, k, I, O], those that enlarge also turned by 180 degrees; dense layers as [I, O]; the bias of a
+Convolutions are stored as [k, k, I, O], upsampling ones also rotated by 180 degrees; dense layers as [I, O]; the bias of a
 modulation without the 1 that is added to it.
 """
 
@@ -12,34 +12,41 @@ from collections.abc import Callable, Mapping
 from torch import Tensor
 
 Change = Callable[[Tensor], Tensor]
-PASSING = re.compile(r"(.*/)?lod")  # of progressive growing; StyleGAN2 has no use for it
+PASSING = re.compile(r"(.*/)?lod")  # from progressive growing; StyleGAN2 does not use it
 
 
 def same(value: Tensor) -> Tensor:
+    """The tensor unchanged."""
     return value
 
 
 def dense(value: Tensor) -> Tensor:
+    """Weights of a dense layer, [I, O] -> [O, I]."""
     return value.T
 
 
 def plain(value: Tensor) -> Tensor:
+    """Kernels of a convolution, [k, k, I, O] -> [O, I, k, k]."""
     return value.permute(3, 2, 0, 1)
 
 
 def enlarging(value: Tensor) -> Tensor:
+    """Kernels of an upsampling convolution, [k, k, I, O] rotated by 180 degrees -> [O, I, k, k]."""
     return value.flip(0, 1).permute(3, 2, 0, 1)
 
 
 def plus_one(value: Tensor) -> Tensor:
+    """The bias of a modulation, with the 1 that the TensorFlow code adds at run time."""
     return value + 1
 
 
 def first(value: Tensor) -> Tensor:
+    """The constant input, [1, C, 4, 4] -> [C, 4, 4]."""
     return value[0]
 
 
 def noise(value: Tensor) -> Tensor:
+    """A noise map, [1, 1, R, R] -> [R, R]."""
     return value[0, 0]
 
 
@@ -55,14 +62,14 @@ PARTS: dict[str, tuple[str, Change]] = {
 
 
 def from_tensorflow(variables: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Variables of Gs -> a state dict with NVlabs' PyTorch names; one of another name keeps it, for the check of keys."""
+    """Variables of Gs -> a state dict with NVlabs' PyTorch names; unknown names are kept for the check of keys."""
     state: dict[str, Tensor] = {}
     for name, value in variables.items():
         if PASSING.fullmatch(name):
             continue
         new, change = _renamed(name)
         fits = value.ndim == AXES.get(change, value.ndim) and value.numel() > 0
-        state[new] = change(value).contiguous() if fits else value  # another shape is left, for the check of shapes
+        state[new] = change(value).contiguous() if fits else value  # else the check of shapes reports it
     return state
 
 
@@ -74,7 +81,7 @@ def _renamed(name: str) -> tuple[str, Change]:
     if match := re.fullmatch(r"mapping/Dense(\d+)/(weight|bias)", name):
         return f"mapping.fc{match[1]}.{match[2]}", dense if match[2] == "weight" else same
     if match := re.fullmatch(r"synthesis/noise(\d+)", name):
-        number = int(match[1])  # 0 is of 4 x 4; then two of each resolution
+        number = int(match[1])  # 0 belongs to 4 x 4; then two for each resolution
         layer = "conv1" if number % 2 == 0 else "conv0"
         return f"synthesis.b{4 * 2 ** ((number + 1) // 2)}.{layer}.noise_const", noise
     if match := re.fullmatch(r"synthesis/(\d+)x\1/(\w+)/(\w+)", name):

@@ -51,6 +51,7 @@ class DeepLab(nn.Module):
         self.decoder = _Decoder(EXPANSION * planes[0], low_level, width, outputs, dropouts=dropouts[1:])
 
     def forward(self, images: Tensor) -> Tensor:
+        """Images [N, 3, H, W] -> maps [N, outputs, H, W]."""
         x, low_level = self.backbone(images)
         return _resized(self.decoder(self.aspp(x), low_level), images)
 

@@ -57,6 +57,7 @@ class ResidualBlock(nn.Module):
         self.skip = EqualConv(n_in, n_out, 1, stride=2, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x [N,I,R,R] -> [N,O,R/2,R/2]."""
         y = scaled_leaky_relu(self.conv1(scaled_leaky_relu(self.conv0(x))))
         return (self.skip(x) + y) * math.sqrt(0.5)
 
@@ -83,6 +84,7 @@ class Discriminator(nn.Module):
         self.b4.out = EqualLinear(channels[4], 1)
 
     def forward(self, images: Tensor) -> Tensor:
+        """Images [N,3,R,R] in [-1,1] -> logits [N,1], high for real. Raises ValueError on another shape."""
         size = self.config.resolution
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, size, size):
             raise ValueError(f"images: expected [N,3,{size},{size}], found {tuple(images.shape)}")

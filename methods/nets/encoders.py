@@ -38,6 +38,7 @@ class StyleHead(nn.Module):
         self.linear = EqualLinear(width, w_dim)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x [N, width_in, spatial, spatial] -> style vectors [N, w_dim]."""
         style: Tensor = self.linear(self.convs(x).flatten(1))
         return style
 
@@ -100,6 +101,7 @@ class PSPEncoder(nn.Module):
         return [coarse, middle, _upsample_add(middle, self.latlayer2(fine))]
 
     def forward(self, images: Tensor) -> Tensor:
+        """Images [N, 3, H, W] in [-1, 1] -> latents [N, num_ws, w_dim]."""
         taps = self._taps(images)
         return self.latent_avg + torch.stack([head(taps[self._level(i)]) for i, head in enumerate(self.styles)], dim=1)
 
@@ -112,6 +114,7 @@ class E4EEncoder(PSPEncoder):
     """
 
     def forward(self, images: Tensor, stage: int | None = None) -> Tensor:
+        """Images [N, 3, H, W] in [-1, 1] -> latents [N, num_ws, w_dim], with the offsets 1 to ``stage``; None: all offsets."""
         taps = self._taps(images)
         return self.latent_avg + base_and_offsets(lambda i: self.styles[i](taps[self._level(i)]), self.num_ws, stage)
 
@@ -131,6 +134,7 @@ class WEncoder(nn.Module):
         self.latent_avg = nn.Buffer(torch.zeros(w_dim))
 
     def forward(self, images: Tensor) -> Tensor:
+        """Images [N, 3, H, W] in [-1, 1] -> latents [N, w_dim]."""
         features = self.body(self.input_layer(resized(images, self.size)))
         latents: Tensor = self.latent_avg + self.linear(features.mean((2, 3)))
         return latents

@@ -62,6 +62,7 @@ class EqualLinear(nn.Module):
         self.lr_multiplier = lr_multiplier
 
     def forward(self, x: Tensor, overrides: Mapping[str, Tensor] = NO_OVERRIDES) -> Tensor:
+        """x [N,I] -> [N,O]."""
         weight = overrides.get("weight", self.weight)
         bias = overrides.get("bias", self.bias)
         if self.lr_multiplier != 1.0:
@@ -85,6 +86,7 @@ class EqualConv(nn.Module):
         self.register_buffer("kernel", binomial_filter(), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
+        """x [N,I,H,W] -> [N,O,H',W']."""
         size = self.weight.shape[-1]
         if self.stride == 1:
             return F.conv2d(x, self.weight * self.gain, self.bias, padding=size // 2)

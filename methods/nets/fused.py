@@ -23,12 +23,14 @@ class Blur(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, padding: int) -> Tensor:
+        """The filtered x [N,C,H',W']."""
         ctx.save_for_backward(weight)
         ctx.padding = padding
         return F.conv2d(x, weight, padding=padding, groups=x.shape[1])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        """The gradient of x [N,C,H,W]; weight and padding have none."""
         (weight,) = ctx.saved_tensors
         return Blur.apply(gradients[0], weight, weight.shape[-1] - 1 - ctx.padding), None, None
 
@@ -38,12 +40,14 @@ class TapPower(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor) -> Tensor:
+        """The sum of squares of each kernel, [...]."""
         ctx.save_for_backward(weight)
         taps = weight.square().flatten(-2)
         return taps @ taps.new_ones(taps.shape[-1])
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        """The gradient of weight [..., k, k]."""
         (weight,) = ctx.saved_tensors
         return weight * (2 * gradients[0])[..., None, None]
 
@@ -58,6 +62,7 @@ class StyledActivation(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, y: Tensor, factor: Tensor, bias: Tensor, noise: Tensor | None) -> Tensor:
+        """The activated feature [N,C,H,W]."""
         out = torch.addcmul(bias, y, factor)
         if noise is not None:
             out.add_(noise)
@@ -69,6 +74,7 @@ class StyledActivation(torch.autograd.Function):
     @staticmethod
     @torch.autograd.function.once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None, Tensor | None]:
+        """The gradients of y, factor, bias and noise in their shapes; None if not needed."""
         out, y, factor = ctx.saved_tensors
         need_y, need_factor, need_bias, need_noise = ctx.needs_input_grad
         bias_rows, noise_rows = ctx.rows

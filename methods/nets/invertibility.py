@@ -49,6 +49,7 @@ class InvertibilityHead(nn.Module):
         )
 
     def forward(self, shared: Tensor) -> Tensor:
+        """Shared maps [N, 8, H, W] -> predicted error [N, 1, H, W], >= 0."""
         return self.m(shared)
 
     @property

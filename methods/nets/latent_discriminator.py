@@ -20,6 +20,7 @@ class LatentDiscriminator(nn.Module):
         self.mlp = nn.Sequential(*modules, nn.Linear(w_dim, 1))
 
     def forward(self, latents: Tensor) -> Tensor:
+        """Latents [N, w_dim] -> logits [N]."""
         logits: Tensor = self.mlp(latents)[:, 0]
         return logits
 

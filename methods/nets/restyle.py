@@ -1,11 +1,10 @@
-"""ReStyle's encoders, which correct a latent code step by step: Alaluf et al., ICCV 2021 (yuval-alaluf/restyle-encoder).
+"""ReStyle's encoders, which correct a latent step by step: Alaluf et al., ICCV 2021 (yuval-alaluf/restyle-encoder).
 
-Such an encoder sees six channels, the picture and what the generator draws from the present code, and gives what is to be
-added to that code. All heads read the last map; there is no feature pyramid. The default arguments give the published network
-for faces, with the module names of the public file; ``backbone="resnet"`` with the stages ``RESNET34`` that of the other
-domains.
+Such an encoder sees six channels, the picture and the generator's image of the current latent, and gives the correction of that
+latent. All heads read the last map; there is no feature pyramid. The default arguments give the published network for faces,
+with the module names of the public file; ``backbone="resnet"`` with the stages ``RESNET34`` gives that of the other domains.
 
-The first code is the mean latent, a buffer ``latent_avg``, zero until it is set.
+The first latent is the mean latent, a buffer ``latent_avg``, which is zero until it is set.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ from invbench.metrics.nets.irse import IRSE50, stem, trunk
 from invbench.metrics.nets.layers import Pointwise
 
 RESNET34 = ((64, 3), (128, 4), (256, 6), (512, 3))
-"""(width, number of blocks) of the four stages of the published backbone of the domains other than faces."""
-CHANNELS = 6  # the picture's, and the present drawing's
+"""(width, number of blocks) of the four stages of the published backbone for domains other than faces."""
+CHANNELS = 6  # those of the picture and of the generator's image
 
 Stages = Sequence[Sequence[int]]
 
@@ -61,8 +60,8 @@ class ReStylePSPEncoder(nn.Module):
     w_dim     width of a style vector
     size      pictures are resized to this many pixels at their longer side; a power of two, at least 32
     backbone  "irse" (faces) or "resnet"
-    stages    (width, units) of the four stages of the backbone, which makes 1/16 of the resolution; the stages of a resnet
-              must grow in width, since a stage that does not has no place for its shortcut's weights in the public files
+    stages    (width, units) of the four stages of the backbone, whose output has 1/16 of the resolution; the stages of a
+              resnet must grow in width, since the public files have shortcut weights only for stages that do
     heads     width of the heads' convolutions
 
     Raises ValueError for arguments that the architecture cannot have.
@@ -94,21 +93,21 @@ class ReStylePSPEncoder(nn.Module):
         self.latent_avg = nn.Buffer(torch.zeros(num_ws, w_dim))
 
     def forward(self, images: Tensor, drawn: Tensor, latents: Tensor) -> Tensor:
-        """The next codes [N, num_ws, w_dim]: ``latents`` [N, num_ws, w_dim] and what brings their pictures nearer.
+        """The next latents [N, num_ws, w_dim]: ``latents`` [N, num_ws, w_dim] plus the correction.
 
         images  [N, 3, H, W] in [-1, 1]
-        drawn   [N, 3, h, w], what the generator draws from ``latents``, not clamped
+        drawn   [N, 3, h, w], the generator's images of ``latents``, about [-1, 1], not clamped
         """
         features = self._features(images, drawn)
         return latents + torch.stack([head(features) for head in self.styles], dim=1)
 
     def start(self, count: int) -> Tensor:
-        """The codes that the first step starts from, [count, num_ws, w_dim]: the mean latent."""
+        """The latents before the first step, [count, num_ws, w_dim]: the mean latent, repeated."""
         return self.latent_avg.expand(count, -1, -1)
 
     def _features(self, images: Tensor, drawn: Tensor) -> Tensor:
         x = resized(images, self.size)
-        # The public code averages what the generator drew (adaptive pooling), and resizes pictures through PIL.
+        # The public code averages the generator's images (adaptive pooling), and resizes pictures with PIL.
         x = torch.cat([x, F.interpolate(drawn, size=x.shape[2:], mode="area")], dim=1)
         for name in self.trunk:
             x = self.get_submodule(name)(x)
@@ -116,11 +115,9 @@ class ReStylePSPEncoder(nn.Module):
 
 
 class ReStyleE4EEncoder(ReStylePSPEncoder):
-    """ReStyle over e4e: head 0 corrects all vectors alike, head i vector i in addition.
-
-    ``forward(images, drawn, latents, stage)`` uses the heads 1 to ``stage`` only (progressive training); without it all.
-    """
+    """ReStyle over e4e: head 0 gives one correction for all vectors, and head i adds one to vector i."""
 
     def forward(self, images: Tensor, drawn: Tensor, latents: Tensor, stage: int | None = None) -> Tensor:
+        """As for pSp, with the heads 1 to ``stage`` only (progressive training); None: all heads."""
         features = self._features(images, drawn)
         return latents + base_and_offsets(lambda i: self.styles[i](features), self.num_ws, stage)

@@ -36,6 +36,7 @@ class Mapper(nn.Module):
         self.register_buffer("w_avg", torch.zeros(config.w_dim))
 
     def forward(self, z: Tensor) -> Tensor:
+        """z [N,Z] -> w [N,D]. Raises ValueError on another shape."""
         expected = self.z_dim
         if z.ndim != 2 or z.shape[1] != expected:
             raise ValueError(f"z: expected [N,{expected}], found {tuple(z.shape)}")
@@ -67,6 +68,7 @@ class StyledConv(nn.Module):
         self.register_buffer("kernel", binomial_filter() if up else None, persistent=False)
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None, overrides: Mapping[str, Tensor]) -> Tensor:
+        """x [N,I,r,r], w [N,D], noise [N or 1,1,R,R] or None -> [N,O,R,R]; `overrides` replace parameters by their names."""
         weight = overrides.get("weight", self.weight)
         bias = overrides.get("bias", self.bias).reshape(-1, self.bias.shape[0], 1, 1)
         style = self.affine(w, below("affine", overrides))
@@ -91,6 +93,7 @@ class ToRGB(nn.Module):
         self.bias = nn.Parameter(torch.zeros(3))
 
     def forward(self, x: Tensor, w: Tensor, overrides: Mapping[str, Tensor]) -> Tensor:
+        """x [N,I,r,r], w [N,D] -> RGB [N,3,r,r]; `overrides` replace parameters by their names."""
         n, n_in, height, width = x.shape
         style = self.affine(w, below("affine", overrides)) / math.sqrt(n_in)
         weight = overrides.get("weight", self.weight).reshape(-1, 3, n_in) * style[:, None, :]
