@@ -15,13 +15,13 @@ from invbench.util.startup import settle
 
 @click.command(epilog="Example: python -m invbench.methods.train parser --minutes 5 --threads 1")
 @click.argument("name", required=False)
-@click.option("--minutes", type=click.FloatRange(min=0), help="Budget of wall time; the recipe's own by default.")
+@click.option("--minutes", type=click.FloatRange(min=0), help="Budget of wall time in minutes; default: that of the recipe.")
 @click.option("--images", type=click.IntRange(min=1), help="Budget in training images instead of minutes.")
 @click.option("--device", default="cpu", show_default=True, help="Torch device, such as cpu or cuda:0.")
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of weights and data; the recipe's own by default.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of torch; its own choice by default.")
-@click.option("--fresh", is_flag=True, help="Ignore a checkpoint and start anew.")
-@click.option("--zoo", type=click.Path(path_type=Path, file_okay=False), help="Where weights go; else the checkout's zoo.")
+@click.option("--seed", type=click.IntRange(min=0), help="Seed of weights and data; default: that of the recipe.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of torch; default: torch's choice.")
+@click.option("--fresh", is_flag=True, help="Ignore any checkpoint and start again.")
+@click.option("--zoo", type=click.Path(path_type=Path, file_okay=False), help="Folder of weights; default: the checkout's zoo.")
 @click.option("--list", "list_only", is_flag=True, help="List the recipes.")
 def main(
     name: str | None,
@@ -34,7 +34,7 @@ def main(
     zoo: Path | None,
     list_only: bool,
 ) -> None:
-    """Train the network NAME of the zoo. An interrupted training goes on where its last checkpoint stands."""
+    """Train the network NAME of the zoo. An interrupted training continues from its last checkpoint."""
     settle()
     if list_only:
         for spec in recipes().values():

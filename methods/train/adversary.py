@@ -1,6 +1,6 @@
 """e4e's adversarial loss on latent codes: Tov et al. 2021, section 4.2; omertov/encoder4editing, training/coach.py.
 
-A discriminator learns to tell single style vectors from mapping(z), with R1 (gamma 10) in every 16th of its steps and
+A discriminator learns to distinguish encoded style vectors from mapping(z), with R1 (gamma 10) in every 16th of its steps and
 histories of 50 codes.
 """
 
@@ -18,11 +18,11 @@ from invbench.methods.train.common import descend, step_generator
 DELTA_WEIGHT, ADVERSARIAL_WEIGHT = 2e-4, 0.1
 R1_GAMMA, R1_EVERY = 10.0, 16
 FIRST_OFFSET, LAST_OFFSET = 0.1, 0.26  # steps 20,000 and 52,000 of 200,000
-CODES = 2  # stream of randomness within one step, beside those of invbench.methods.train.encoding
+CODES = 2  # random stream within a step; invbench.methods.train.encoding uses 0 and 1
 
 
 class Adversary:
-    """Discriminator, its histories and optimiser. Build it under a seed of torch; ``modules`` is what a checkpoint holds."""
+    """The discriminator, its histories and its optimiser; ``modules`` goes into checkpoints. Seed torch before building it."""
 
     def __init__(self, generator: Any, *, seed: int, lr: float, device: torch.device | str) -> None:
         self.generator, self.seed = generator, seed
@@ -32,14 +32,14 @@ class Adversary:
         self.optimiser = torch.optim.Adam(self.discriminator.parameters(), lr)
 
     def loss(self, active: Tensor) -> Tensor:
-        """Non-saturating loss of codes [N, k, D], the mean over their k vectors; no gradient to the discriminator."""
+        """Non-saturating loss of codes [N, k, D], mean over their k vectors; the discriminator gets no gradient."""
         self.discriminator.requires_grad_(False)
         found = softplus(-self.discriminator(active.flatten(0, 1))).mean()
         self.discriminator.requires_grad_(True)
         return found
 
     def train(self, active: Tensor, index: int, scale: float) -> Tensor:
-        """One step on codes of mapping(z) and on one random vector of every encoded image [N, k, D]; returns its loss."""
+        """One discriminator step on mapping(z) and on one random vector of each encoded image [N, k, D]. Returns its loss."""
         n, layers = active.shape[:2]
         random = step_generator(self.seed, index, CODES)
         true = self.generator.sample_w(n, generator=random)
@@ -57,14 +57,12 @@ class Adversary:
 
 
 def delta_norm(active: Tensor) -> Tensor:
-    """Sum over the vectors of codes [N, k, D] of their mean distance from the first one."""
+    """Sum over the vectors of codes [N, k, D] of their mean distance from the first vector."""
     return (active[:, 1:] - active[:, :1]).norm(dim=2).mean(0).sum()
 
 
 def open_offsets(progress: float, num_ws: int) -> int:
-    """How many offsets Delta_1, Delta_2, ... are in use at ``progress`` in [0, 1): e4e's stages as shares of its 200,000
-    steps.
-    """
+    """Number of offsets Delta_1, Delta_2, ... in use at ``progress`` in [0, 1): e4e's stages as shares of 200,000 steps."""
     if progress < FIRST_OFFSET:
         return 0
     share = (progress - FIRST_OFFSET) / (LAST_OFFSET - FIRST_OFFSET)

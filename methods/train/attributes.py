@@ -1,4 +1,4 @@
-"""The classifier of binary attributes: labels for edit directions, and what an edit leaks onto."""
+"""The classifier of binary attributes, for labels of edit directions and for the leakage of edits."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ RECIPES = {"attributes": {"minutes": 4.0, "seed": 31, "help": "binary attributes
 
 BATCH = 16
 OCCLUDED = 0.2
-# attribute -> (factor, threshold in the factor's unit, above it?)
+# attribute -> (factor, threshold in the factor's unit, whether the attribute means above it)
 ATTRIBUTES: dict[str, tuple[str, float, bool]] = {
     "smiling": ("smile", 0.5, True),
     "eyes_open": ("eye_openness", 0.5, True),

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RecipeSpec:
-    """What is known of a recipe without importing it; ``minutes`` is its default budget on one CPU core."""
+    """The declaration of a recipe, read without importing it; ``minutes`` is its default budget on one CPU core."""
 
     name: str
     module: str
@@ -36,13 +36,13 @@ class RecipeSpec:
     options: Mapping[str, Any]
 
     def build(self, *, seed: int, device: torch.device | str) -> Recipe:
-        """Import the recipe's module and make its networks."""
+        """Import the recipe's module and build its ``Training``."""
         recipe: Recipe = importlib.import_module(self.module).Training(seed=seed, device=device, **self.options)
         return recipe
 
 
 def recipes(folder: Path | None = None) -> dict[str, RecipeSpec]:
-    """All recipes in ``folder`` (this package), by name. Raises InvbenchError for a malformed or doubly used entry."""
+    """All recipes in ``folder`` (default: this package), by name. Raises InvbenchError for a malformed or duplicate entry."""
     found: dict[str, RecipeSpec] = {}
     for path in sorted((folder or Path(str(files("invbench.methods.train")))).glob("*.py")):
         for name, entry in _literal(path).items():
@@ -56,7 +56,7 @@ def recipes(folder: Path | None = None) -> dict[str, RecipeSpec]:
 
 
 def find_recipe(name: str) -> RecipeSpec:
-    """The recipe ``name``. Raises InvbenchError with the nearest name when there is none."""
+    """The recipe ``name``. Raises InvbenchError naming the nearest name if there is none."""
     known = recipes()
     if name in known:
         return known[name]

@@ -1,8 +1,8 @@
-"""The training loop that all recipes share: a budget, checkpoints, resume, and the export into the zoo.
+"""The training loop of all recipes: budget, checkpoints, resume, and export into the zoo.
 
-A recipe is a class derived from :class:`Recipe`; :func:`fit` trains it. Randomness is a pure function of the recipe's seed and
-the step's number (:func:`step_rng`), so there is no generator state to save and a resumed training draws what an
-undisturbed one would have drawn.
+A recipe is a class derived from :class:`Recipe`; :func:`fit` trains it. Random numbers depend only on the recipe's seed and the
+step's number (:func:`step_rng`). So there is no generator state to save, and a resumed training draws the same numbers as an
+uninterrupted one.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ from tqdm import tqdm
 from invbench.api import InvbenchError
 from invbench.methods.train.muon import Muon
 
-ZOO = Path(__file__).resolve().parents[1] / "zoo"  # through the links of an editable install: what was just trained, too
+ZOO = Path(__file__).resolve().parents[1] / "zoo"  # resolves the links of an editable install, so that new weights are found
 CHECKPOINT_SECONDS = 60.0
 EMA_WARMUP = 10
 
 
 @dataclass(frozen=True)
 class Step:
-    """What one training step reports: images seen, and named losses for the progress bar."""
+    """The report of one training step: number of images seen, and named losses for the progress bar."""
 
     images: int
     losses: Mapping[str, float]
@@ -48,12 +48,12 @@ class Step:
 class Recipe(ABC):
     """One network in training. A subclass sets the fields below in ``__init__(self, *, seed, device, ...options)``.
 
-    network     the module that is exported; ``type(network)(**config)`` must build it anew
+    network     the module that is exported; ``type(network)(**config)`` must build it again
     config      plain values (JSON)
-    heads       modules that are trained along and thrown away
-    optimisers  each with its peak learning rates
+    heads       modules that are trained with it and not exported
+    optimisers  optimisers, each with its peak learning rates
     ema         decay per step of the exported running mean of the weights; 0 exports the last weights
-    float32     names of tensors that fp16 cannot hold and which are exported in float32
+    float32     names of tensors that are exported in float32, because fp16 cannot hold them
     """
 
     network: nn.Module
@@ -65,32 +65,32 @@ class Recipe(ABC):
 
     @abstractmethod
     def step(self, index: int, progress: float) -> Step:
-        """Training step number ``index``; ``progress`` in [0, 1) is the share of the budget that is used."""
+        """Do training step number ``index``; ``progress`` in [0, 1) is the used share of the budget."""
 
     def finish(self, network: nn.Module) -> None:  # noqa: B027 - most recipes have nothing to finish
-        """Called once with the network to be exported, before :meth:`validate`: calibration, statistics."""
+        """Calibrate the network to be exported, or measure its statistics; called once, before :meth:`validate`."""
 
     @abstractmethod
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Figures of ``network`` (in eval mode, on the recipe's device) on held-out data, for the manifest."""
+        """Figures of ``network`` (in eval mode, on the recipe's device) on held-out data, by name, for the manifest."""
 
 
 @dataclass(frozen=True)
 class Budget:
-    """How long to train: ``minutes`` of wall time, or ``images`` where that is given (the same on every machine)."""
+    """The length of a training: ``images`` if given (equal on every machine), else ``minutes`` of wall time."""
 
     minutes: float
     images: int | None = None
 
     def progress(self, seconds: float, images: int) -> float:
-        """Share of the budget that is used; 1 or more means that it is spent."""
+        """The used share of the budget; 1 or more means that it is spent."""
         total, used = (self.images, images) if self.images is not None else (self.minutes * 60.0, seconds)
         return used / total if total > 0 else 1.0
 
 
 @dataclass
 class _Position:
-    """Where a training stands. ``seconds`` counts training time only, over all interruptions."""
+    """The position of a training. ``seconds`` counts training time only, without interruptions."""
 
     index: int = 0
     images: int = 0
@@ -98,18 +98,18 @@ class _Position:
 
 
 def step_rng(seed: int, index: int, stream: int = 0) -> np.random.Generator:
-    """The random generator of training step ``index``; ``stream`` tells independent uses in one step apart."""
+    """The random generator of training step ``index``; each independent use in a step has its own ``stream``."""
     return np.random.default_rng([seed, stream, index])
 
 
 def step_generator(seed: int, index: int, stream: int = 0, device: torch.device | str = "cpu") -> torch.Generator:
-    """As :func:`step_rng`, for torch."""
+    """The torch generator of a training step, as :func:`step_rng`."""
     generator = torch.Generator(device)
     return generator.manual_seed(int(step_rng(seed, index, stream).integers(2**62)))
 
 
 def cosine(progress: float, *, warmup: float = 0.03, floor: float = 0.02) -> float:
-    """Factor on the learning rate: linear rise over ``warmup`` of the budget, then half a cosine down to ``floor``."""
+    """Factor on the learning rate: a linear rise over the share ``warmup`` of the budget, then half a cosine to ``floor``."""
     if progress < warmup:
         return max(progress / warmup, 0.01)
     phase = min((progress - warmup) / (1.0 - warmup), 1.0)
@@ -123,11 +123,11 @@ def descend(
     *,
     clip: float | None = None,
 ) -> None:
-    """One gradient step of all ``optimisers`` at ``scale`` times their peak rates; ``clip`` bounds each gradient norm.
+    """Do one gradient step of all ``optimisers`` at ``scale`` times their peak rates; ``clip`` bounds each gradient norm.
 
-    Of several losses the gradients add up; each is asked for after the backward pass of the one before, so that a generator
-    of losses holds one graph at a time.
-    Raises FloatingPointError when a loss is not finite, so that broken weights are never checkpointed.
+    The gradients of several losses are added. Each loss is requested after the backward pass of the previous one, so a
+    generator of losses holds one graph at a time.
+    Raises FloatingPointError if a loss is not finite, so that diverged weights are never checkpointed.
     """
     optimisers = list(optimisers)
     for optimiser in optimisers:
@@ -147,11 +147,11 @@ def descend(
 def muon_and_adam(
     body: nn.Module, head: nn.Module | None = None, *, kernels: float = 0.03, rest: float = 4e-3
 ) -> list[torch.optim.Optimizer]:
-    """Optimisers of a small convolutional network: Muon for the kernels and matrices of ``body``, Adam for all else.
+    """Optimisers of a small convolutional network: Muon for the kernels and matrices of ``body``, Adam for the rest.
 
-    ``kernels`` and ``rest`` are peak rates. Muon's steps suit layers that a normalisation follows; a ``head`` that gives
-    unnormalised outputs is shaken by them. After 4,096 pictures the regressor explained 0.35 of the factors' variance
-    with Muon, and 0.13 with AdamW at 4e-3 alone.
+    ``kernels`` and ``rest`` are peak rates. Muon suits layers that are followed by a normalisation; it makes a ``head`` with
+    unnormalised outputs unstable. After 4,096 pictures the regressor explained 0.35 of the factors' variance with Muon, and
+    0.13 with AdamW at 4e-3 alone.
     """
     small = [parameter for parameter in body.parameters() if parameter.ndim <= 1] + list(head.parameters() if head else [])
     return [Muon([p for p in body.parameters() if p.ndim > 1], kernels), torch.optim.Adam(small, lr=rest)]
@@ -171,10 +171,10 @@ def fit(
 ) -> Path:
     """Train ``recipe`` until the budget is spent and export it as ``zoo/<name>.safetensors`` with its manifest.
 
-    ``zoo`` None is the one of the checkout. A checkpoint is written to ``folder`` (``runs/train/<name>``) every
-    ``checkpoint_seconds`` and on interruption; the next call goes on from it unless ``fresh``. A finished training goes on
-    when it is called again with a greater budget.
-    Returns the path of the weights. Raises InvbenchError when the checkpoint belongs to another recipe, seed or shape, and
+    ``zoo`` None means the zoo of the checkout. A checkpoint is written to ``folder`` (``runs/train/<name>``) every
+    ``checkpoint_seconds`` and on interruption; the next call continues from it unless ``fresh``. A finished training continues
+    if it is called again with a larger budget.
+    Returns the path of the weights. Raises InvbenchError if the checkpoint belongs to another recipe, seed or shape, and
     without ``zoo`` outside a checkout.
     """
     zoo = zoo or checkout() / "methods" / "zoo"
@@ -245,7 +245,7 @@ def save_checkpoint(
     position: _Position,
     losses: Mapping[str, float],
 ) -> None:
-    """Write everything that a resumed training needs into one file, atomically: tensors, and the rest as JSON metadata."""
+    """Write the state of a training into one file, atomically: tensors, and the rest as JSON metadata."""
     tensors = {f"{part}.{key}": value for part, module in _parts(recipe, average) for key, value in module.state_dict().items()}
     groups: list[Any] = []
     scalars: dict[str, Any] = {}
@@ -263,7 +263,7 @@ def save_checkpoint(
 
 
 def load_checkpoint(path: Path, recipe: Recipe, average: nn.Module | None, identity: Mapping[str, Any]) -> _Position:
-    """Put the state of :func:`save_checkpoint` back. Raises InvbenchError when the file is not of this training."""
+    """Restore the state from :func:`save_checkpoint`. Raises InvbenchError if the file is not of this training."""
     try:
         with safe_open(path, "pt") as file:
             rest = json.loads(file.metadata()["training"])
@@ -294,9 +294,9 @@ def save_network(
 ) -> Path:
     """Export ``module`` in fp16 safetensors with metadata ``config`` (JSON), and ``record`` beside it as ``.json``.
 
-    One metadata key only: safetensors writes several in random order, and equal weights must give equal bytes.
-    ``float32`` names tensors that keep their precision, as statistics of batch normalisation, integers and booleans do.
-    Raises InvbenchError when a tensor is not finite in its exported precision, and ValueError for an unknown name.
+    There is only one metadata key, since safetensors writes several in random order and equal weights must give equal bytes.
+    ``float32`` names tensors that keep their precision; statistics of batch normalisation, integers and booleans always do.
+    Raises InvbenchError if a tensor is not finite in its exported precision, and ValueError for an unknown name.
     """
     state = module.state_dict()
     if unknown := set(float32) - set(state):
@@ -316,7 +316,7 @@ def save_network(
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """Write ``data`` to ``path`` so that a reader, or a crash, sees the old file or the new one and nothing between."""
+    """Write ``data`` to ``path`` so that readers see the old file or the new one, even after a crash."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
     with temporary.open("wb") as file:
@@ -327,7 +327,7 @@ def write_atomic(path: Path, data: bytes) -> None:
 
 
 def machine_kind(device: torch.device | str) -> str:
-    """The kind of machine in words: the GPU's name, or the CPU's with the number of threads in use."""
+    """The kind of machine as text: the GPU's name, or the CPU's name with the number of threads in use."""
     if torch.device(device).type == "cuda":
         return torch.cuda.get_device_name(device)
     cpuinfo = Path("/proc/cpuinfo")
@@ -337,7 +337,7 @@ def machine_kind(device: torch.device | str) -> str:
 
 
 def checkout() -> Path:
-    """The checkout that this module belongs to; raises InvbenchError where it was installed without one."""
+    """The folder of the checkout that this module belongs to. Raises InvbenchError for an installed copy."""
     root = ZOO.parents[1]
     if not (root / "pyproject.toml").is_file():
         raise InvbenchError(f"{ZOO}: expected the zoo of a checkout, found an installed copy; name a folder by --zoo")
@@ -345,7 +345,7 @@ def checkout() -> Path:
 
 
 def git_commit(sources: Iterable[type]) -> str:
-    """The commit of the working copy, with ``-modified`` where a file that defines one of ``sources`` differs from it."""
+    """The commit of the checkout, with ``-modified`` if a file that defines one of ``sources`` differs from it."""
     try:
         root = checkout()
         files = sorted({str(Path(inspect.getfile(source)).resolve()) for source in sources})
@@ -364,14 +364,14 @@ def _parts(recipe: Recipe, average: nn.Module | None) -> list[tuple[str, nn.Modu
 
 
 def _round_to_half(network: nn.Module, float32: Sequence[str]) -> None:
-    """Give the weights the values that they will have in the file, so that the figures are true of what is shipped."""
+    """Round the weights to the values that the file will hold, so that the figures are those of the exported network."""
     for key, value in network.state_dict().items():
         if _is_half(key, value, float32):
             value.copy_(value.half())
 
 
 def _is_half(key: str, value: Tensor, float32: Sequence[str]) -> bool:
-    """Whether a tensor is exported in fp16. Batch normalisation's statistics are not: nothing bounds them, and they are few."""
+    """Whether a tensor is exported in fp16. Statistics of batch normalisation are not: they are unbounded and few."""
     return value.is_floating_point() and key not in float32 and not key.endswith(("running_mean", "running_var"))
 
 

@@ -1,8 +1,8 @@
 """Edit directions of procfaces by the procedure of InterFaceGAN (Shen et al. 2020; genforce/interfacegan).
 
-Latents whose factor lies in the top and in the bottom 2 % are separated by a linear SVM; its unit normal is the direction.
-The labels are the true factors of each z. The length is then set so that strength 1 changes the factor, as the regressor
-reads it from the pictures, by the unit of the edit, on average over strengths -3 to 3.
+A linear SVM separates the latents with the top and the bottom 2 % of a factor; its unit normal is the direction.
+The labels are the true factors of each z. The length is then set so that strength 1 changes the factor, measured by the
+regressor on the pictures, by the unit of the edit, on average over strengths -3 to 3.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ RECIPES = {
     }
 }
 
-EXTREME = 0.02  # share of the latents at either end that the SVM sees
+EXTREME = 0.02  # share of the latents at each end that the SVM sees
 TRAINED_ON = 0.7  # share of those; the rest measures its accuracy
 STRENGTHS = (-3.0, -2.0, -1.0, 1.0, 2.0, 3.0)
-PROBES = 100  # latents on which lengths and effects are measured
+PROBES = 100  # number of latents on which lengths and effects are measured
 
 
 class Training(Recipe):
+    """Computes the edit directions from ``samples`` latents; there are no training steps."""
+
     float32 = ("vectors",)
 
     def __init__(self, *, seed: int, device: torch.device | str, samples: int):
@@ -48,6 +50,7 @@ class Training(Recipe):
         raise RuntimeError("directions: nothing to train; give it no minutes")
 
     def finish(self, network: nn.Module) -> None:
+        """Compute the direction of every edit, with its length."""
         assert isinstance(network, Directions)
         z = sample_z(self.seed, self.samples)
         factors, latents = factors_from_z(z), self._latents(z).double().cpu().numpy()
@@ -58,8 +61,11 @@ class Training(Recipe):
             network.vectors[row] = (self._length(unit, name, probes) * unit).expand(self.generator.num_ws, -1)
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Accuracy of each SVM, and on other latents each direction's effect (in units of the edit, asked for: the strength)
-        and leakage: the root mean square change of the other factors at strengths 3 and -3, over that of its own."""
+        """The accuracy of each SVM, and on other latents the effect and the leakage of each direction.
+
+        The effect is in units of the edit; the ideal effect equals the strength. The leakage is the root mean square change of
+        the other factors at strengths 3 and -3, divided by that of the edited factor.
+        """
         assert isinstance(network, Directions)
         probes = self._latents(sample_z(self.seed + 2, PROBES))
         base = self._read(probes)
@@ -95,7 +101,7 @@ class Training(Recipe):
             return self.generator.mapping(torch.from_numpy(z).float().to(self.device))
 
     def _read(self, latents: Tensor) -> Tensor:
-        """Factors [N, K] that the regressor sees in the pictures of ``latents`` [N, D]; float64."""
+        """Factors that the regressor measures on the pictures of ``latents`` [N, D]; float64 [N, K]."""
         with torch.no_grad():
             parts = [self.generator.synthesis(self.generator.repeat(w)).clamp(-1, 1) for w in latents.split(50)]
             return torch.cat([self.regressor(images) for images in parts]).double()

@@ -1,12 +1,12 @@
 """Recipe of the e4e encoder: Tov et al. 2021, section 4; omertov/encoder4editing, training/coach.py.
 
-To the reconstruction losses (invbench.methods.train.encoding) come the norm of the offsets, weight 2e-4, and an adversarial
-loss on single latent vectors, weight 0.1 (invbench.methods.train.adversary). The offsets open one after the other.
+The losses are the reconstruction losses (invbench.methods.train.encoding), the norm of the offsets, weight 2e-4, and an
+adversarial loss on single latent vectors, weight 0.1 (invbench.methods.train.adversary). The offsets are enabled one by one.
 
-Departures, for a budget of minutes where the authors train 200,000 steps from a pretrained face network: the warm start
-of invbench.methods.train.encoding, higher learning rates that fall along a cosine (published: 1e-4 and 2e-5, constant), batch
-16 (8), and reduced widths.
-The schedule of the stages keeps its shares of what follows the warm start: the first offset at 10 %, the last one at 26 %.
+Departures, for a budget of minutes (the authors train 200,000 steps from a pretrained face network): the warm start of
+invbench.methods.train.encoding, higher learning rates that fall along a cosine (published: 1e-4 and 2e-5, constant), batch 16
+(8), and reduced widths. The schedule of the stages is relative to the time after the warm start: the first offset at 10 %, the
+last one at 26 %.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RECIPES = {"e4e": {"minutes": 15, "seed": 0, "help": "e4e encoder into W+ close 
 
 
 class Training(Recipe):
-    """``lr`` and ``discriminator_lr`` are peak rates, ``batch`` the pictures in a step; ``zoo`` holds the frozen networks."""
+    """``lr`` and ``discriminator_lr`` are peak rates, ``batch`` the pictures in a step; ``zoo`` holds frozen networks."""
 
     def __init__(
         self,

@@ -1,12 +1,12 @@
-"""What the recipes of the encoders share: pictures, the generator that draws the codes, and the published losses.
+"""The common parts of the encoders' recipes: pictures, the frozen generator, and the published losses.
 
 Published (eladrich/pixel2style2pixel, omertov/encoder4editing, scripts/train.py and criteria/): real pictures; L2 with
-weight 1, LPIPS 0.8, identity 0.1, on what the frozen generator draws *with random noise*; Ranger. Here LPIPS and identity
-are the networks of this domain, the pictures are fresh renders of the training distribution, and nothing is flipped: there
-is no end of new faces, and light and hair know left from right.
+weight 1, LPIPS 0.8, identity 0.1, on the images that the frozen generator makes *with random noise*; Ranger. Here LPIPS and
+identity are the networks of this domain and the pictures are new renders of the training distribution. Nothing is flipped:
+new faces are unlimited, and light and hair are not symmetric.
 
-In place of the published start, the weights of a face recognition network, stands a warm start: for the first share of the
-budget the encoder learns the latents W that belong to the factors of each render. It takes no pass through the generator.
+The published start, the weights of a face recognition network, is replaced by a warm start: for the first share of the budget
+the encoder learns the latents W that belong to the factors of each render, without a pass through the generator.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from invbench.methods.train.frozen import load_frozen
 from invbench.methods.train.renders import as_images
 
 WEIGHTS = {"l2": 1.0, "lpips": 0.8, "id": 0.1}
-WARM_START = 0.3  # share of the budget
+WARM_START = 0.3  # share of the budget that the warm start takes
 VALIDATION_IMAGES = 200
-FACES, NOISE = 0, 1  # streams of randomness within one step
+FACES, NOISE = 0, 1  # random streams within a step
 
 
 def architecture(generator: Any) -> dict[str, Any]:
@@ -43,7 +43,7 @@ def architecture(generator: Any) -> dict[str, Any]:
 
 
 class Reconstruction:
-    """Draws latent codes with the frozen generator and measures how far the pictures are from their targets."""
+    """Synthesises latents with the frozen generator and measures the distance of the images from their targets."""
 
     def __init__(self, *, seed: int, device: torch.device | str, zoo: Path = ZOO) -> None:
         self.seed, self.device = seed, torch.device(device)
@@ -52,7 +52,7 @@ class Reconstruction:
         self.identity = load_frozen("identity", device=device, zoo=zoo)
 
     def prepare(self, encoder: nn.Module) -> tuple[str, ...]:
-        """Set the encoder's mean latent, move it to the device; names of the tensors that need float32 when exported."""
+        """Set the encoder's mean latent and move it to the device. Returns the names of tensors to export in float32."""
         encoder.get_buffer("latent_avg").copy_(self.generator.mean_latent.cpu())
         encoder.to(self.device).to(memory_format=torch.channels_last)  # 1.3 times as fast on a CPU
         return tuple(key for key in encoder.state_dict() if key.endswith(("running_mean", "running_var", "latent_avg")))
@@ -60,7 +60,7 @@ class Reconstruction:
     def pictures(self, index: int, batch: int) -> tuple[Tensor, Tensor]:
         """Renders of the training distribution, [batch, 3, H, W] in [-1, 1], and the latents W [batch, D] of their factors.
 
-        A function of the seed and the step's number.
+        They depend only on the seed and the step's number ``index``.
         """
         z = step_rng(self.seed, index, FACES).standard_normal((batch, len(FACTORS)))
         with torch.no_grad():
@@ -76,12 +76,12 @@ class Reconstruction:
         return self.distances(self.drawn(latents, step_generator(self.seed, index, NOISE, self.device)), target)
 
     def drawn(self, latents: Tensor, noise: torch.Generator) -> Tensor:
-        """What the generator draws from ``latents`` [N, L, D] with random noise."""
+        """The generator's images [N, 3, H, W] of ``latents`` [N, L, D], with random noise."""
         images: Tensor = self.generator.synthesis(latents, noise="random", generator=noise)
         return images
 
     def distances(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """As :meth:`losses`, of pictures [N, 3, H, W] that are drawn already."""
+        """As :meth:`losses`, for given images [N, 3, H, W]."""
         return {
             "l2": F.mse_loss(output, target),
             "lpips": self.perceptual.distance(output, target).mean(),
@@ -94,9 +94,10 @@ class Reconstruction:
     ) -> dict[str, float]:
         """Figures on the split ``val`` with the stored noise: PSNR in dB, LPIPS, identity similarity, spread of the codes.
 
-        ``encoder`` makes latents [N, L, D] of images [N, 3, H, W].
+        ``encoder`` maps images [N, 3, H, W] to latents [N, L, D].
 
-        ``delta`` is the mean distance of a code's vectors from its first one, ``offset`` that of a code from the mean latent.
+        ``delta`` is the mean distance of a code's vectors from its first one, ``offset`` the mean distance of a code from the
+        mean latent.
         """
         pictures = torch.from_numpy(render_split("val", range(images)).images).to(self.device)
         target = pictures.movedim(3, 1).float() / 127.5 - 1
@@ -116,10 +117,10 @@ class Reconstruction:
 
 
 def after_warm_start(progress: float) -> float:
-    """Progress in the published part of the training; below 0 while the warm start lasts."""
+    """Progress in the published part of the training, in [0, 1); below 0 during the warm start."""
     return (progress - WARM_START) / (1 - WARM_START)
 
 
 def weighted(losses: dict[str, Tensor]) -> Tensor:
-    """The published sum of the reconstruction losses."""
+    """The reconstruction losses, added with their published weights."""
     return torch.stack([WEIGHTS[name] * value for name, value in losses.items()]).sum()

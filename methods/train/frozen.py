@@ -1,4 +1,4 @@
-"""Networks of the zoo that a recipe needs for its losses: loaded from their files, frozen."""
+"""Frozen networks of the zoo, which recipes use in their losses."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from invbench.methods.train.common import ZOO
 
 
 def load_frozen(name: str, *, device: torch.device | str = "cpu", zoo: Path = ZOO) -> Any:
-    """The network ``name`` of the zoo in float32 and eval mode, without gradients to its weights.
+    """The network ``name`` of the zoo, in float32 and eval mode, with frozen weights.
 
-    The arguments of its class stand in the file, the class in the manifest beside it, as
+    The file holds the arguments of its class and the manifest beside it the class, as
     :func:`invbench.methods.train.common.save_network` wrote them.
-    Raises MissingWeights when there is no such file, InvbenchError when it does not hold what it should.
+    Raises MissingWeights if there is no such file, InvbenchError if its content does not fit.
     """
     path = zoo / f"{name}.safetensors"
     if not path.exists():
@@ -34,7 +34,7 @@ def load_frozen(name: str, *, device: torch.device | str = "cpu", zoo: Path = ZO
         if not module.startswith(("invbench.methods.", "invbench.metrics.")):
             raise ValueError(f"class: expected one of invbench.methods or invbench.metrics, found {entry!r}")
         network: nn.Module = getattr(importlib.import_module(module), kind)(**config)
-        network.load_state_dict(tensors)  # into the float32, or the float64, of the class
+        network.load_state_dict(tensors)  # converts to float32, or to the class's float64
     except (SafetensorError, OSError, KeyError, ValueError, TypeError, RuntimeError, AttributeError, ImportError) as error:
         raise InvbenchError(f"{path}: expected a network of the zoo, found {type(error).__name__}: {error}") from error
     return network.to(device).eval().requires_grad_(False)

@@ -1,8 +1,8 @@
 """The generator of procfaces: a StyleGAN2 that is fitted to the renderer, G(z) to render(factors(z)).
 
-Adversarial training needs far more pictures than a CPU can see in an hour; a fit also keeps the factors of every z exact.
-Resolutions grow, 16 -> 32 -> 64; the small networks share their blocks with the final one. Features of the face are few
-pixels, so the parsing map weighs the loss.
+Adversarial training needs far more pictures than a CPU can process in an hour; a fit also keeps the factors of every z exact.
+The resolution grows, 16 -> 32 -> 64; the small networks share their blocks with the final one. Facial features cover few
+pixels, so the loss is weighted by the parsing map.
 """
 
 from __future__ import annotations
@@ -33,14 +33,16 @@ RECIPES = {
 
 CHANNELS = {4: 128, 8: 128, 16: 96, 32: 64, 64: 32}
 BATCH = 32
-STAGES = ((0.08, 16), (0.28, 32), (1.0, 64))  # until this share of the budget, this resolution
+STAGES = ((0.08, 16), (0.28, 32), (1.0, 64))  # (share of the budget, resolution until then)
 FEATURE_WEIGHT = {"background": 1.0, "cloth": 1.0, "hair": 1.0, "neck": 1.0, "ears": 2.0, "skin": 2.0}
-DETAIL_WEIGHT = 6.0  # of eyes, brows, nose and mouth
+DETAIL_WEIGHT = 6.0  # weight of eyes, brows, nose and mouth
 HELD_OUT = 900_001  # seed of the latents that no training step draws
 MEAN_LATENT_SAMPLES = 10_000
 
 
 class Training(Recipe):
+    """Fits the generator to the renderer; exports the running mean of the weights."""
+
     ema = 0.998
 
     def __init__(self, *, seed: int, device: torch.device | str):
@@ -71,13 +73,13 @@ class Training(Recipe):
         return Step(BATCH, {"loss": loss.item()})
 
     def finish(self, network: nn.Module) -> None:
-        """Measures the mean latent."""
+        """Measure the mean latent."""
         assert isinstance(network, Generator)
         draws = step_generator(self.seed, 0, stream=1)
         network.mapping.w_avg.copy_(network.sample_w(MEAN_LATENT_SAMPLES, generator=draws).double().mean(0))
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """PSNR against the true renders; R2 of each factor as the regressor reads it from G(z), and linearly from w."""
+        """PSNR in dB against the true renders; R2 of each factor, measured by the regressor on G(z) and linearly on w."""
         assert isinstance(network, Generator)
         regressor = load_frozen("regressor", device=self.device)
         z = sample_z(HELD_OUT, 1000)
@@ -127,7 +129,7 @@ def fit_loss(output: Tensor, target: Tensor, weight: Tensor) -> Tensor:
 
 
 def initialise(network: Generator, draws: torch.Generator) -> None:
-    """Draws all weights and noise maps anew from ``draws``, so that the seed decides them and no global state does."""
+    """Draw all weights and noise maps from ``draws``, so that they do not depend on torch's global state."""
     with torch.no_grad():
         for name, value in _tensors(network):
             if name.endswith(("weight", "const", "noise_const")):
@@ -142,7 +144,7 @@ def _tensors(network: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _smaller(network: Generator, resolution: int, shape: dict[str, Any]) -> Generator:
-    """The generator of a lower resolution that ``network`` contains: its own mapping and first blocks."""
+    """The generator of a lower resolution that shares the mapping and the first blocks of ``network``."""
     channels = {r: c for r, c in CHANNELS.items() if r <= resolution}
     small = Generator({"resolution": resolution, **shape, "channels": channels})
     small.mapping = network.mapping

@@ -1,8 +1,8 @@
-"""The identity networks of procfaces: one for losses, and another, of another architecture and seed, for the metric.
+"""The identity networks of procfaces: one for losses, and one of another architecture and seed for the metric.
 
-Supervised contrastive learning (Khosla et al., NeurIPS 2020) with new identities in every batch: identity factors stay,
-attributes, light, clothes and background change. Half of the identities are siblings that share half of their identity
-factors, since strangers are told apart too easily.
+Supervised contrastive learning (Khosla et al., NeurIPS 2020) with new identities in every batch: the pictures of an identity
+share its identity factors and differ in attributes, light, clothes and background. Half of the identities are siblings that
+share half of their identity factors, since unrelated identities are too easy to tell apart.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ RECIPES = {
     },
 }
 
-PEOPLE, VIEWS = 8, 3  # a batch: identities and pictures of each
+PEOPLE, VIEWS = 8, 3  # identities in a batch, and pictures of each
 TEMPERATURE = 0.1
 OCCLUDED = 0.25
 VALIDATION = 90_000
@@ -44,7 +44,7 @@ IDENTITY = np.array([factor.group == "identity" for factor in FACTORS])
 
 
 class Training(Recipe):
-    """Pull the pictures of one identity together, push those of different ones apart."""
+    """Contrastive training: equal embeddings for pictures of one identity, distant ones for different identities."""
 
     def __init__(self, *, seed: int, device: torch.device | str, architecture: Mapping[str, Any]) -> None:
         self.seed, self.device = seed, device
@@ -68,7 +68,7 @@ class Training(Recipe):
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Verification of unseen identities: area under the ROC curve and best balanced accuracy.
 
-        Against strangers, the same with extras in one picture of each pair, and against siblings.
+        Measured against unrelated identities, without and with extras in one picture of each pair, and against siblings.
         """
         rng = step_rng(self.seed, VALIDATION)
         who = people(rng, 400)
@@ -76,7 +76,7 @@ class Training(Recipe):
         plain = self._embed(network, rendered(u, None, self.device).images)
         extras = [extra if i % 2 else None for i, extra in enumerate(some_extras(rng, u, 1.0))]
         hidden = self._embed(network, rendered(u, extras, self.device).images)
-        siblings = slice(0, len(who) // 2, 2)  # each beside its sibling
+        siblings = slice(0, len(who) // 2, 2)  # each is next to its sibling
         figures: dict[str, float] = {}
         for label, embeddings in (("strangers", plain), ("occluded", hidden)):
             first, second = embeddings[0::2], embeddings[1::2]
@@ -91,9 +91,9 @@ class Training(Recipe):
 
 
 def people(rng: np.random.Generator, n: int) -> np.ndarray:
-    """n identities [n, K], n a multiple of 4; the first half are pairs of siblings, side by side.
+    """n identities [n, K], n a multiple of 4; the first half are pairs of siblings, next to each other.
 
-    Factors that are not of the identity are to be ignored.
+    Only the identity factors have a meaning.
     """
     u = sample_factors(rng, n)
     for i in range(0, n // 2, 2):
@@ -103,7 +103,7 @@ def people(rng: np.random.Generator, n: int) -> np.ndarray:
 
 
 def portraits(rng: np.random.Generator, identities: np.ndarray, views: int) -> np.ndarray:
-    """``views`` pictures' factors of each identity [n, K] -> [n * views, K], all but the identity factors drawn anew."""
+    """Factors of ``views`` pictures of each identity [n, K] -> [n * views, K]; all but the identity factors are drawn."""
     u = identities.repeat(views, 0)
     return np.where(IDENTITY, u, sample_factors(rng, len(u)))
 
@@ -118,7 +118,7 @@ def contrastive(embeddings: Tensor, labels: Tensor) -> Tensor:
 
 
 def verification(label: str, same: Tensor, different: Tensor) -> dict[str, float]:
-    """AUC and best balanced accuracy of telling similarities [P] of same pairs from [Q] of different ones."""
+    """AUC and best balanced accuracy of separating the similarities [P] of equal pairs from [Q] of different pairs."""
     scores = torch.cat([same, different]).double().cpu().numpy()
     truth = np.repeat([1, 0], [len(same), len(different)])
     false, true, _ = roc_curve(truth, scores)

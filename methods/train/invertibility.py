@@ -1,18 +1,19 @@
 """Recipe of SAM's invertibility predictor: Parmar et al. 2022, section 3.2; adobe-research/sam_inversion.
 
-Training pictures are inverted in each latent space by itself, with the method's own optimisation from the e4e code; what the
-network learns is the map of the perceptual error that is left. As published: mean squared error summed over the spaces, SGD
-with momentum 0.9, weight decay 5e-4, polynomial schedule, ten times the rate for pyramid and decoder, batch 16, flips of
-picture and map, random blur.
+Training pictures are inverted in each latent space separately, by the method's optimisation from the e4e code; the network
+learns the map of the remaining perceptual error. As published: mean squared error summed over the spaces, SGD with momentum
+0.9, weight decay 5e-4, polynomial schedule, ten times the rate for pyramid and decoder, batch 16, flips of picture and map,
+random blur.
 
-Half of the pictures bear out-of-domain things, as the authors' photographs do: of this network alone of the zoo that decides
-something it cannot be kept apart, that hats, microphones, earrings and patterns are no news to it. Faces and things come from
-this recipe's own seed; none is one of the test splits.
+Half of the pictures have out-of-domain extras, as the authors' photographs do. So this network, as the only one of the zoo that
+a method's decisions depend on, has seen hats, microphones, earrings and patterns in training. Faces and extras are drawn from
+this recipe's seed; none is in a test split.
 
-Departures, for minutes on a CPU: random initial weights and a small network without dropout; a few hundred pictures (10,000);
-inversions of few steps (501), since a generator of 64x64 pixels is soon fitted; higher rates (1e-4), since the training is
-sixty times shorter; error maps of the domain's own perceptual network (LPIPS-VGG), each space's divided by their standard
-deviation while the network learns, so that the small errors of the fine spaces count as much as the large ones of W+.
+Departures, for a training of minutes on a CPU (published values in brackets): random initial weights and a small network
+without dropout; a few hundred pictures (10,000); inversions of few steps (501), since a generator of 64x64 pixels is fitted
+quickly; higher rates (1e-4), since the training is sixty times shorter; error maps of the domain's perceptual network
+(LPIPS-VGG), those of each space divided by their standard deviation during training, so that the small errors of the fine
+spaces count as much as the large ones of W+.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ RECIPES = {
     "invertibility": {
         "minutes": 4.0,
         "seed": 9,
-        "help": "SAM's invertibility predictor; before its minutes begin it inverts its pictures, 6 to 12 minutes",
+        "help": "SAM's invertibility predictor; first inverts its pictures, 6 to 12 minutes beside the budget",
     }
 }
 
@@ -56,24 +57,24 @@ BASE = {
     "blocks": [1, 2, 2],
     "multi_grid": [1, 2],
     "stem": 16,
-    "pool": False,  # 64 pixels: nothing to spare
+    "pool": False,  # no pooling at 64 pixels
     "output_stride": 8,
-    "rates": [1, 2, 4, 6],  # reach over the 8x8 map as the published ones do over 16x16
+    "rates": [1, 2, 4, 6],  # cover the 8x8 map as the published rates cover 16x16
     "width": 32,
     "low_level": 16,
     "dropouts": [0.0, 0.0, 0.0],
 }
 RATE, PYRAMID_FACTOR = 0.004, 10  # published: 1e-4, 10
-LAMBDA_PRIOR = 7.2e-8  # of SAM in the suite procfaces; the rate is the published one, the steps are few
+LAMBDA_PRIOR = 7.2e-8  # that of SAM in the suite procfaces; the learning rate is the published one, the steps are few
 BATCH = 16
-PART = 16  # pictures inverted at a time; a finished part is never computed again
-DRAWS, TRAINING, HELD_OUT = 0, 1, 2  # streams of randomness
+PART = 16  # number of pictures inverted together; a finished part is not computed again
+DRAWS, TRAINING, HELD_OUT = 0, 1, 2  # random streams
 FUSED = [name for name in PARSING_CLASSES if name not in ("background", "hair", "neck", "cloth", "occluder")]
 
 
 @dataclass(frozen=True)
 class Examples:
-    """images float32 [M, 3, H, W] in [-1, 1]; parsing int64 [M, H, W]; errors float32 [M, K, H, W]; seconds of inverting."""
+    """images float32 [M, 3, H, W] in [-1, 1]; parsing int64 [M, H, W]; errors float32 [M, K, H, W]; seconds of inversion."""
 
     images: Tensor
     parsing: Tensor
@@ -82,9 +83,9 @@ class Examples:
 
 
 class Training(Recipe):
-    """``pictures`` and ``held_out`` are inverted by ``steps`` steps; ``threshold`` is the one decisions are validated at.
+    """Trains on ``pictures`` images and validates on ``held_out``, both inverted by ``steps`` steps.
 
-    ``folder`` keeps the inverted parts; ``zoo`` holds the frozen networks.
+    Decisions are validated at ``threshold``. ``folder`` holds the inverted parts, ``zoo`` the frozen networks.
     """
 
     def __init__(
@@ -138,7 +139,7 @@ class Training(Recipe):
 
     @torch.no_grad()
     def finish(self, network: nn.Module) -> None:
-        """From standard deviations to errors: the ReLU at the end lets a positive factor through."""
+        """Scale the outputs from standard deviations to errors; a positive factor commutes with the final ReLU."""
         assert isinstance(network, InvertibilityPredictor)
         for last, spread in zip(last_layers(network), self.spread, strict=True):
             last.weight.mul_(spread)
@@ -146,10 +147,10 @@ class Training(Recipe):
 
     @torch.no_grad()
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Figures on pictures that were not trained on; ``mean_map`` is a predictor that knows the mean error of each pixel.
+        """Figures on held-out pictures; ``mean_map`` is a predictor that gives the mean error of each pixel.
 
-        Of each space the mean true error, the mean squared error of both predictors, and R2 of the network against the mean
-        map; the share of segments that are given the same space as by the true maps, at ``threshold`` and at the median of
+        For each space: the mean true error, the mean squared error of both predictors, and R2 of the network against the mean
+        map. Also the share of segments that get the same space as with the true maps, at ``threshold`` and at the median of
         all segments' errors.
         """
         true = self.held_out.errors.double()
@@ -174,7 +175,7 @@ class Training(Recipe):
 
 
 def single_space_inverters(networks: Mapping[str, Any], steps: int) -> dict[str, SAM]:
-    """SAM as in the suite, restricted to each space that exists in the generator, from the most to the least editable."""
+    """SAM as in the suite, one for each space of the generator alone, from the most to the least editable."""
     options = {"steps": steps, "lambda_prior": LAMBDA_PRIOR, "fused": []}
     features = [space for space, side in BLOCKS.items() if side < networks["generator"].resolution]
     choices: dict[str, list[str]] = {"W+": []} | {space: [space] for space in features}
@@ -190,9 +191,9 @@ def prepare(
     count: int,
     device: torch.device | str,
 ) -> Examples:
-    """Render and invert ``count`` pictures, or read from ``folder`` what an earlier call has finished.
+    """Render and invert ``count`` pictures; parts that an earlier call has finished are read from ``folder``.
 
-    ``seed`` is a recipe's seed and a stream. Raises InvbenchError when a file of ``folder`` is not such a part.
+    ``seed`` is a recipe's seed and a stream. Raises InvbenchError if a file of ``folder`` is not such a part.
     """
     parts = []
     for index in tqdm(range(-(-count // PART)), desc=f"inverting {folder.name} pictures", unit="part"):
@@ -210,18 +211,18 @@ def prepare(
 
 
 def error_map(perceptual: PerceptualNetwork, a: Tensor, b: Tensor) -> Tensor:
-    """Perceptual error at every pixel, [N, 1, H, W]: the layers' maps resized bilinearly and added, as LPIPS does (spatial)."""
+    """Perceptual error at every pixel, [N, 1, H, W]: the layers' maps, resized bilinearly and added, as in spatial LPIPS."""
     maps = [F.interpolate(m, size=a.shape[-2:], mode="bilinear", align_corners=False) for m in perceptual.maps(a, b)]
     return torch.stack(maps).sum(0)
 
 
 def stacked(network: nn.Module, images: Tensor) -> Tensor:
-    """The predicted maps of all spaces, [N, K, H, W]."""
+    """The predicted error maps of all spaces, [N, K, H, W], for images [N, 3, H, W] in [-1, 1]."""
     return torch.cat(list(network(images).values()), dim=1)
 
 
 def last_layers(network: InvertibilityPredictor) -> list[nn.ConvTranspose2d]:
-    """The last layer of each space's head."""
+    """The last layer of each space's head, in the order of the spaces."""
     return [cast(InvertibilityHead, head).last for head in network.heads.values()]
 
 
@@ -231,7 +232,7 @@ def _bias(layer: nn.ConvTranspose2d) -> Tensor:
 
 
 def start_from_mean(network: InvertibilityPredictor, means: Tensor) -> None:
-    """Lets each head begin near the mean [K] of what it is to predict: below zero its ReLU would learn nothing."""
+    """Initialise the output of each head near the mean [K] of its target; below zero its ReLU has no gradient."""
     with torch.no_grad():
         for last, mean in zip(last_layers(network), means, strict=True):
             last.weight.mul_(0.5)
@@ -271,11 +272,11 @@ def _read_part(path: Path) -> tuple[dict[str, Tensor], float]:
             tensors = {key: file.get_tensor(key) for key in ("images", "parsing", "errors")}
             return tensors, float(file.metadata()["seconds"])
     except (SafetensorError, OSError, KeyError, TypeError, ValueError) as error:
-        raise InvbenchError(f"{path}: expected inverted pictures, found {error}; delete it to make it anew") from error
+        raise InvbenchError(f"{path}: expected inverted pictures, found {error}; delete it and it is made again") from error
 
 
 def _digest(networks: Mapping[str, nn.Module], settings: Mapping[str, Any]) -> str:
-    """Name of the folder of targets: other networks or settings give others."""
+    """Name of the folder of inverted parts; it depends on the networks and the settings."""
     found = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for role in sorted(networks):
         for key, value in sorted(networks[role].state_dict().items()):

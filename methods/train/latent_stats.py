@@ -1,4 +1,4 @@
-"""Statistics of W of the trained generator: measured, not trained."""
+"""Statistics of W of the trained generator; they are measured, not trained."""
 
 from __future__ import annotations
 
@@ -21,7 +21,9 @@ RECIPES = {
 
 
 class Training(Recipe):
-    float32 = ("mean", "std", "prior_mean", "prior_factor")  # as they are: the prior in float64
+    """Measures the statistics on ``samples`` latents; there are no training steps."""
+
+    float32 = ("mean", "std", "prior_mean", "prior_factor")  # keep their precision; the prior is in float64
 
     def __init__(self, *, seed: int, device: torch.device | str, samples: int):
         self.generator = load_frozen("generator", device=device)
@@ -34,12 +36,13 @@ class Training(Recipe):
         raise RuntimeError("latent_stats: nothing to train; give it no minutes")
 
     def finish(self, network: nn.Module) -> None:
+        """Measure the statistics."""
         network.load_state_dict(LatentStatistics.measure(self._draw(0)).state_dict())
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Of another sample: the distance of its mean in units of the spread, and the prior's term of a latent over D, near 1.
+        """Figures on another sample: the distance of its mean in units of the spread, and the prior's term over D (near 1).
 
-        Also that term of the 1% of latents that are least likely, which bounds the prior's tail.
+        ``prior_term`` is the mean over latents, ``prior_term_99`` the 99th percentile.
         """
         assert isinstance(network, LatentStatistics)
         latents = self._draw(1)
@@ -53,5 +56,5 @@ class Training(Recipe):
         }
 
     def _draw(self, stream: int) -> torch.Tensor:
-        """Latents [samples, D]."""
+        """Latents [samples, D] from the random stream ``stream``."""
         return self.generator.sample_w(self.samples, generator=step_generator(self.seed, 0, stream)).cpu()

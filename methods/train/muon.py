@@ -1,7 +1,7 @@
-"""Muon: momentum whose steps are made orthogonal (Jordan et al. 2024, KellerJordan/Muon).
+"""Muon: momentum with orthogonalised steps (Jordan et al. 2024, KellerJordan/Muon).
 
-``torch.optim.Muon`` takes 2-D weights only and works in bfloat16, which costs three times as much on a CPU without
-bfloat16 units (0.22 s against 0.08 s a step for this project's generator); hence this short one.
+``torch.optim.Muon`` accepts only 2-D weights and computes in bfloat16, which takes three times as long on a CPU without
+bfloat16 units (0.22 s against 0.08 s per step for this project's generator).
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # of the quintic Newton-Schulz iteration
+COEFFICIENTS = (3.4445, -4.7750, 2.0315)  # coefficients of the quintic Newton-Schulz iteration
 
 
 class Muon(torch.optim.Optimizer):
     """Nesterov momentum, orthogonalised; convolution kernels [O, I, k, k] count as matrices [O, I*k*k].
 
-    ``lr`` is the size of Adam's steps that it stands for: a step has root mean square 0.2 * lr.
+    ``lr`` is comparable to Adam's: a step has root mean square 0.2 * lr.
     """
 
     def __init__(self, params: Iterable[Tensor], lr: float, *, momentum: float = 0.95):
@@ -25,6 +25,7 @@ class Muon(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """Update all parameters that have a gradient; ``closure`` is not used."""
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is None:
@@ -39,7 +40,7 @@ class Muon(torch.optim.Optimizer):
 
 
 def orthogonal(matrix: Tensor, *, iterations: int = 5) -> Tensor:
-    """Pulls the singular values of ``matrix`` [R, C] towards 1 (into about 0.7 to 1.2), keeping its singular vectors."""
+    """``matrix`` [R, C] with singular values moved towards 1 (to about 0.7 to 1.2) and equal singular vectors."""
     a, b, c = COEFFICIENTS
     x = matrix / (matrix.norm() + 1e-7)
     if wide := x.shape[0] > x.shape[1]:

@@ -1,4 +1,4 @@
-"""The face parser of procfaces; out-of-domain things have a class of their own, as hats and earrings have in CelebAMask-HQ."""
+"""The face parser of procfaces; out-of-domain extras have their own class, as hats and earrings do in CelebAMask-HQ."""
 
 from __future__ import annotations
 
@@ -64,9 +64,9 @@ class Training(Recipe):
 
 
 def iou(found: Tensor, truth: Tensor, classes: int) -> np.ndarray:
-    """Intersection over union of every class, over all pixels of two label maps -> float64 [classes].
+    """Intersection over union of each class over all pixels of two label maps -> float64 [classes], in [0, 1].
 
-    NaN for a class that ``truth`` has nowhere: its false pixels count against the classes that they hide.
+    NaN for a class that is absent from ``truth``; its false pixels count against the classes that they replace.
     """
     counts = torch.bincount((truth * classes + found).flatten(), minlength=classes * classes).view(classes, classes)
     table = counts.double().cpu().numpy()

@@ -1,12 +1,12 @@
-"""The LPIPS-style networks of procfaces: one for losses, one (another seed, other data) for the metric.
+"""The LPIPS-style networks of procfaces: one for losses, one (with another seed and other data) for the metric.
 
-First the features are trained on tasks that need every detail: all factors, the parsing map, and which distortions a picture
-suffered how badly. Then the features are frozen and their channel weights are learned from pairs of distorted copies whose
-order is known, by a ranking loss in the manner of LPIPS (Zhang et al. 2018). Two orders are used: one copy suffers the same
-kinds of distortion as the other, all of them worse; and at equal mean squared error, a change of colour or contrast is milder
-than blur, noise, pixels, a warp or a patch (the demonstration of Wang et al., IEEE TIP 2004, figure 2).
+First the features are trained on tasks that need every detail: all factors, the parsing map, and the severity of each
+distortion of a picture. Then the features are frozen, and their channel weights are learned from pairs of distorted copies of
+known order, by a ranking loss as in LPIPS (Zhang et al. 2018). Two orders are used: one copy has the same kinds of distortion
+as the other, all more severe; and at equal mean squared error, a change of colour or contrast is milder than blur, noise,
+pixels, a warp or a patch (shown by Wang et al., IEEE TIP 2004, figure 2).
 
-While they are learned, the features are normalised over the batch; the normalisations are then folded into the kernels.
+During training the features are normalised over the batch; the normalisations are then folded into the kernels.
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ RECIPES = {
 }
 
 BATCH = 16
-FEATURES_SHARE = 0.8  # of the budget; the rest goes into the channel weights
+FEATURES_SHARE = 0.8  # share of the budget; the rest is for the channel weights
 TWO_FACES = 0.6  # mean distance of two random faces after calibration
-VALIDATION = 90_000  # first of the step numbers that validation draws from: training never comes there
+VALIDATION = 90_000  # first step number that validation draws from; training never reaches it
 
 
 class Training(Recipe):
@@ -90,7 +90,7 @@ class Training(Recipe):
             features = [self.network.features(x) for x in (reference, mild, severe)]
         near, far = (average(self.network.maps_between(features[0], other)) for other in features[1:])
         spread = torch.stack([weight.mean() for weight in self.network.weights])
-        # the mean weight of every stage is held near its start: without it one stage could take all
+        # the mean weight of every stage is kept near its initial value; otherwise one stage could get all the weight
         anchor = (spread * len(spread) - 1.0).square().sum()
         return F.softplus(-4.0 * (torch.log(far + 1e-3) - torch.log(near + 1e-3))).mean() + 0.05 * anchor
 
@@ -107,7 +107,7 @@ class Training(Recipe):
 
     @torch.no_grad()
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """Share of held-out pairs ranked right; distances of known changes; the readings of the feature heads."""
+        """Share of held-out pairs in the right order; distances of known changes; figures of the feature heads."""
         assert isinstance(network, Perceptual)
         right = []
         for i in range(16):
@@ -135,7 +135,7 @@ class Training(Recipe):
 
 
 class _Heads(nn.Module):
-    """The tasks of the features: factors, distortions' severities, parsing map; and the normalisations while they learn."""
+    """The tasks of the features (factors, severities of distortions, parsing map), and the normalisations during training."""
 
     def __init__(self, network: Perceptual, widths: list[int]) -> None:
         super().__init__()
@@ -150,7 +150,7 @@ class _Heads(nn.Module):
         self.pixels = nn.ModuleList(nn.Conv2d(width, len(PARSING_CLASSES), 1) for width in widths)
 
     def normalised(self, network: Perceptual, images: Tensor) -> list[Tensor]:
-        """As ``network.features``, with every convolution followed by its normalisation over the batch."""
+        """As ``network.features``, but each convolution is followed by its normalisation over the batch."""
         norms = iter(self.norms)
         maps = []
         for stage in network.stages:
@@ -163,7 +163,7 @@ class _Heads(nn.Module):
 
     @torch.no_grad()
     def fold(self, network: Perceptual) -> None:
-        """Give the kernels of ``network`` what the normalisations have learned; once, however often it is called."""
+        """Fold the learned normalisations into the kernels of ``network``; later calls do nothing."""
         if self.folded:
             return
         for layer, norm in zip(convolutions(network), self.norms, strict=True):
@@ -182,12 +182,12 @@ class _Heads(nn.Module):
 
 
 def convolutions(network: Perceptual) -> list[nn.Conv2d]:
-    """The convolutions in order."""
+    """The convolutions of ``network``, in the order of computation."""
     return [layer for layer in network.stages.modules() if isinstance(layer, nn.Conv2d)]
 
 
 def random_severity(n: int, generator: torch.Generator) -> Tensor:
-    """Severities [n, len(DISTORTIONS)] in [0, 1], of which one to all, mostly two, are not 0."""
+    """Severities [n, len(DISTORTIONS)] in [0, 1]; one to all of them, mostly two, are not 0."""
     shape = (n, len(DISTORTIONS))
     chosen = torch.rand(shape, generator=generator, device=generator.device) < 1.0 / len(DISTORTIONS)
     certain = torch.randint(len(DISTORTIONS), (n, 1), generator=generator, device=generator.device)
@@ -198,9 +198,9 @@ def random_severity(n: int, generator: torch.Generator) -> Tensor:
 def ordered_pictures(seed: int, index: int, n: int, device: torch.device | str) -> tuple[Tensor, Tensor, Tensor]:
     """(reference, mild, severe) images [n, 3, H, W], n even.
 
-    First half: a change of colour and contrast against a structural distortion of the same mean squared error. Second half:
-    the same kinds of distortion, drawn anew (another noise, another patch) at lower and higher severities; factors moved
-    further the same way; and in half of the cases out-of-domain extras that only the severe one bears.
+    First half: a change of colour and contrast, and a structural distortion with the same mean squared error. Second half: the
+    same kinds of distortion, drawn again (another noise, another patch) at lower and higher severities; factors changed less
+    and more in the same direction; and in half of the cases out-of-domain extras in the severe image only.
     """
     rng, generator = step_rng(seed, index, 1), step_generator(seed, index, 1, device)
     half = n // 2
@@ -224,7 +224,7 @@ def ordered_pictures(seed: int, index: int, n: int, device: torch.device | str) 
 
 
 def equal_error(images: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Images [n, 3, H, W] with colour and contrast changed, and structurally distorted, both as far off in mean square."""
+    """Images [n, 3, H, W] with changed colour and contrast, and images with structural distortions of equal squared error."""
     n, shades = len(images), torch.tensor([name in ("colour", "contrast") for name in DISTORTIONS], device=images.device)
     severity = torch.rand((n, len(DISTORTIONS)), generator=generator, device=images.device)
     kind = torch.multinomial((~shades).float().expand(n, -1), 1, generator=generator)

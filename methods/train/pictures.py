@@ -1,4 +1,4 @@
-"""``python -m invbench.methods.train.pictures``: draw the pictures of the embedded domain and of its generator anew."""
+"""``python -m invbench.methods.train.pictures``: make the pictures of the embedded domain and of its generator."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from invbench.methods.train.common import checkout
 from invbench.methods.train.frozen import load_frozen
 
 SCALE = 2
-FACES = 900_001  # seed of latents that no training step draws; invbench.methods.train.generator measures on the same
+FACES = 900_001  # seed of latents that no training step draws; invbench.methods.train.generator validates on them
 
 
 def domain_sheet() -> np.ndarray:
@@ -27,7 +27,7 @@ def domain_sheet() -> np.ndarray:
 
 
 def generator_sheet() -> np.ndarray:
-    """Renders above what the generator draws for the same latents; uint8 [H, W, 3]."""
+    """Renders, and below them the generator's images of the same latents; uint8 [H, W, 3]."""
     generator = load_frozen("generator")
     z = sample_z(FACES, 20)
     with torch.no_grad():
@@ -38,14 +38,14 @@ def generator_sheet() -> np.ndarray:
 
 
 def sheet(rows: list[np.ndarray]) -> np.ndarray:
-    """Rows of pictures uint8 [N, H, W, 3] -> one picture."""
+    """Rows of pictures uint8 [N, H, W, 3] -> one picture, uint8."""
     return np.concatenate([np.concatenate(list(row), axis=1) for row in rows], axis=0)
 
 
 @click.command()
 @click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="[default: docs/images of the checkout]")
 def main(out: Path | None) -> None:
-    """Write procfaces.png and generator.png."""
+    """Write procfaces.png and generator.png into the folder."""
     out = out or checkout() / "docs" / "images"
     out.mkdir(parents=True, exist_ok=True)
     for name, draw in (("procfaces", domain_sheet), ("generator", generator_sheet)):

@@ -1,9 +1,9 @@
 """Recipe of the pSp encoder: Richardson et al. 2021, section 3; losses and optimiser as published
 (invbench.methods.train.encoding).
 
-Departures, all for a budget of minutes where the authors train 500,000 steps from a pretrained face network: the warm start
-of invbench.methods.train.encoding, a higher learning rate that falls along a cosine (published: 1e-4, constant), batch 16
-(8), and reduced widths.
+Departures, for a budget of minutes (the authors train 500,000 steps from a pretrained face network): the warm start of
+invbench.methods.train.encoding, a higher learning rate that falls along a cosine (published: 1e-4, constant), batch 16 (8),
+and reduced widths.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend
 from invbench.methods.train.encoding import Reconstruction, after_warm_start, architecture, weighted
 from invbench.methods.train.ranger import Ranger
 
-# w_norm: weight of the paper's regulariser. The released command for inversion leaves it out, those for other tasks have 0.005.
+# w_norm: weight of the paper's regulariser. The released command for inversion omits it; those for other tasks use 0.005.
 RECIPES = {"psp": {"minutes": 15, "seed": 0, "help": "pSp encoder into W+", "options": {"w_norm": 0.0}}}
 
 
 class Training(Recipe):
-    """``lr`` is the peak rate per step, ``batch`` the pictures in a step; ``zoo`` holds the frozen networks.
+    """``lr`` is the peak rate per step, ``batch`` the number of pictures in a step; ``zoo`` holds the frozen networks.
 
     ``w_norm`` weighs the distance of a code from the mean latent, over all layers (equation 3 of the paper; criteria/w_norm.py
     of eladrich/pixel2style2pixel).

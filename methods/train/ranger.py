@@ -14,11 +14,11 @@ from torch import nn
 
 
 class Ranger(torch.optim.RAdam):
-    """RAdam on gradients without their mean; every ``k`` steps the weights fall back to a slow copy that follows them.
+    """RAdam on centralised gradients; every ``k`` steps the weights are reset to a slow copy that follows them.
 
     lr      peak rate per step
-    k       steps between two synchronisations with the slow weights
-    alpha   share of the way that the slow weights go towards the fast ones
+    k       number of steps between two synchronisations with the slow weights
+    alpha   share of the difference by which the slow weights move to the fast ones, in [0, 1]
     """
 
     def __init__(
@@ -36,13 +36,13 @@ class Ranger(torch.optim.RAdam):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """One step; returns what ``closure`` returned."""
+        """Do one step. Returns the result of ``closure``, None without one."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
                 loss = closure()
         active = [p for group in self.param_groups for p in group["params"] if p.grad is not None]
-        # RAdam takes a parameter with any state for an old one, so slow weights of new parameters wait outside.
+        # RAdam treats a parameter with any state as initialised, so slow weights of new parameters are added after the step.
         fresh = {p: p.clone() for p in active if p not in self.state}
         for p in active:
             if p.ndim > 1:

@@ -1,4 +1,4 @@
-"""Training pictures rendered on the fly, and the distortions that the networks must bear or measure."""
+"""Training pictures, rendered when needed, and distortions that the networks must tolerate or measure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import Tensor
 from invbench.datasets.procfaces import Extras, render, sample_extras, sample_factors
 
 DISTORTIONS = ("blur", "noise", "colour", "contrast", "pixelate", "warp", "patch")
-MAX_SHIFT = 0.05  # of half the picture: the largest displacement of a warp
+MAX_SHIFT = 0.05  # largest displacement of a warp, as a share of half the picture
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Batch:
 
 
 def rendered(u: np.ndarray, extras: Sequence[Extras | None] | None, device: torch.device | str) -> Batch:
-    """Render factors u [N, K] as a batch of tensors."""
+    """Render factors u [N, K] in [0, 1] as a batch of tensors."""
     pictures = render(u, extras=extras)
     return Batch(
         images=as_images(pictures.images, device),
@@ -43,18 +43,18 @@ def as_images(pictures: np.ndarray, device: torch.device | str) -> Tensor:
 
 
 def draw(rng: np.random.Generator, n: int, device: torch.device | str, *, occluded: float = 0.0) -> Batch:
-    """n random faces, each with out-of-domain extras with probability ``occluded``."""
+    """A batch of n random faces; each has out-of-domain extras with probability ``occluded``."""
     u = sample_factors(rng, n)
     return rendered(u, some_extras(rng, u, occluded), device)
 
 
 def some_extras(rng: np.random.Generator, u: np.ndarray, share: float) -> list[Extras | None]:
-    """Extras for the faces u [N, K], each with probability ``share``."""
+    """Extras for the faces u [N, K]; each face has some with probability ``share``, else None."""
     return [sample_extras(rng, row) if rng.random() < share else None for row in u]
 
 
 def softened(images: Tensor, generator: torch.Generator, *, share: float = 0.5) -> Tensor:
-    """A ``share`` of the images mildly blurred and noisy, as pictures of a generator are. [N, 3, H, W] -> the same."""
+    """Images [N, 3, H, W], a ``share`` of them mildly blurred and noisy like images of a generator; the same shape."""
     n, device = len(images), images.device
     chosen = torch.rand((n, 1), generator=generator, device=device) < share
     severity = torch.rand((n, 2), generator=generator, device=device) * chosen
@@ -64,22 +64,22 @@ def softened(images: Tensor, generator: torch.Generator, *, share: float = 0.5) 
 
 @dataclass(frozen=True)
 class Distortion:
-    """One draw of every distortion for N images; its severity [N, len(DISTORTIONS)] in [0, 1] is chosen at application.
+    """One draw of every distortion for N images; the severities [N, len(DISTORTIONS)] in [0, 1] are chosen at application.
 
-    One draw at two severities gives two pictures of which the severer is worse beyond doubt.
+    Of two pictures with the same draw, the one with the higher severities is always worse.
     """
 
     noise: Tensor  # [N, 3, H, W]
     colour: Tensor  # [N, 3, 1, 1] in [-1, 1]
     contrast: Tensor  # [N, 1, 1, 1], -1 or 1
     shift: Tensor  # [N, 2, h, w] in [-1, 1]
-    corner: Tensor  # [N, 2], the patch's upper left corner, in pixels
-    size: Tensor  # [N, 2], the patch's sides, in pixels
+    corner: Tensor  # [N, 2], upper left corner of the patch, in pixels
+    size: Tensor  # [N, 2], sides of the patch, in pixels
     patch: Tensor  # [N, 3, 1, 1] in [-1, 1]
 
     @classmethod
     def draw(cls, images: Tensor, generator: torch.Generator) -> Distortion:
-        """Random parameters for images [N, 3, H, W]."""
+        """Draw random parameters for images [N, 3, H, W]."""
         n, _, height, width = images.shape
 
         def uniform(*shape: int) -> Tensor:
@@ -97,7 +97,7 @@ class Distortion:
         )
 
     def apply(self, images: Tensor, severity: Tensor) -> Tensor:
-        """Images [N, 3, H, W] distorted by ``severity`` [N, len(DISTORTIONS)] in [0, 1]; 0 leaves them as they are."""
+        """Images [N, 3, H, W] distorted by ``severity`` [N, len(DISTORTIONS)] in [0, 1]; 0 leaves them unchanged."""
         n, _, height, width = images.shape
         blur, noise, colour, contrast, pixelate, warp, patch = (s.view(n, 1, 1, 1) for s in severity.unbind(1))
         shift = F.interpolate(self.shift * warp * MAX_SHIFT, size=(height, width), mode="bicubic", align_corners=False)
@@ -112,7 +112,7 @@ class Distortion:
         return out.clamp(-1.0, 1.0)
 
     def _inside_patch(self, height: int, width: int) -> Tensor:
-        """Where the patch is: bool [N, 1, H, W]."""
+        """Mask of the patch, bool [N, 1, H, W]."""
         y = torch.arange(height, device=self.corner.device).view(1, -1, 1)
         x = torch.arange(width, device=self.corner.device).view(1, 1, -1)
         end = self.corner + self.size
@@ -122,7 +122,7 @@ class Distortion:
 
 
 def blurred(images: Tensor, severity: Tensor) -> Tensor:
-    """Images [N, 3, H, W] blurred by ``severity`` [N] in [0, 1]: nothing to a binomial filter of variance 4 pixels."""
+    """Images [N, 3, H, W] blurred by ``severity`` [N] in [0, 1]: from no blur to a binomial filter of variance 4 pixels."""
     kernel = torch.tensor([1.0, 4.0, 6.0, 4.0, 1.0], device=images.device) / 16.0
     filters = kernel.expand(3, 1, 1, 5)
     smooth = images

@@ -1,17 +1,17 @@
 """Recipe of ReStyle's encoders: Alaluf et al. 2021, section 3; yuval-alaluf/restyle-encoder, training/coach_restyle_*.py.
 
-Each step of the training makes five passes: the mean latent and its picture first, then what the pass before gave, cut from
-its gradient. Every pass has the losses of pSp (invbench.methods.train.encoding), over e4e also the norm of the offsets and the
-adversarial loss (invbench.methods.train.adversary), whose discriminator learns once a step from the codes of a first pass. The
-gradients of all passes add up to one step of the optimiser.
+Each training step makes five passes. The first starts from the mean latent and its image, the others from the detached result
+of the previous pass. Every pass has the losses of pSp (invbench.methods.train.encoding), over e4e also the norm of the offsets
+and the adversarial loss (invbench.methods.train.adversary), whose discriminator learns once per step from the codes of a first
+pass. The gradients of all passes are added for one step of the optimiser.
 
-In the public code for ReStyle over e4e the identity loss is written over the norm and the adversarial loss (``loss =`` where
-the other terms have ``loss +=``); here all are counted, as the paper says.
+In the public code for ReStyle over e4e the identity loss overwrites the norm and the adversarial loss (``loss =`` instead of
+``loss +=``); here all losses are added, as the paper says.
 
-Departures, for a budget of minutes where the authors train 500,000 steps: all in ``SHORTENED``. The published start, the
-weights of a face recognition network, has its place taken by the trunk of the trained encoder ``psp`` or ``e4e``: its three
-channels are copied into the first three of six as published, the others are drawn as large as these (published: of unit
-variance). Then comes the warm start of invbench.methods.train.encoding, by first passes only.
+Departures, for a budget of minutes (the authors train 500,000 steps): all values in ``SHORTENED``. The published start, the
+weights of a face recognition network, is replaced by the trunk of the trained encoder ``psp`` or ``e4e``: its three input
+channels are copied into the first three of six, as published, and the others are drawn with equal variance (published: unit
+variance). Then follows the warm start of invbench.methods.train.encoding, with first passes only.
 """
 
 from __future__ import annotations
@@ -41,15 +41,15 @@ RECIPES = {
 
 ITERATIONS = 5
 OVER = {"psp": (ReStylePSPEncoder, ReStylePSP), "e4e": (ReStyleE4EEncoder, ReStyleE4E)}
-# What is not as published, beside the reduced widths: rates that fall along a cosine from a higher peak (1e-4 and 2e-5,
-# constant), and half the pictures in a step (8), for twice as many steps.
+# Departures beside the reduced widths: rates that fall along a cosine from a higher peak (published: 1e-4 and 2e-5, constant),
+# and half the pictures in a step (published: 8), for twice as many steps.
 SHORTENED: dict[str, Any] = {"lr": 2e-3, "discriminator_lr": 4e-4, "batch": 4}
 
 
 class Training(Recipe):
-    """``over`` is the method under it, "psp" or "e4e", whose trained trunk it starts from; ``zoo`` holds the frozen networks.
+    """``over`` is the underlying method, "psp" or "e4e", whose trained trunk is the start; ``zoo`` holds the frozen networks.
 
-    ``lr`` and ``discriminator_lr`` are peak rates, ``batch`` the pictures in a step.
+    ``lr`` and ``discriminator_lr`` are peak rates, ``batch`` is the number of pictures in a step.
     """
 
     def __init__(
@@ -100,18 +100,18 @@ class Training(Recipe):
         return Step(self.batch, reported)
 
     def validate(self, network: nn.Module) -> dict[str, float]:
-        """As the encoders under it, by the method itself; ``psnr_first`` is that of the first pass."""
+        """Figures of the underlying encoder, after all passes; ``psnr_first`` is the PSNR in dB after the first pass."""
         whole = self.reconstruction.validate(self._encode(network, ITERATIONS))
         return {**whole, "psnr_first": self.reconstruction.validate(self._encode(network, 1))["psnr"]}
 
     def _stage(self, published: float) -> tuple[int, ...]:
-        """The argument ``stage`` of an encoder that has one."""
+        """The argument ``stage``, as a tuple; empty for an encoder without it."""
         return () if self.adversary is None else (open_offsets(published, self.config["num_ws"]),)
 
     def _passes(
         self, target: Tensor, drawn: Tensor, latents: Tensor, stage: tuple[int, ...], index: int, reported: dict[str, float]
     ) -> Iterator[Tensor]:
-        """The weighted loss of every pass; ``reported`` is left with the figures of the last one."""
+        """The weighted loss of every pass; at the end ``reported`` holds the losses of the last one."""
         noise = step_generator(self.seed, index, NOISE, self.device)
         for _ in range(ITERATIONS):
             latents = self.network(target, drawn, latents.detach(), *stage)
@@ -133,15 +133,16 @@ class Training(Recipe):
 
 
 class Untimed:
-    """A clock that does not look."""
+    """A clock that measures nothing."""
 
     def stage(self, name: str) -> AbstractContextManager[None]:
+        """A context without effect."""
         return nullcontext()
 
 
 @torch.no_grad()
 def start_from(network: Any, trained: Any) -> None:
-    """Give ``network``, of six channels, the trunk of one of three; the other channels are random, of equal size."""
+    """Copy the trunk of ``trained``, with three input channels, into ``network``, with six; the others are random."""
     first, known = network.input_layer[0].weight, trained.input_layer[0].weight
     rest = torch.randn(first[:, 3:].shape) * known.std()
     stem = {**trained.input_layer.state_dict(), "0.weight": torch.cat([known, rest], dim=1)}
