@@ -28,6 +28,9 @@ Value = TypeVar("Value")
 NEEDS = ("factors", "ood_mask", "parsing", "truth", "true_factors", "domain_mask", "region", "latents_back")
 """Names that a metric's ``needs`` may hold: fields of Sample, of MetricInput, or (domain_mask) of an inversion's state."""
 
+SPACES = ("w", "w+")
+"""Spaces of latents: one code for all layers, or one for each."""
+
 STAGES = ("encode", "optimise", "segment", "refine", "synthesise", "edit")
 """Stage names shared by all methods; a clock refuses any other name."""
 
@@ -86,6 +89,10 @@ class MethodSpec:
     venue: str = ""
     summary: str = ""
     optional: tuple[str, ...] = ()  # roles that only some options need; the method gets them if the suite has them
+    gives: str = ""  # of an embedder: the space of its latents
+    refines: tuple[str, ...] = ()  # of a refinement: the spaces of the latents that it starts from
+    embedder: Mapping[str, str] = field(default_factory=dict)  # of a refinement: preset -> published embedder, "ID[:PRESET]"
+    parts: tuple[MethodSpec, ...] = ()  # never declared: the refinement and the embedder of a pair (invbench.plugins.pairs)
 
 
 @dataclass(frozen=True)
@@ -284,8 +291,8 @@ class Method(Protocol):
 
     A method is built as ``Class(networks, options)`` with ``networks`` a mapping from the roles in its spec to modules
     in eval mode with frozen parameters, and ``options`` the frozen record of its option values, each already checked for
-    type and range: ``options.steps`` (:class:`invbench.options.Options`). A method never opens a file. It gives the same
-    result for an image alone and in a batch.
+    type and range: ``options.steps`` (:class:`invbench.options.Options`). A refinement is built as ``Class(networks, options,
+    embedder)``. A method never opens a file. It gives the same result for an image alone and in a batch.
     """
 
     def invert(self, images: Tensor, clock: Clock) -> Inversion:
@@ -296,6 +303,14 @@ class Method(Protocol):
 
     def max_batch(self, memory: int) -> int:
         """The largest number of images, at least 1, whose inversion fits into ``memory`` bytes; used for ``--batch auto``."""
+
+
+@runtime_checkable
+class Embedder(Method, Protocol):
+    """A method that leaves the generator as it is, so that a refinement can start from its latents."""
+
+    def embed(self, images: Tensor, clock: Clock) -> Tensor:
+        """The latents [N, L, D] of the inversion of ``images``, without its pictures."""
 
 
 @runtime_checkable

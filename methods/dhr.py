@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from skimage.segmentation import slic
 from torch import Tensor
 
-from invbench.api import Clock, Edit, InvbenchError, Inversion
+from invbench.api import Clock, Edit, Embedder, InvbenchError, Inversion
 from invbench.methods.common.batching import PerImageAdam
 from invbench.methods.common.losses import PerceptualTarget, region_mean
 from invbench.methods.common.projection import LOSS_SIZE, project
@@ -25,7 +25,9 @@ SPEC = {
     "family": "hybrid",
     "paper": "Cao et al., What Decreases Editing Capability? Domain-Specific Hybrid Refinement for Improved GAN Inversion",
     "venue": "WACV 2024",
-    "roles": ["generator", "latent_stats", "perceptual_vgg", "perceptual_alex", "encoder_e4e", "parser", "directions"],
+    "roles": ["generator", "latent_stats", "perceptual_vgg", "perceptual_alex", "parser", "directions"],
+    "refines": ["w", "w+"],
+    "embedder": "e4e",
     "options": {
         "coarse_steps": {
             "default": 40,
@@ -93,7 +95,7 @@ SPEC = {
         "seed": {"default": 0, "unit": "", "range": "[0, 4294967296)", "help": "seed of the coarse inversion"},
     },
     "presets": {"released": {}, "paper": {"threshold_rest": 0.7}},
-    "summary": "Starts from e4e. Preset released: caopulan/GANInverter, whose third threshold, 0.6, the paper does not name. "
+    "summary": "Preset released: caopulan/GANInverter, whose third threshold, 0.6, the paper does not name. "
     "Not taken over: without a face, its parser calls all of a picture background; a region without a pixel makes its loss "
     "undefined (here 0); and the variance of its noise maps is divided by n - 1.",
 }
@@ -116,10 +118,10 @@ def superpixel_means(labels: np.ndarray, error: np.ndarray) -> np.ndarray:
 
 
 class DHR:
-    """DHR (Cao et al., WACV 2024; caopulan/GANInverter): hybrid refinement of e4e latents; see :class:`invbench.api.Method`."""
+    """DHR (Cao et al., WACV 2024; caopulan/GANInverter): hybrid refinement of latents; see :class:`invbench.api.Method`."""
 
-    def __init__(self, networks, options: Options):
-        self.networks, self.options = networks, options
+    def __init__(self, networks, options: Options, embedder: Embedder):
+        self.networks, self.options, self.embedder = networks, options, embedder
         self.generator = networks["generator"]
         self.perceptual = networks["perceptual_alex"]
         if options.feature_resolution >= self.generator.resolution:
@@ -137,8 +139,7 @@ class DHR:
         self.thresholds = np.array([thresholds.get(name, options.threshold_rest) for name in classes])
 
     def invert(self, images: Tensor, clock: Clock) -> Inversion:
-        with clock.stage("encode"), torch.no_grad():
-            latents = self.networks["encoder_e4e"](images)
+        latents = self.embedder.embed(images, clock)
         with clock.stage("segment"):
             domain = self._segment(images)
         with clock.stage("refine"):
@@ -153,7 +154,7 @@ class DHR:
             return self._synthesise(self.networks["directions"].move(inversion.latents, edit), inversion.state)
 
     def max_batch(self, memory: int) -> int:
-        return self.generator.max_batch(memory, per_image_weights=True)
+        return min(self.embedder.max_batch(memory), self.generator.max_batch(memory, per_image_weights=True))
 
     def _synthesise(self, latents: Tensor, state) -> Tensor:
         weights = {name.removeprefix("weights."): value for name, value in state.items() if name.startswith("weights.")}

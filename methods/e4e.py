@@ -12,6 +12,7 @@ SPEC = {
     "paper": "Tov et al., Designing an Encoder for StyleGAN Image Manipulation",
     "venue": "SIGGRAPH 2021",
     "roles": ["generator", "encoder_e4e", "directions"],
+    "gives": "w+",
     "options": {},
     "presets": {"paper": {}, "released": {}},
     "summary": "One W code and small offsets for each layer, predicted in one pass; pictures are made with the stored noise.",
@@ -19,6 +20,6 @@ SPEC = {
 
 
 class E4E(PSP):
-    """e4e (Tov et al., SIGGRAPH 2021; omertov/encoder4editing): see :class:`invbench.api.Method`."""
+    """e4e (Tov et al., SIGGRAPH 2021; omertov/encoder4editing): see :class:`invbench.api.Embedder`."""
 
     role = "encoder_e4e"

@@ -19,6 +19,7 @@ SPEC = {
     "paper": "Richardson et al., Encoding in Style: a StyleGAN Encoder for Image-to-Image Translation",
     "venue": "CVPR 2021",
     "roles": ["generator", "encoder_psp", "directions"],
+    "gives": "w+",
     "options": {},
     "presets": {"paper": {}, "released": {}},
     "summary": "A separate style vector for every layer, predicted in one pass; pictures are made with the stored noise. The "
@@ -27,7 +28,7 @@ SPEC = {
 
 
 class PSP:
-    """pSp (Richardson et al., CVPR 2021; eladrich/pixel2style2pixel): see :class:`invbench.api.Method`."""
+    """pSp (Richardson et al., CVPR 2021; eladrich/pixel2style2pixel): see :class:`invbench.api.Embedder`."""
 
     role = "encoder_psp"
 
@@ -36,9 +37,12 @@ class PSP:
         self.encoder = networks[self.role]
         self.directions = networks["directions"]
 
-    def invert(self, images: Tensor, clock: Clock) -> Inversion:
+    def embed(self, images: Tensor, clock: Clock) -> Tensor:
         with clock.stage("encode"), torch.no_grad():
-            latents = self.encoder(images)
+            return self.encoder(images)
+
+    def invert(self, images: Tensor, clock: Clock) -> Inversion:
+        latents = self.embed(images, clock)
         with clock.stage("synthesise"), torch.no_grad():
             return Inversion(latents, self.generator.synthesis(latents))
 

@@ -1,14 +1,13 @@
-"""Pivotal Tuning Inversion: find a pivot, then tune the generator's weights around it, separately for every image."""
+"""Pivotal Tuning Inversion: tune the generator's weights around a pivot, separately for every image."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from invbench.api import Clock, Edit, Inversion
+from invbench.api import Clock, Edit, Embedder, Inversion
 from invbench.methods.common.batching import PerImageAdam, image_generators, randn
 from invbench.methods.common.losses import PerceptualTarget, mse
-from invbench.methods.common.projection import project, reduced, sampled_spread
 from invbench.options import Options
 
 SPEC = {
@@ -18,24 +17,10 @@ SPEC = {
     "family": "weights",
     "paper": "Roich et al., Pivotal Tuning for Latent-based Editing of Real Images",
     "venue": "ACM TOG 2022",
-    "roles": ["generator", "latent_stats", "perceptual_vgg", "perceptual_alex", "directions"],
-    "optional": ["encoder_e4e"],
+    "roles": ["generator", "perceptual_alex", "directions"],
+    "refines": ["w", "w+"],
+    "embedder": {"released": "sg2_w:pivot", "paper": "sg2_w:pivot_paper"},
     "options": {
-        "pivot": {
-            "default": "w",
-            "unit": "",
-            "choices": ["w", "encoder"],
-            "help": '"w": projection into W; "encoder": the e4e latents in W+',
-        },
-        "pivot_steps": {"default": 450, "unit": "steps", "range": "[1, inf)", "help": "projection steps, for pivot w"},
-        "pivot_lr": {"default": 0.01, "unit": "per step", "range": "(0, inf)", "help": "peak learning rate of the projection"},
-        "pivot_samples": {
-            "default": 600,
-            "unit": "latents",
-            "range": "[0, inf)",
-            "help": "number of sampled latents: the projection starts from their mean, their spread scales its jitter; "
-            "0: the suite's latent statistics are used",
-        },
         "steps": {"default": 350, "unit": "steps", "range": "[0, inf)", "help": "largest number of tuning steps"},
         "lr": {"default": 3e-4, "unit": "per step", "range": "(0, inf)", "help": "learning rate of the tuning"},
         "lpips_stop": {
@@ -58,12 +43,11 @@ SPEC = {
             "default": 0,
             "unit": "",
             "range": "[0, 4294967296)",
-            "help": "seed of the projection and of the regulariser's samples",
+            "help": "seed of the regulariser's samples",
         },
     },
-    "presets": {"released": {}, "paper": {"pivot_lr": 5e-3, "pivot_samples": 0, "locality": True}},
-    "summary": "Preset released: danielroich/PTI, whose projector peaks at 0.01 whatever is configured and starts from the "
-    "mean of 600 latents, and whose locality regulariser is off for single images.",
+    "presets": {"released": {}, "paper": {"locality": True}},
+    "summary": "Preset released: danielroich/PTI, whose locality regulariser is off for single images.",
 }
 
 TRUNCATION = 0.5  # of the latents sampled by the locality regulariser
@@ -72,15 +56,13 @@ TRUNCATION = 0.5  # of the latents sampled by the locality regulariser
 class PTI:
     """PTI (Roich et al., TOG 2022; danielroich/PTI): pivot and weight offsets per image; see :class:`invbench.api.Method`."""
 
-    def __init__(self, networks, options: Options):
-        if options.pivot == "encoder" and "encoder_e4e" not in networks:
-            raise ValueError('pti.pivot: "encoder" needs an e4e encoder, and this suite has none')
-        self.networks, self.options = networks, options
+    def __init__(self, networks, options: Options, embedder: Embedder):
+        self.networks, self.options, self.embedder = networks, options, embedder
         self.generator = networks["generator"]
         self.perceptual = networks["perceptual_alex"]
 
     def invert(self, images: Tensor, clock: Clock) -> Inversion:
-        latents = self._find_pivot(images, clock)
+        latents = self.embedder.embed(images, clock)
         with clock.stage("refine"):
             weights = self._tune(images, latents)
         with clock.stage("synthesise"), torch.no_grad():
@@ -93,26 +75,7 @@ class PTI:
             return self.generator.synthesis(latents, weights=inversion.state)
 
     def max_batch(self, memory: int) -> int:
-        return self.generator.max_batch(memory, per_image_weights=True)
-
-    def _find_pivot(self, images: Tensor, clock: Clock) -> Tensor:
-        """Pivots [N, L, D]. The projector's noise maps are discarded: the tuning starts from the stored noise."""
-        if self.options.pivot == "encoder":
-            with clock.stage("encode"), torch.no_grad():
-                return self.networks["encoder_e4e"](images)
-        with clock.stage("optimise"):
-            samples = self.options.pivot_samples
-            return project(
-                self.generator,
-                images,
-                latent_stats=sampled_spread(self.generator, samples) if samples else self.networks["latent_stats"],
-                perceptual=self.networks["perceptual_vgg"],
-                view=reduced,
-                space="w",
-                steps=self.options.pivot_steps,
-                lr=self.options.pivot_lr,
-                seed=self.options.seed,
-            ).latents
+        return min(self.embedder.max_batch(memory), self.generator.max_batch(memory, per_image_weights=True))
 
     def _tune(self, images: Tensor, latents: Tensor) -> dict[str, Tensor]:
         """Equation 3 of the paper, with separate weights for every image; a finished image leaves the batch."""

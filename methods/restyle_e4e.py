@@ -12,6 +12,7 @@ SPEC = {
     "paper": "Alaluf et al., ReStyle: A Residual-Based StyleGAN Encoder via Iterative Refinement",
     "venue": "ICCV 2021",
     "roles": ["generator", "encoder_restyle_e4e", "directions"],
+    "gives": "w+",
     "options": {
         "iterations": {
             "default": 5,

@@ -21,6 +21,7 @@ SPEC = {
     "paper": "Alaluf et al., ReStyle: A Residual-Based StyleGAN Encoder via Iterative Refinement",
     "venue": "ICCV 2021",
     "roles": ["generator", "encoder_restyle_psp", "directions"],
+    "gives": "w+",
     "options": {
         "iterations": {
             "default": 5,
@@ -50,20 +51,17 @@ class ReStylePSP:
         self.directions = networks["directions"]
         self.iterations = options.iterations
 
+    def embed(self, images: Tensor, clock: Clock) -> Tensor:
+        codes, _ = self._passes(images, clock)
+        return codes[-1]
+
     def invert(self, images: Tensor, clock: Clock) -> Inversion:
-        latents = self.encoder.start(len(images))
+        codes, pictures = self._passes(images, clock)
         with clock.stage("synthesise"), torch.no_grad():
-            drawn = self.generator.synthesis(latents[:1]).expand(len(images), -1, -1, -1)
-        codes, pictures = [], []
-        for _ in range(self.iterations):
-            with clock.stage("encode"), torch.no_grad():
-                latents = self.encoder(images, drawn, latents)
-            with clock.stage("synthesise"), torch.no_grad():
-                drawn = self.generator.synthesis(latents)
-                codes.append(latents)
-                pictures.append(F.interpolate(drawn, size=size_at_most(drawn, self.encoder.size), mode="area"))
+            drawn = self.generator.synthesis(codes[-1])
+            pictures.append(self._seen(drawn))
         steps = {"latents_of_steps": torch.stack(codes, 1), "images_of_steps": torch.stack(pictures, 1)}
-        return Inversion(latents, drawn, steps)
+        return Inversion(codes[-1], drawn, steps)
 
     def edit(self, inversion: Inversion, edit: Edit, clock: Clock) -> Tensor:
         with clock.stage("edit"), torch.no_grad():
@@ -71,3 +69,23 @@ class ReStylePSP:
 
     def max_batch(self, memory: int) -> int:
         return self.generator.max_batch(memory)
+
+    def _passes(self, images: Tensor, clock: Clock) -> tuple[list[Tensor], list[Tensor]]:
+        """The codes [N, L, D] after each of the T passes, and the pictures of all but the last of them."""
+        latents = self.encoder.start(len(images))
+        with clock.stage("synthesise"), torch.no_grad():
+            drawn = self.generator.synthesis(latents[:1]).expand(len(images), -1, -1, -1)
+        codes, pictures = [], []
+        for step in range(self.iterations):
+            if step:
+                with clock.stage("synthesise"), torch.no_grad():
+                    drawn = self.generator.synthesis(latents)
+                    pictures.append(self._seen(drawn))
+            with clock.stage("encode"), torch.no_grad():
+                latents = self.encoder(images, drawn, latents)
+            codes.append(latents)
+        return codes, pictures
+
+    def _seen(self, drawn: Tensor) -> Tensor:
+        """A picture as the encoder sees it."""
+        return F.interpolate(drawn, size=size_at_most(drawn, self.encoder.size), mode="area")

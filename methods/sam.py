@@ -22,7 +22,9 @@ SPEC = {
     "family": "features",
     "paper": "Parmar et al., Spatially-Adaptive Multilayer Selection for GAN Inversion and Editing",
     "venue": "CVPR 2022",
-    "roles": ["generator", "latent_stats", "perceptual_vgg", "encoder_e4e", "segmenter", "invertibility", "directions"],
+    "roles": ["generator", "latent_stats", "perceptual_vgg", "segmenter", "invertibility", "directions"],
+    "refines": ["w", "w+"],
+    "embedder": "e4e",
     "options": {
         "spaces": {
             "default": ["F4", "F6", "F8", "F10"],
@@ -91,8 +93,9 @@ BLOCKS = {"F4": 16, "F6": 32, "F8": 64, "F10": 128}  # space -> resolution of th
 class SAM:
     """SAM (Parmar et al., CVPR 2022; adobe-research/sam_inversion): see :class:`invbench.api.Method`."""
 
-    def __init__(self, networks, options: Options):
-        self.networks, self.options = networks, options
+    def __init__(self, networks, options: Options, embedder):
+        """``embedder``: an :class:`invbench.api.Embedder`; None is enough for :meth:`invert_single_space`."""
+        self.networks, self.options, self.embedder = networks, options, embedder
         self.generator = networks["generator"]
         for space in options.spaces:
             if BLOCKS[space] >= self.generator.resolution:
@@ -106,8 +109,7 @@ class SAM:
             raise InvbenchError(f"sam.fused: {unknown[0]!r} is no class of the segmenter ({', '.join(classes)})")
 
     def invert(self, images: Tensor, clock: Clock) -> Inversion:
-        with clock.stage("encode"), torch.no_grad():
-            start = self.networks["encoder_e4e"](images)
+        start = self.embedder.embed(images, clock)
         with clock.stage("segment"), torch.no_grad():
             masks = self._choose_spaces(images)
         with clock.stage("optimise"):
@@ -137,18 +139,16 @@ class SAM:
             return self.generator.synthesis(self.networks["directions"].move(inversion.latents, edit), features=pasted)
 
     def max_batch(self, memory: int) -> int:
-        return self.generator.max_batch(memory)
+        return min(self.embedder.max_batch(memory), self.generator.max_batch(memory))
 
-    def invert_single_space(self, images: Tensor) -> Tensor:
-        """Reconstructions [N, 3, H, W] with one space everywhere: the one of ``spaces``, or W+ if there is none.
+    def invert_single_space(self, images: Tensor, start: Tensor) -> Tensor:
+        """Reconstructions [N, 3, H, W] from ``start`` [N, L, D] with one space everywhere: the one of ``spaces``, or W+.
 
         The invertibility predictor learns their error. Raises ValueError if there are several spaces.
         """
         if len(self.options.spaces) > 1:
             raise ValueError(f"spaces: expected at most one beside W+, found {', '.join(self.options.spaces)}")
         masks = {space: images.new_ones(len(images), 1, BLOCKS[space], BLOCKS[space]) for space in self.options.spaces}
-        with torch.no_grad():
-            start = self.networks["encoder_e4e"](images)
         found = self._optimise(images, start, masks)
         with torch.no_grad():
             return self.generator.synthesis(found.pop("latents"), features=self._added(found, masks))

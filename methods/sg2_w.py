@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from invbench.api import Clock, Edit, Inversion
-from invbench.methods.common.projection import project, reduced
+from invbench.methods.common.projection import Projection, project, reduced, sampled_spread
 from invbench.options import Options
 
 SPEC = {
@@ -17,9 +17,17 @@ SPEC = {
     "paper": "Karras et al., Analyzing and Improving the Image Quality of StyleGAN, appendix D",
     "venue": "CVPR 2020",
     "roles": ["generator", "latent_stats", "perceptual_vgg", "directions"],
+    "gives": "w",
     "options": {
         "steps": {"default": 1000, "unit": "steps", "range": "[1, inf)", "help": "projection steps"},
         "lr": {"default": 0.1, "unit": "per step", "range": "(0, inf)", "help": "peak learning rate of Adam"},
+        "samples": {
+            "default": 0,
+            "unit": "latents",
+            "range": "[0, inf)",
+            "help": "number of sampled latents: the projection starts from their mean, their spread scales its jitter; "
+            "0: the suite's latent statistics are used",
+        },
         "seed": {
             "default": 0,
             "unit": "",
@@ -27,14 +35,20 @@ SPEC = {
             "help": "seed of the noise maps and of the latent's jitter",
         },
     },
-    "presets": {"paper": {}, "released": {"steps": 600, "lr": 0.01}},
+    "presets": {
+        "paper": {},
+        "released": {"steps": 600, "lr": 0.01},
+        "pivot": {"steps": 450, "lr": 0.01, "samples": 600},
+        "pivot_paper": {"steps": 450, "lr": 5e-3},
+    },
     "summary": "One latent code and the noise maps optimised for a perceptual loss. Preset released: the baseline of "
-    "danielroich/PTI, 600 steps at 0.01.",
+    "danielroich/PTI, 600 steps at 0.01. Presets pivot and pivot_paper: what PTI starts from in its two presets; its projector "
+    "peaks at 0.01 whatever is configured and starts from the mean of 600 latents.",
 }
 
 
 class SG2W:
-    """Projection into W (Karras et al., CVPR 2020; NVlabs/stylegan2-ada-pytorch): see :class:`invbench.api.Method`."""
+    """Projection into W (Karras et al., CVPR 2020; NVlabs/stylegan2-ada-pytorch): see :class:`invbench.api.Embedder`."""
 
     space = "w"
 
@@ -45,19 +59,14 @@ class SG2W:
         self.perceptual = networks["perceptual_vgg"]
         self.directions = networks["directions"]
 
+    def embed(self, images: Tensor, clock: Clock) -> Tensor:
+        """The noise maps are dropped: who goes on from the latents has the generator's own noise."""
+        with clock.stage("optimise"):
+            return self._project(images).latents
+
     def invert(self, images: Tensor, clock: Clock) -> Inversion:
         with clock.stage("optimise"):
-            found = project(
-                self.generator,
-                images,
-                latent_stats=self.latent_stats,
-                perceptual=self.perceptual,
-                view=reduced,
-                space=self.space,
-                steps=self.options.steps,
-                lr=self.options.lr,
-                seed=self.options.seed,
-            )
+            found = self._project(images)
         with clock.stage("synthesise"), torch.no_grad():
             output = self.generator.synthesis(found.latents, noise_maps=found.noise_maps)
         return Inversion(found.latents, output, found.noise_maps)
@@ -70,3 +79,17 @@ class SG2W:
 
     def max_batch(self, memory: int) -> int:
         return self.generator.max_batch(memory)
+
+    def _project(self, images: Tensor) -> Projection:
+        samples = self.options.samples
+        return project(
+            self.generator,
+            images,
+            latent_stats=sampled_spread(self.generator, samples) if samples else self.latent_stats,
+            perceptual=self.perceptual,
+            view=reduced,
+            space=self.space,
+            steps=self.options.steps,
+            lr=self.options.lr,
+            seed=self.options.seed,
+        )

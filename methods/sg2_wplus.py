@@ -12,9 +12,17 @@ SPEC = {
     "paper": "Abdal et al., Image2StyleGAN (the space); Karras et al., StyleGAN2, appendix D (the optimisation)",
     "venue": "ICCV 2019 / CVPR 2020",
     "roles": ["generator", "latent_stats", "perceptual_vgg", "directions"],
+    "gives": "w+",
     "options": {
         "steps": {"default": 1000, "unit": "steps", "range": "[1, inf)", "help": "projection steps"},
         "lr": {"default": 0.1, "unit": "per step", "range": "(0, inf)", "help": "peak learning rate of Adam"},
+        "samples": {
+            "default": 0,
+            "unit": "latents",
+            "range": "[0, inf)",
+            "help": "number of sampled latents: the projection starts from their mean, their spread scales its jitter; "
+            "0: the suite's latent statistics are used",
+        },
         "seed": {
             "default": 0,
             "unit": "",
@@ -29,6 +37,6 @@ SPEC = {
 
 
 class SG2WPlus(SG2W):
-    """Projection into W+ (Abdal et al., ICCV 2019; Karras et al., CVPR 2020): see :class:`invbench.api.Method`."""
+    """Projection into W+ (Abdal et al., ICCV 2019; Karras et al., CVPR 2020): see :class:`invbench.api.Embedder`."""
 
     space = "w+"

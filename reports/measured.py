@@ -24,7 +24,7 @@ class Found:
     """The measured values of a run for a group of published numbers.
 
     metric    id of the metric that measured it; ``dataset`` is the dataset that it was measured on
-    methods   published id -> id and preset in the run
+    methods   published id -> id and preset in the run; a pair of its own has the published id "dhr+lsap"
     means     published id -> mean over the images that all compared methods cover, with its interval if there is one
     places    published id -> 1 if it shares the first rank, 2 if its best rank is the second; empty if no two methods can be
               told apart
@@ -41,6 +41,11 @@ class Found:
     columns: Mapping[str, np.ndarray] = field(default_factory=dict)
     few: Mapping[str, str] = field(default_factory=dict)
     notes: Sequence[str] = ()
+
+    def name(self, number: Number) -> str:
+        """The id under which a published number is found: that of its pair, if the run has it, else that of the method."""
+        pair = f"{number['method']}+{number['embedder']}"
+        return pair if pair in self.methods else str(number["method"])
 
 
 def find(
@@ -73,11 +78,10 @@ def find(
 
 
 def embedder(run: Run, method: str, preset: str) -> str | None:
-    """The embedder that a method of the run starts from; None if there is none or it is not known."""
-    options = run.manifest.get("methods", {}).get(f"{method}.{preset}", {}).get("options", {})
+    """The published name of the embedder that a method of the run starts from; None if there is none or it is not known."""
+    ours = run.manifest.get("methods", {}).get(f"{method}.{preset}", {}).get("embedder", "")
     known: dict[str, str] = published.protocols()["embedders"]
-    keys = [method, *(f"{method}.{name}={value}" for name, value in options.items())]
-    return next((known[key] for key in keys if key in known), None)
+    return next((name for name, own in known.items() if own == ours), ours or None)
 
 
 def check(run: Run, dataset: str | None, preset: str | None) -> None:
@@ -93,10 +97,12 @@ def _methods(run: Run, group: Sequence[Number], dataset: str, preset: str | None
     for one in group:
         if one["variant"] in PLAIN and not one["versus"]:
             ours = published.protocols()["methods"].get(one["method"], one["method"])
-            cells = [cell for cell in run.plan["cells"].values() if (cell["method"], cell["dataset"]) == (ours, dataset)]
-            has = sorted(cell["preset"] for cell in cells)
-            wanted = [preset] if preset else ["paper", *has]
-            found.update((one["method"], (ours, name)) for name in [name for name in wanted if name in has][:1])
+            start = published.protocols()["embedders"].get(one["embedder"], one["embedder"])
+            for name, id in ((one["method"], ours), (f"{one['method']}+{one['embedder']}", f"{ours}+{start}")):
+                cells = [cell for cell in run.plan["cells"].values() if (cell["method"], cell["dataset"]) == (id, dataset)]
+                has = sorted(cell["preset"] for cell in cells)
+                wanted = [preset] if preset else ["paper", *has]
+                found.update((name, (id, asked)) for asked in [asked for asked in wanted if asked in has][:1])
     return found
 
 

@@ -95,7 +95,7 @@ def build(
             chosen = _choose(run, group, found)
             scale = published.protocols()["scale"].get(group[0]["metric"], 1.0)
             for one in chosen:
-                method = one["method"]
+                method = found.name(one)
                 cells[id(one)] = Cell(
                     one,
                     place.get(id(one), 0),
@@ -127,14 +127,15 @@ def _choose(run: Run, group: Sequence[Number], found: Found) -> list[Number]:
     """The numbers that get measured values beside them: of several numbers of a method, those with the same embedder."""
     chosen = []
     for name in found.means:
-        mine = [one for one in group if one["method"] == name and one["variant"] in PLAIN]
+        mine = [one for one in group if found.name(one) == name and one["variant"] in PLAIN]
         start = measured.embedder(run, *found.methods[name])
         chosen += [one for one in mine if start is None or one["embedder"] in ("", start)] or mine[:1]
     return chosen
 
 
 def _reasons(run: Run, number: Number, found: Found) -> list[str]:
-    rule, reasons, n = published.rule(number), [], found.means[number["method"]].n
+    rule, reasons, name = published.rule(number), [], found.name(number)
+    n = found.means[name].n
     same = found.dataset.replace("-", "_").startswith(number["dataset"])
     if not same:
         reasons.append(f"measured on {found.dataset}, published on {number['dataset']}")
@@ -144,11 +145,11 @@ def _reasons(run: Run, number: Number, found: Found) -> list[str]:
         reasons.append(rule["reason"])
     elif rule["recipe"] != found.metric:
         reasons.append(f"measured as {found.metric}, published as {rule['recipe']}")
-    start = measured.embedder(run, *found.methods[number["method"]])
+    start = measured.embedder(run, *found.methods[name])
     if number["embedder"] and start and start != number["embedder"]:
-        reasons.append(f"measured {number['method']} starts from {start}, published from {number['embedder']}")
-    if number["method"] in found.few:
-        reasons.append(found.few[number["method"]])
+        reasons.append(f"measured {name} starts from {start}, published from {number['embedder']}")
+    if name in found.few:
+        reasons.append(found.few[name])
     if "matches_other_source" in number.flags:
         reasons.append("copied from another paper, whose protocol it follows")
     if "suspected_misprint" in number.flags:
@@ -163,8 +164,8 @@ def _agreement(
     first: dict[str, Number] = {}
     for one in chosen:
         usable = one["direction"] != "none" and not math.isnan(one.value) and not one.flags & published.UNTRUSTED
-        if usable and one["method"] in found.columns:
-            first.setdefault(one["method"], one)
+        if usable and found.name(one) in found.columns:
+            first.setdefault(found.name(one), one)
     if len(first) < 2:
         return []
     values = np.stack([found.columns[name] for name in first], axis=1)

@@ -84,7 +84,8 @@ def _print(rows: list[tuple[str, str, list[str]]], detailed: bool) -> None:
 def _details(spec: Spec, registry: Registry) -> list[str]:
     if isinstance(spec, MethodSpec):
         venue = f"({spec.venue})" if spec.paper and spec.venue else spec.venue
-        head = [spec.summary, f"{spec.paper} {venue}".strip(), f"family: {spec.family}", f"networks: {_join(spec.roles)}"]
+        head = [spec.summary, f"{spec.paper} {venue}".strip(), f"family: {spec.family}", _pairing(spec)]
+        head.append(f"networks: {_join(spec.roles)}")
         presets = [f"preset {name}: {_pairs(changes)}" for name, changes in spec.presets.items()]
         options = [_option(name, option) for name, option in spec.options.items()]
         return [line for line in [*head, *presets, *options] if line]
@@ -108,6 +109,14 @@ def _details(spec: Spec, registry: Registry) -> list[str]:
     size = "counted when opened" if spec.size is None else f"{spec.size} images"
     source = f"files: {spec.page} (licence: {spec.licence})" if spec.page else ""
     return [line for line in (spec.summary, f"domain {spec.domain}, {size}", source) if line]
+
+
+def _pairing(spec: MethodSpec) -> str:
+    """The latents that a method gives to a refinement, or starts from itself; "" for one that goes with no other."""
+    if spec.refines:
+        spaces = " or ".join(space.upper() for space in spec.refines)
+        return f"starts from latents in {spaces}; published: {_join(dict.fromkeys(spec.embedder.values()))}"
+    return f"gives latents in {spec.gives.upper()}" if spec.gives else ""
 
 
 def _option(name: str, option: Option) -> str:

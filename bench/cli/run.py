@@ -24,9 +24,11 @@ FINISHED = (0, 1)  # exit codes of a run that came to its end
 
 EPILOG = """\b
 Examples
-  invbench run                                        every method on the suite's quick collection
+  invbench run                                        the suite's default methods on its quick collection
+  invbench run --methods all                          every method that the suite has networks for
   invbench run --methods dhr,pti,sam                  three of them
   invbench run --methods pti,pti:released             two presets of one method side by side
+  invbench run --methods pti+e4e,dhr+psp              refinements that start from another embedder than published
   invbench run --datasets full --out runs/full        the whole suite, in a folder of its own
   invbench run --datasets procfaces-test:20 --edits age,yaw:3
   invbench run --metrics @pixel,lpips_proc            `invbench list metrics` has all, `list groups` the groups
@@ -46,7 +48,7 @@ Exit code: 0 all images done; 1 some failed; 2 nothing was started; 3 a file cou
 
 @click.command(epilog=EPILOG, short_help="Invert, edit and measure.")
 @suite_option
-@click.option("--methods", type=Names(), default=(), help="ID or ID:PRESET, separated by commas. [default: all of the suite]")
+@click.option("--methods", type=Names(), default=(), help="ID, ID+ID, ID:PRESET, or 'all'. [default: of the suite]")
 @click.option("--datasets", type=Names(), default=(), help="ID, ID:COUNT, a collection, or ./FOLDER. [default: of the suite]")
 @click.option("--metrics", type=Names(), default=(), help="ID, NAME, @GROUP, or 'none'. [default: of the suite]")
 @click.option("--edits", type=Names(), default=(), help="NAME, NAME:STRENGTH, or 'none'. [default: of the suite]")
@@ -139,7 +141,7 @@ def run(
         overrides=overrides,
         configuration=sources(suite, config),
     )
-    if not methods:
+    if not methods or "all" in methods:
         left_out = [name for name in registry.methods if name not in supported(chosen_suite, registry.methods)]
         if left_out:
             click.echo(f"without {', '.join(left_out)}: suite {suite} lacks networks for them", err=True)

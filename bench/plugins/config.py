@@ -9,10 +9,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, Strict, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, Strict, ValidationError, field_validator, model_validator
 
 from invbench.api import DatasetSpec, Edit, InvbenchError, MethodSpec, MetricSpec, ProtocolSpec
-from invbench.plugins import files
+from invbench.plugins import files, pairs
 from invbench.util.names import unknown
 
 Whole = Annotated[int, Strict()]
@@ -120,6 +120,7 @@ class Suite(Frozen):
     default_edits: tuple[str, ...] = ()  # items of the form "edit" or "edit:strength"
     metrics: tuple[str, ...] = ()  # ids, names and groups (@pixel); empty = every registered metric
     groups: dict[str, tuple[str, ...]] = {}  # groups of metrics by name, the same for all suites of a configuration
+    default_methods: tuple[str, ...] = ()  # of a run that names none, as they are written there; empty = all that it supports
     methods: dict[str, dict[str, Any]] = {}  # "method" or "method:preset" -> options that differ in this suite
     max_batch: Whole = Field(default=16, gt=0)  # upper bound of ``--batch auto``
     _files: tuple[tuple[Path | None, Mapping[str, Any]], ...] = PrivateAttr(default=())  # file, ``methods``; the last one rules
@@ -135,6 +136,11 @@ class Suite(Frozen):
         key = f'"{section}"' if ":" in section else section
         found = [file for file, methods in self._files if option in methods.get(section, {})]
         return f"suites.{self.id}.methods.{key}.{option}" + (f" in {found[-1]}" if found else "")
+
+    @field_validator("methods", mode="before")
+    @classmethod
+    def _name_options(cls, tables: Any) -> Any:
+        return _by_name(tables)
 
     @model_validator(mode="after")
     def _names_agree(self) -> Suite:
@@ -234,7 +240,7 @@ def load(extra: Path | None = None) -> dict[str, Suite]:
     }
     added = {} if extra is None else files.read(extra).get("suites", {})
     for name, suite in suites.items():
-        own = added.get(name, {}).get("methods", {})
+        own = _by_name(added.get(name, {}).get("methods", {}))
         suite._files = ((files.SUITES / f"{name}.toml", suite.methods), (extra, own))
     return suites
 
@@ -242,6 +248,19 @@ def load(extra: Path | None = None) -> dict[str, Suite]:
 def groups(extra: Path | None = None) -> dict[str, tuple[str, ...]]:
     """Groups of metrics by name: those of the package, overridden by ``extra``."""
     return _groups(extra, files.groups(extra))
+
+
+def _by_name(tables: Any) -> Any:
+    """``embedder.steps = 200`` is a table within a table in TOML -> the option ``embedder.steps``."""
+    table = pairs.PREFIX.removesuffix(".")
+    if not isinstance(tables, dict):
+        return tables
+    return {
+        section: {**pairs.prefixed(_by_name({table: own[table]})[table]), **{k: v for k, v in own.items() if k != table}}
+        if isinstance(own, dict) and isinstance(own.get(table), dict)
+        else own
+        for section, own in tables.items()
+    }
 
 
 def _groups(extra: Path | None, table: Any) -> dict[str, tuple[str, ...]]:

@@ -17,7 +17,7 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from invbench.api import NEEDS, DatasetSpec, InvbenchError, MethodSpec, MetricSpec, ProtocolSpec
+from invbench.api import NEEDS, SPACES, DatasetSpec, InvbenchError, MethodSpec, MetricSpec, ProtocolSpec
 from invbench.options import declare, laid_over
 from invbench.util.names import unknown
 
@@ -25,8 +25,10 @@ Spec = MethodSpec | MetricSpec | DatasetSpec | ProtocolSpec
 ID = re.compile(r"[a-z0-9][a-z0-9_-]*")  # ids become file names, so they must not lead out of a folder
 NAMES = ("SPEC", "SPECS", "PROTOCOLS")
 MARKS: dict[str, type[Spec]] = {"kind": MetricSpec, "domain": DatasetSpec, "options": MethodSpec, "recipe": ProtocolSpec}
-TUPLES = {"roles", "needs", "edits", "optional", "protocols"}
-CHOICES = {"kind": ("inversion", "edit", "set", "round_trip"), "better": ("lower", "higher", "none")}
+TUPLES = {"roles", "needs", "edits", "optional", "protocols", "refines"}
+CHOICES = {"kind": ("inversion", "edit", "set", "round_trip"), "better": ("lower", "higher", "none"), "gives": SPACES}
+ITEMS = {"needs": ("need", NEEDS), "refines": ("space", SPACES)}  # what the items of a list are, and which there are
+UNDECLARED = ("entry", "parts")  # fields that the registry fills in
 
 
 def read(path: Path, module: str) -> list[Spec]:
@@ -98,7 +100,7 @@ def parse(declared: Any, *, path: Path, module: str) -> list[Spec]:
             f"{where}: expected the key 'options' (a method), 'kind' (a metric), 'domain' (a dataset) "
             "or 'recipe' (a metric protocol)"
         )
-    own = [field for field in fields(model) if field.init and field.name != "entry"]
+    own = [field for field in fields(model) if field.init and field.name not in UNDECLARED]
     known = {field.name for field in own} | {"class"} | ({"protocols"} if model is MetricSpec else set())
     for key in declared:
         if key not in known:
@@ -111,6 +113,7 @@ def parse(declared: Any, *, path: Path, module: str) -> list[Spec]:
         raise InvbenchError(f"{where}: id: expected lower-case letters, digits, '_' and '-', found {values['id']!r}")
     if model is MethodSpec:
         _check_presets(where, values)
+        _check_embedder(where, values)
     if not isinstance(declared["class"], str) or not declared["class"].isidentifier():
         raise InvbenchError(f"{where}: class: expected the name of a class, found {declared['class']!r}")
     entry = f"{module}:{declared['class']}"
@@ -130,13 +133,16 @@ def _value(where: str, key: str, value: Any, model: type[Spec]) -> Any:
     if key in TUPLES:
         if not isinstance(value, list | tuple) or not all(isinstance(item, str) for item in value):
             raise InvbenchError(f"{where}: {key}: expected a list of names, found {value!r}")
-        for item in value if key == "needs" else ():
-            if item not in NEEDS:
-                raise InvbenchError(f"{where}: needs: {unknown('need', item, NEEDS)}")
+        kind, admitted = ITEMS.get(key, ("", value))
+        for item in value:
+            if item not in admitted:
+                raise InvbenchError(f"{where}: {key}: {unknown(kind, item, admitted)}")
         return tuple(value)
     if key in CHOICES and value not in CHOICES[key]:
         raise InvbenchError(f"{where}: {unknown(key, value, CHOICES[key])}")
-    if key in {"options", "presets"}:
+    if key == "embedder" and isinstance(value, str):
+        return value
+    if key in {"options", "presets", "embedder"}:
         if not isinstance(value, dict):
             raise InvbenchError(f"{where}: {key}: expected a dict, found {value!r}")
         if model is MethodSpec and key == "options":
@@ -151,6 +157,19 @@ def _value(where: str, key: str, value: Any, model: type[Spec]) -> Any:
 @cache
 def _hints() -> Mapping[type[Spec], Mapping[str, Any]]:
     return {model: get_type_hints(model) for model in MARKS.values()}
+
+
+def _check_embedder(where: str, values: dict[str, Any]) -> None:
+    """``embedder`` as declared, one name for all presets or one for each -> preset -> name."""
+    if bool(values.get("refines")) != bool(values.get("embedder")):
+        raise InvbenchError(f"{where}: expected refines and embedder, or neither, found one of them")
+    presets = [*values.get("presets", {})] or ["default"]
+    named = values.get("embedder", {})
+    if isinstance(named, str):
+        named = dict.fromkeys(presets, named)
+    if named and (set(named) != set(presets) or not all(isinstance(name, str) for name in named.values())):
+        raise InvbenchError(f"{where}: embedder: expected a name for each preset ({', '.join(presets)}), found {named!r}")
+    values["embedder"] = named
 
 
 def _check_presets(where: str, values: Mapping[str, Any]) -> None:

@@ -20,8 +20,9 @@ from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
 from typing import Any
 
-from invbench.api import DatasetSpec, InvbenchError, MethodSpec, MetricSpec, ProtocolSpec
-from invbench.plugins import declarations
+from invbench.api import DatasetSpec, InvbenchError, Method, MethodSpec, MetricSpec, ProtocolSpec
+from invbench.options import make
+from invbench.plugins import declarations, pairs
 from invbench.plugins.declarations import Spec
 from invbench.util.names import PACKAGE, unknown
 
@@ -43,7 +44,7 @@ def discover(plugins: Iterable[Path] = (), *, root: Path = PACKAGE) -> Registry:
     """All plug-ins: built-in ones under ``root``, installed ones, and those of the files ``plugins``.
 
     Raises InvbenchError naming the file for a declaration that is not a literal, has unknown or missing keys, uses an id that
-    is taken, or names an unknown protocol.
+    is taken, or names an unknown protocol or embedder.
     """
     files = [(Path(plugin), str(Path(plugin).resolve()), None) for plugin in plugins]
     sources = {kind: [*_builtin(root / kind), *_points(kind), *files] for kind in ("methods", "metrics", "datasets")}
@@ -55,7 +56,9 @@ def discover(plugins: Iterable[Path] = (), *, root: Path = PACKAGE) -> Registry:
             raise InvbenchError(f"metric {spec.name} of {spec.entry}: {unknown('protocol', spec.protocol, protocols)}")
     datasets = _collect(DatasetSpec, sources["datasets"])
     brought = frozenset(datasets) - set(_collect(DatasetSpec, [*_builtin(root / "datasets")]))
-    return Registry(_collect(MethodSpec, sources["methods"]), metrics, datasets, protocols, brought)
+    declared = _collect(MethodSpec, sources["methods"])
+    methods = {id: pairs.published(spec, declared) for id, spec in declared.items()}
+    return Registry(methods, metrics, datasets, protocols, brought)
 
 
 def check_roles(registry: Registry, roles: Iterable[str]) -> None:
@@ -143,6 +146,18 @@ def find_metric(name: str, known: Mapping[str, MetricSpec]) -> MetricSpec:
 def load(spec: Spec) -> type:
     """Import the class of a spec. Raises InvbenchError if the module or the class does not exist."""
     return load_class(spec.entry)
+
+
+def build(spec: MethodSpec, options: Mapping[str, Any], networks: Callable[[MethodSpec], Mapping[str, Any]]) -> Method:
+    """A method with ``options``; ``networks`` gives those of a declared spec. Of a pair, the embedder is built first.
+
+    Raises InvbenchError if a class does not exist or an option is not admitted, and what the classes raise.
+    """
+    if not spec.parts:
+        return load(spec)(networks(spec), make(spec, options))
+    own, start = spec.parts
+    embedder = build(start, pairs.start_options(options), networks)
+    return load(own)(networks(own), make(own, pairs.own_options(options)), embedder)
 
 
 def load_class(entry: str) -> type:

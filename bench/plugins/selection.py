@@ -1,6 +1,8 @@
 """Names as a user writes them -> :class:`invbench.plugins.config.RunSettings`, in which nothing is left to look up.
 
     methods    pti   pti:released            every value = defaults <- preset <- suite's section <- --set
+               pti+e4e   pti+e4e:paper       a refinement over another embedder than its published one
+               all                           every method that the suite supports
     datasets   procfaces-test   procfaces-test:8   quick (a collection of the suite)
                celebahq-test:random100 (a subset, the dataset celebahq-test-random100)   ./my_photos   ./my_photos:8
                ./a:12 is the folder of that name where there is one, else 12 pictures of ./a
@@ -15,7 +17,7 @@ import hashlib
 import math
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -25,8 +27,13 @@ from pydantic import ValidationError
 from invbench.api import DatasetSpec, Edit, InvbenchError, MethodSpec, MetricSpec, printable
 from invbench.options import laid_over
 from invbench.plugins.config import DatasetChoice, MethodChoice, RunSettings, Suite
+from invbench.plugins import pairs
+from invbench.plugins.pairs import default_preset
 from invbench.plugins.registry import Registry, find, find_metric
 from invbench.util.names import unknown
+
+EVERY = "all"  # in place of methods: all that the suite supports
+Layer = tuple[Mapping[str, Any], Callable[[str], str]]  # values of options, and the place where one is set
 
 
 def settings(
@@ -66,7 +73,7 @@ def settings(
         _check_section(suite, section, registry.methods)
     if limit is not None and workers == 0:
         raise InvbenchError("--limit: expected workers, which can be ended, found --in-process (or --workers 0)")
-    names = list(methods) or supported(suite, registry.methods)
+    names = chosen_methods(suite, methods, registry.methods)
     if not names:
         raise InvbenchError(f"suite {suite.id}: no registered method finds all its networks here; see `invbench doctor`")
     if preset is not None:
@@ -103,6 +110,12 @@ def settings(
         raise InvbenchError(f"{place}: {item['msg']}, found {item['input']!r}") from error
 
 
+def chosen_methods(suite: Suite, named: Sequence[str], methods: Mapping[str, MethodSpec]) -> list[str]:
+    """The methods of a run as a user writes them: those ``named``, else the suite's default, else all that it supports."""
+    names = list(named) or list(suite.default_methods) or [EVERY]
+    return [one for name in names for one in (supported(suite, methods) if name == EVERY else [name])]
+
+
 def supported(suite: Suite, methods: Mapping[str, MethodSpec]) -> list[str]:
     """Ids of the methods for which the suite has a network for every role."""
     return [name for name, spec in methods.items() if set(spec.roles) <= set(suite.networks)]
@@ -113,14 +126,15 @@ def resolve(
 ) -> dict[str, Any]:
     """Every option's value: defaults <- preset <- ``[suites.X.methods.ID]`` <- ``...methods."ID:PRESET"]`` <- seed <- changes.
 
-    ``changes`` are those of ``--set``; ``seed`` None leaves the option ``seed`` unchanged. Raises InvbenchError for a value
-    that is not admitted and for an unknown option, and names the place where it is set.
+    What is said of an embedder holds wherever it is used, what is said of a refinement in all its pairs; what is said of the
+    pair itself comes last. ``changes`` are those of ``--set``; ``seed`` None leaves the options ``seed`` unchanged. Raises
+    InvbenchError for a value that is not admitted and for an unknown option, and names the place where it is set.
     """
-    seeds = {} if seed is None or "seed" not in spec.options else {"seed": seed}
-    layers: list[tuple[Mapping[str, Any], Callable[[str], str]]] = [
+    seeds = {} if seed is None else {name: seed for name in spec.options if name.rpartition(".")[2] == "seed"}
+    layers: list[Layer] = [
         (spec.presets.get(preset, {}), lambda name: f"preset {preset} of {spec.id}: {name}"),
-        *((suite.methods.get(one, {}), partial(suite.place, one)) for one in (spec.id, f"{spec.id}:{preset}")),
-        (seeds, lambda name: f"--{name} (or defaults.{name})"),
+        *_layers(spec, preset, suite.methods, suite.place),
+        (seeds, lambda name: "--seed (or defaults.seed)"),
         (changes or {}, lambda name: f"--set {spec.id}.{name}"),
     ]
     values = {name: option.default for name, option in spec.options.items()}
@@ -129,9 +143,19 @@ def resolve(
     return values
 
 
-def default_preset(spec: MethodSpec) -> str:
-    """The preset that is declared first; ``default`` for a method that declares none."""
-    return next(iter(spec.presets), "default")
+def _layers(
+    spec: MethodSpec, preset: str, said: Mapping[str, Mapping[str, Any]], place: Callable[[str, str], str]
+) -> Iterator[Layer]:
+    """What is ``said`` of a method by its id, or by id and preset, beginning with what is said of the parts of a pair."""
+    if spec.parts:
+        own, start = spec.parts
+        for layer, where in _layers(start, pairs.start_preset(spec, preset), said, place):
+            yield pairs.prefixed(layer), lambda name, where=where: where(name.removeprefix(pairs.PREFIX))  # type: ignore[misc]
+        if own.id != spec.id:
+            for section in (own.id, f"{own.id}:{preset}"):
+                yield pairs.own_options(said.get(section, {})), partial(place, section)
+    for section in (spec.id, f"{spec.id}:{preset}"):
+        yield said.get(section, {}), partial(place, section)
 
 
 def _method(
@@ -143,17 +167,20 @@ def _method(
     changes: Mapping[str, Mapping[str, Any]],
     seed: int,
 ) -> MethodChoice:
-    name, _, own = item.partition(":")
-    spec = find("method", name, known)
+    name, _, named = item.partition(":")
+    spec = pairs.find(name, known)
     for role in spec.roles:
         if role not in suite.networks:
             where = f"suite {suite.id} has no network for the role {role!r}, which {name} needs"
             raise InvbenchError(f"{where}: {unknown('role', role, suite.networks)}")
     presets = set(spec.presets) | {default_preset(spec)}
-    if own and own not in presets:
-        raise InvbenchError(unknown(f"preset of {name}", own, presets))
-    asked = own or (preset if preset in presets else "") or default_preset(spec)
-    return MethodChoice(spec=spec, preset=asked, options=resolve(suite, spec, asked, changes.get(name), seed=seed))
+    if named and named not in presets:
+        raise InvbenchError(unknown(f"preset of {name}", named, presets))
+    asked = named or (preset if preset in presets else "") or default_preset(spec)
+    own: dict[str, Any] = {}
+    for layer, _ in _layers(spec, asked, changes, lambda section, name: section):
+        own |= layer
+    return MethodChoice(spec=spec, preset=asked, options=resolve(suite, spec, asked, own, seed=seed))
 
 
 def choose_datasets(suite: Suite, items: Iterable[str], registry: Registry, *, images: int | None) -> tuple[DatasetChoice, ...]:
@@ -288,14 +315,15 @@ def _overrides(
     items: Iterable[str], names: Iterable[str], known: Mapping[str, MethodSpec]
 ) -> dict[str, dict[str, Any]]:
     chosen = {name.partition(":")[0] for name in names}
+    parts = {one.id for name in chosen for one in pairs.leaves(pairs.find(name, known))}
     changes: dict[str, dict[str, Any]] = {}
     for item in items:
         target, equals, text = item.partition("=")
         method, dot, option = target.partition(".")
         if not (equals and dot and option):
             raise InvbenchError(f"--set {item!r}: expected METHOD.OPTION=VALUE, for example pti.steps=100")
-        find("method", method, known)
-        if method not in chosen:
+        pairs.find(method, known)
+        if method not in (chosen if option.startswith(pairs.PREFIX) else chosen | parts):
             raise InvbenchError(f"--set {item!r}: {method} is not among the methods of this run")
         try:
             value = ast.literal_eval(text)
@@ -308,12 +336,14 @@ def _overrides(
 def _check_section(suite: Suite, section: str, known: Mapping[str, MethodSpec]) -> None:
     name, colon, preset = section.partition(":")
     where = f"suites.{suite.id}.methods"
-    if name not in known:
-        raise InvbenchError(f"{where}: {unknown('method', name, known)}")
-    presets = {*known[name].presets, default_preset(known[name])}
+    try:
+        spec = pairs.find(name, known)
+    except InvbenchError as error:
+        raise InvbenchError(f"{where}: {error}") from error
+    presets = {*spec.presets, default_preset(spec)}
     if colon and preset not in presets:
         raise InvbenchError(f"{where}: {unknown(f'preset of {name}', preset, presets)}")
-    resolve(suite, known[name], preset or default_preset(known[name]))
+    resolve(suite, spec, preset or default_preset(spec))
 
 
 def _unique(items: Iterable[Any]) -> list[Any]:

@@ -20,7 +20,11 @@ def of_methods(choices: Sequence[MethodChoice]) -> dict[str, dict[str, Any]]:
     """The methods in a manifest, by ``id:preset``."""
     names = ("title", "family", "paper", "venue", "roles")
     return {
-        f"{one.id}.{one.preset}": {**{name: getattr(one.spec, name) for name in names}, "options": one.options}
+        f"{one.id}.{one.preset}": {
+            **{name: getattr(one.spec, name) for name in names},
+            "embedder": one.spec.parts[1].id if one.spec.parts else "",
+            "options": one.options,
+        }
         for one in choices
     }
 

@@ -183,8 +183,10 @@ def read_entry(
     return Entry(index, name, sample.sha256), sample.picture
 
 
-def recipe(settings: RunSettings, method: MethodChoice, cls: type, networks: Networks, *, device: str) -> str:
-    """Digest of all that can change a method's results, except the image itself."""
+def recipe(
+    settings: RunSettings, method: MethodChoice, classes: Sequence[type], networks: Networks, *, device: str
+) -> str:
+    """Digest of all that can change a method's results, except the image itself; ``classes``: a pair has two."""
     roles = networks.roles(method.spec)
     several = {"threads": settings.threads} if device == "cpu" and settings.threads > 1 else {}  # they round otherwise than one
     return digest(
@@ -197,7 +199,7 @@ def recipe(settings: RunSettings, method: MethodChoice, cls: type, networks: Net
             "preset": method.preset,
             "options": method.options,
             "seed": settings.seed,
-            "source": source_digest([cls, *(code for role in roles for code in networks.code(role))]),
+            "source": source_digest([*classes, *(code for role in roles for code in networks.code(role))]),
             "networks": {role: networks.provenance(role) for role in roles},
             "edits": {name: edit.per_strength for name, edit in settings.suite.edits.items()},
         }

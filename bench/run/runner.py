@@ -13,6 +13,7 @@ from invbench.api import InvbenchError, printable
 from invbench.data import sources
 from invbench.data.prefetch import Prefetch
 from invbench.plugins.config import RunSettings
+from invbench.plugins.pairs import leaves
 from invbench.plugins.registry import load
 from invbench.run import aggregate, latency, manifest, originals, plan, truths
 from invbench.run.executors.choice import devices
@@ -116,8 +117,9 @@ class _Run:
         trips = tuple(map(schema.round_trip, self.settings.consistency))
         cells = []
         for method in self.settings.methods:
+            classes = [load(spec) for spec in leaves(method.spec)]
             recipe = plan.recipe(
-                self.settings, method, load(method.spec), self.session.networks, device=self.session.device.type
+                self.settings, method, classes, self.session.networks, device=self.session.device.type
             )
             auto = self.settings.batch or self.batches[method.id, method.preset]
             for dataset, images in entries.items():

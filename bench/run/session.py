@@ -20,9 +20,8 @@ import torch
 from invbench.api import Dataset, DatasetSpec, InvbenchError, Method, MethodSpec, MetricSpec, ProtocolSpec
 from invbench.data import sources
 from invbench.data.prefetch import Prefetch
-from invbench.options import make
 from invbench.plugins.config import MethodChoice, Suite
-from invbench.plugins.registry import load
+from invbench.plugins.registry import build
 from invbench.run.calls import Failing, Watch
 from invbench.run.round_trips import Move, mover
 from invbench.scoring.scorer import Scorer
@@ -105,7 +104,7 @@ class Session:
         """A method that is not kept, for example with options other than the run's. Raises as :meth:`method` does."""
         try:
             with self.ledger.spent("loading"):
-                return load(spec)(self.networks.chosen(spec), make(spec, options))
+                return build(spec, options, self.networks.chosen)
         except InvbenchError as error:
             raise InvbenchError(f"method {spec.id}: {error}") from error
         except (TypeError, ValueError) as error:

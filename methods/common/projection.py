@@ -1,6 +1,6 @@
 """StyleGAN2 projection: latents and noise maps optimised for one image each (Karras et al. 2020, appendix D).
 
-Used by ``sg2_w`` and ``sg2_wplus`` as methods, by PTI for its pivot and by DHR for its coarse inversion.
+Used by ``sg2_w`` and ``sg2_wplus``, from which PTI may start, and by DHR for its coarse inversion.
 """
 
 from __future__ import annotations

@@ -105,9 +105,9 @@ class Training(Recipe):
         inverters = single_space_inverters(networks, steps)
         settings = {"seed": seed, "steps": steps, "lambda_prior": LAMBDA_PRIOR, "spaces": list(inverters)}
         folder = folder / _digest(networks, settings)
-        perceptual = networks["perceptual_vgg"]
+        encoder, perceptual = networks["encoder_e4e"], networks["perceptual_vgg"]
         self.train, self.held_out = (
-            prepare(inverters, perceptual, folder=folder / name, seed=[seed, stream], count=count, device=device)
+            prepare(inverters, encoder, perceptual, folder=folder / name, seed=[seed, stream], count=count, device=device)
             for name, stream, count in (("training", TRAINING, pictures), ("held-out", HELD_OUT, held_out))
         )
         self.config = {"spaces": list(inverters), "base": BASE}
@@ -179,11 +179,12 @@ def single_space_inverters(networks: Mapping[str, Any], steps: int) -> dict[str,
     options = {"steps": steps, "lambda_prior": LAMBDA_PRIOR, "fused": []}
     features = [space for space, side in BLOCKS.items() if side < networks["generator"].resolution]
     choices: dict[str, list[str]] = {"W+": []} | {space: [space] for space in features}
-    return {space: SAM(networks, make(SPEC, {**options, "spaces": choice})) for space, choice in choices.items()}
+    return {space: SAM(networks, make(SPEC, {**options, "spaces": choice}), None) for space, choice in choices.items()}
 
 
 def prepare(
     inverters: Mapping[str, SAM],
+    encoder: nn.Module,
     perceptual: PerceptualNetwork,
     *,
     folder: Path,
@@ -199,7 +200,7 @@ def prepare(
     for index in tqdm(range(-(-count // PART)), desc=f"inverting {folder.name} pictures", unit="part"):
         path = folder / f"{index:04d}.safetensors"
         if not path.exists():
-            _invert_part(inverters, perceptual, path, rng_key=(seed[0], index, seed[1]), device=device)
+            _invert_part(inverters, encoder, perceptual, path, rng_key=(seed[0], index, seed[1]), device=device)
         parts.append(_read_part(path))
     tensors = {key: torch.cat([part[key] for part, _ in parts])[:count] for key in ("images", "parsing", "errors")}
     return Examples(
@@ -241,6 +242,7 @@ def start_from_mean(network: InvertibilityPredictor, means: Tensor) -> None:
 
 def _invert_part(
     inverters: Mapping[str, SAM],
+    encoder: nn.Module,
     perceptual: PerceptualNetwork,
     path: Path,
     *,
@@ -250,9 +252,11 @@ def _invert_part(
     started = time.monotonic()
     batch = draw(step_rng(*rng_key), PART, device, occluded=0.5)
     target = at_most(batch.images, 256)
+    with torch.no_grad():
+        start = encoder(batch.images)
     errors = []
     for inverter in inverters.values():
-        output = at_most(inverter.invert_single_space(batch.images), 256).clamp(-1, 1)
+        output = at_most(inverter.invert_single_space(batch.images, start), 256).clamp(-1, 1)
         with torch.no_grad():
             errors.append(error_map(perceptual, output, target))
     tensors = {

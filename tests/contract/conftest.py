@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from invbench.api import Edit, Inversion, Method, MethodSpec
-from invbench.options import at_least, make
+from invbench.options import at_least
 from invbench.plugins import registry
 from invbench.plugins.config import Suite, load
 from invbench.plugins.selection import default_preset, resolve
@@ -89,8 +89,9 @@ def built(request: pytest.FixtureRequest) -> Built:
         for name, value in resolve(suite, case.spec, case.preset).items()
     }
     torch.manual_seed(0)  # a method must not depend on it; test_same_bytes_twice sets another
-    roles = [role for role in (*case.spec.roles, *case.spec.optional) if role in networks]
-    method = registry.load(case.spec)({role: networks[role] for role in roles}, make(case.spec, options))
+    method = registry.build(
+        case.spec, options, lambda spec: {role: networks[role] for role in (*spec.roles, *spec.optional) if role in networks}
+    )
     return Built(case, suite, method, images.clone(), next(iter(suite.edits)))
 
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from invbench.api import STAGES, Edit, Inversion
+from invbench.api import STAGES, Edit, Embedder, Inversion
 from invbench.plugins import registry
 from invbench.run import inversions
 from invbench.util.clock import StageClock
@@ -42,7 +42,9 @@ def copy(inversion: Inversion) -> Inversion:
 def test_spec_is_complete(built: Built) -> None:
     spec = built.case.spec
     cls = registry.load(spec)
-    assert len(inspect.signature(cls).parameters) == 2, "a method is built as Class(networks, options)"
+    built_with = ["networks", "options", *(["embedder"] if spec.refines else [])]
+    assert len(inspect.signature(cls).parameters) == len(built_with), f"the method is built as Class({', '.join(built_with)})"
+    assert not spec.gives or isinstance(built.method, Embedder), "a method that gives latents has embed(images, clock)"
     assert spec.title.strip() and spec.family.strip()
     for name, option in spec.options.items():
         assert isinstance(option.unit, str), name
@@ -93,6 +95,18 @@ def test_alone_as_in_a_batch(built: Built, inverted: Inverted) -> None:
         alone, _ = built.invert(image[None].clone())
         assert psnr(alone.images, image[None])[0] == pytest.approx(batch[i], abs=0.05)
         assert min(psnr(built.change(alone, 1.0), edits[i : i + 1])) > 35
+
+
+def test_latents_for_a_refinement(built: Built, inverted: Inverted) -> None:
+    if not built.case.spec.gives:
+        pytest.skip("it is no embedder")
+    assert isinstance(built.method, Embedder)
+    with StageClock() as clock:
+        latents = built.method.embed(built.images.clone(), clock)
+    assert torch.equal(latents, inverted[0].latents) and not latents.requires_grad
+    assert clock.stages and set(clock.stages) <= set(STAGES)
+    if built.case.spec.gives == "w":
+        assert torch.equal(latents, latents[:, :1].expand_as(latents)), "W: one code for all layers"
 
 
 def test_edit(built: Built, inverted: Inverted) -> None:

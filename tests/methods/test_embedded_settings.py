@@ -51,7 +51,7 @@ def test_presets_keep_what_tells_them_apart(options):
         released, paper = options[f"{name}:released"], options[f"{name}:paper"]
         assert released["lr"] < paper["lr"] and released["steps"] > paper["steps"]
     released, paper = options["pti:released"], options["pti:paper"]
-    assert paper["pivot_lr"] == pytest.approx(released["pivot_lr"] / 2)
+    assert paper["embedder.lr"] == pytest.approx(released["embedder.lr"] / 2)
     assert (paper["locality"], released["locality"]) == (True, False)
     released, paper = options["dhr:released"], options["dhr:paper"]
     assert paper["threshold_rest"] == paper["threshold_face"] == released["threshold_face"] > released["threshold_rest"]
@@ -62,7 +62,7 @@ def test_presets_keep_what_tells_them_apart(options):
     ("method", "preset", "name", "curve"),
     [
         ("sg2_w", "paper", "steps", "sg2_w"),
-        ("pti", "released", "pivot_steps", "pti_pivot"),
+        ("pti", "released", "embedder.steps", "pti_pivot"),
         ("pti", "released", "steps", "pti_tuning"),
     ],
 )

@@ -178,13 +178,13 @@ def test_equal_values_make_the_same_recipe() -> None:
     [
         (["--set", "pti.steps=-5"], "--set pti.steps: expected int like 350 in [0, inf), found -5"),
         (["--set", "pti.lr=1e999"], "--set pti.lr: expected float like 0.0003 in (0, inf), found inf"),
-        (["--set", "pti.pivot=z"], "--set pti.pivot: expected str like 'w', one of 'w', 'encoder', found 'z'"),
-        (["--set", "pti.pivot={[]: 1}"], "--set pti.pivot: expected str like 'w', one of 'w', 'encoder', found '{[]: 1}'"),
+        (["--set", "dhr.error_at=z"], "--set dhr.error_at: expected str like 'map', one of 'map', 'picture', found 'z'"),
+        (["--set", "dhr.error_at={[]: 1}"], "--set dhr.error_at: expected str like 'map', one of 'map', 'picture', found '{[]: 1}'"),
         (["--seed", "-1"], "--seed (or defaults.seed): expected int like 0 in [0, 4294967296), found -1"),
     ],
 )
 def test_a_run_refuses_before_it_begins(tmp_path: Path, arguments: list[str], message: str) -> None:
-    base = ["run", "--methods", "pti", "--images", "1", "--edits", "none", "--out", str(tmp_path / "out")]
+    base = ["run", "--methods", "pti,dhr", "--images", "1", "--edits", "none", "--out", str(tmp_path / "out")]
     result = CliRunner().invoke(main, [*base, *arguments])
     assert result.exit_code == 2 and message in result.output and not (tmp_path / "out").exists()
 

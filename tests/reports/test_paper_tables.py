@@ -23,7 +23,8 @@ from invbench.reports.paper_tables import Cell, PaperTable
 from invbench.store import Part, Store
 
 ASKED = ["dhr-1", "hyperinverter-1", "hyperinverter-2", "sam-1", "diffcam-1", *(f"gani-{n}" for n in range(2, 9))]
-LEVELS = {"sg2_wplus": 0.03, "psp": 0.04, "e4e": 0.05, "pti": 0.012, "sam": 0.02, "dhr": 0.008}
+LEVELS = {"sg2_wplus": 0.03, "psp": 0.04, "e4e": 0.05, "pti": 0.012, "sam": 0.02, "dhr": 0.008, "dhr+lsap": 0.06}
+ALONE = tuple(name for name in LEVELS if "+" not in name)
 SPECS = {
     "mse@native": ("inversion", "lower"),
     "lpips_proc@native": ("inversion", "lower"),
@@ -38,7 +39,7 @@ def make_run(
     *,
     dataset: str = "procfaces-test",
     count: int = 20,
-    methods: tuple[str, ...] = tuple(LEVELS),
+    methods: tuple[str, ...] = ALONE,
     mse: str = "mse@native",
 ) -> Store:
     """A run whose methods have the errors of LEVELS; ``mse`` is the id under which the MSE is stored."""
@@ -62,7 +63,8 @@ def make_run(
         id: {"id": id, "title": id, "entry": "m:C", "kind": kind, "better": better, "unit": "", "range": ""}
         for id, (kind, better) in (SPECS | {mse: SPECS["mse@native"]}).items()
     }
-    options = {"pti.released": {"options": {"pivot": "w"}}}
+    starts = {"pti": "sg2_w", "dhr": "e4e", "sam": "e4e", "dhr+lsap": "lsap"}
+    options = {f"{method}.released": {"embedder": starts.get(method, "")} for method in methods}
     store.write_json("plan.json", {"suite": "s", "cells": cells})
     store.write_json("manifest.json", {"metrics": described, "methods": options, "unavailable": {}, "finished": "now"})
     store.write_sets(
@@ -149,6 +151,15 @@ def test_measured_values_stand_beside_the_row_that_starts_from_the_same_code(dhr
     assert best.measured is not None and best.measured.n == 20 and best.measured_place == 1
     assert best.measured.low < best.measured.value < best.measured.high
     assert one(dhr, method="pti", embedder="w_pivot", metric="mse").measured_place == 2
+
+
+def test_a_pair_stands_beside_the_row_of_its_embedder(tmp_path: Path) -> None:
+    store = make_run(tmp_path, methods=tuple(LEVELS))
+    table = paper_tables.build(published.tables()["paper:dhr-1"], store, resamples=199)
+    alone, pair = (one(table, method="dhr", embedder=start, metric="mse").measured for start in ("e4e", "lsap"))
+    assert alone is not None and pair is not None and pair.value > 2 * alone.value
+    (agreement,) = [found for found in table.agreements if found.metric == "mse"]
+    assert "dhr+lsap" in agreement.methods and "dhr" in agreement.methods
 
 
 def test_embedded_numbers_are_never_comparable_in_value(dhr: PaperTable) -> None:

@@ -96,7 +96,7 @@ def test_finished_parts_are_not_computed_again(tmp_path, monkeypatch):
     assert sorted(p.name for p in (folder / "training").iterdir()) == [f"000{i}.safetensors" for i in range(3)]
     (folder / "training" / "0001.safetensors").unlink()  # as if interrupted
     inverted, invert = [], SAM.invert_single_space
-    monkeypatch.setattr(SAM, "invert_single_space", lambda s, x: inverted.append(s.options.spaces) or invert(s, x))
+    monkeypatch.setattr(SAM, "invert_single_space", lambda s, x, w: inverted.append(s.options.spaces) or invert(s, x, w))
     again = training(tmp_path, steps=1)
     assert inverted == [(), ("F4",), ("F6",)]
     torch.testing.assert_close(again.train.errors, whole.train.errors, atol=1e-5, rtol=1e-4)
