@@ -28,8 +28,7 @@ Value = TypeVar("Value")
 NEEDS = ("factors", "ood_mask", "parsing", "truth", "true_factors", "domain_mask", "region", "latents_back")
 """Names that a metric's ``needs`` may hold: fields of Sample, of MetricInput, or (domain_mask) of an inversion's state."""
 
-SPACES = ("w", "w+")
-"""Spaces of latents: one code for all layers, or one for each."""
+SPACES = ("w", "w+")  # of latents: one code for all layers, or one for each
 
 STAGES = ("encode", "optimise", "segment", "refine", "synthesise", "edit")
 """Stage names shared by all methods; a clock refuses any other name."""
@@ -161,22 +160,14 @@ class Edit:
 
 @dataclass(frozen=True)
 class Sample:
-    """One image of a dataset.
+    """One image of a dataset."""
 
-    picture   uint8 [H, W, 3], RGB
-    name      stable and unique in its dataset; safe as a file name
-    sha256    of the raw RGB bytes of ``picture``
-    parsing   uint8 [H, W] class indices, or None
-    ood_mask  bool [H, W], True where the picture is out of the generator's domain, or None
-    factors   float64 [K] in [0, 1], or None
-    """
-
-    picture: np.ndarray
-    name: str
-    sha256: str
-    parsing: np.ndarray | None = None
-    ood_mask: np.ndarray | None = None
-    factors: np.ndarray | None = None
+    picture: np.ndarray  # uint8 [H, W, 3], RGB
+    name: str  # stable and unique in its dataset; safe as a file name
+    sha256: str  # of the raw RGB bytes of ``picture``
+    parsing: np.ndarray | None = None  # uint8 [H, W] class indices
+    ood_mask: np.ndarray | None = None  # bool [H, W], True where the picture is out of the generator's domain
+    factors: np.ndarray | None = None  # float64 [K] in [0, 1]
 
 
 @runtime_checkable
@@ -196,15 +187,13 @@ class Dataset(Protocol):
 class Member:
     """One picture of a stored dataset, not yet opened.
 
-    name    name of its sample
-    file    path under the dataset's root, or key in its database
     md5     published by the dataset's authors: "file:<hex>" of the stored bytes, "chw:<hex>" of the pixels as uint8
             [3, H, W]; "" = none is published
     sha256  of the stored bytes when they were prepared; reading other bytes is an error; "" = not known
     """
 
-    name: str
-    file: str
+    name: str  # of its sample
+    file: str  # path under the dataset's root, or key in its database
     md5: str = ""
     sha256: str = ""
 
@@ -254,17 +243,14 @@ class KnowsFactors(Protocol):
 
 @dataclass(frozen=True)
 class Inversion:
-    """The result of ``Method.invert`` for N images.
+    """The result of ``Method.invert`` for N images. Raises ValueError for wrong shapes.
 
-    latents  [N, L, D]
-    images   [N, 3, H, W], the reconstructions, about [-1, 1], not clamped
     state    everything else that ``edit`` needs: per-image weights, features, masks, noise maps; first axis N.
              ``state["domain_mask"]`` [N, 1, H, W] in [0, 1], if a method has one, is compared with the true mask.
-    Raises ValueError for wrong shapes.
     """
 
-    latents: Tensor
-    images: Tensor
+    latents: Tensor  # [N, L, D]
+    images: Tensor  # [N, 3, H, W], the reconstructions, about [-1, 1], not clamped
     state: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -362,9 +348,8 @@ class MetricInput:
         key      names the computation with its network: "embedding:identity_metric", "features:lpips_alex", ...
         which    "target", "output", "inverted" or "truth"; ValueError if the batch has no such pictures
         """
-        pictures: Tensor | None = {
-            "target": self.target, "output": self.output, "inverted": self.inverted, "truth": self.truth
-        }[which]  # fmt: skip
+        every = {"target": self.target, "output": self.output, "inverted": self.inverted, "truth": self.truth}
+        pictures: Tensor | None = every[which]
         if pictures is None:
             raise ValueError(f"given.{which}: expected pictures [N, 3, h, w], found None")
         # The pictures themselves identify the result: a reconstruction is ``output`` first and ``inverted`` for its edits.
@@ -390,13 +375,11 @@ class Metric(Protocol):
 class SetValue:
     """The value of a metric over n images; NaN = not known.
 
-    value      the metric by its definition, for these n images
     bias       the part of ``value`` that is finite-sample bias: ``value - bias`` estimates the value for infinitely many images
-    low, high  interval around ``value``: ``low - bias`` to ``high - bias`` is the 95 % confidence interval of the value for
-               infinitely many images
+    low, high  interval around ``value``: ``low - bias`` to ``high - bias`` is the 95 % confidence interval of that estimate
     """
 
-    value: float
+    value: float  # the metric by its definition, for these n images
     low: float = math.nan
     high: float = math.nan
     bias: float = math.nan

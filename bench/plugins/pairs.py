@@ -52,7 +52,8 @@ def find(name: str, known: Mapping[str, MethodSpec]) -> MethodSpec:
     own = spec.parts[0] if spec.parts else spec
     if not own.refines:
         able = ", ".join(id for id, one in known.items() if one.refines)
-        raise InvbenchError(f"{name}: expected a refinement before {SIGN!r} ({able}), found {first}, which starts from no latents")
+        found = f"found {first}, which starts from no latents"
+        raise InvbenchError(f"{name}: expected a refinement before {SIGN!r} ({able}), {found}")
     start = _part(name, second, known)
     if not start.gives:
         able = ", ".join(id for id, one in known.items() if one.gives)

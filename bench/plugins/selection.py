@@ -26,8 +26,8 @@ from pydantic import ValidationError
 
 from invbench.api import DatasetSpec, Edit, InvbenchError, MethodSpec, MetricSpec, printable
 from invbench.options import laid_over
-from invbench.plugins.config import DatasetChoice, MethodChoice, RunSettings, Suite
 from invbench.plugins import pairs
+from invbench.plugins.config import DatasetChoice, MethodChoice, RunSettings, Suite
 from invbench.plugins.pairs import default_preset
 from invbench.plugins.registry import Registry, find, find_metric
 from invbench.util.names import unknown

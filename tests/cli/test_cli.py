@@ -98,7 +98,7 @@ def test_long_list_shows_presets_options_and_units() -> None:
     text = call("list", "methods", "--long").output
     assert "preset released" in text
     assert re.search(r"steps = 350 steps: .*; in \[0, inf\)\n", text)
-    assert re.search(r";\s+one of 'w',\s+'encoder'\n", text) and re.search(r"some\s+of\s+'F4',", text)
+    assert re.search(r";\s+one of 'map',\s+'picture'\n", text) and re.search(r"some\s+of\s+'F4',", text)
     assert re.search(r"edit age: strength 1 = \+5 years", call("list", "suites", "--long").output)
 
 

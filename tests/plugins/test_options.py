@@ -179,7 +179,7 @@ def test_equal_values_make_the_same_recipe() -> None:
         (["--set", "pti.steps=-5"], "--set pti.steps: expected int like 350 in [0, inf), found -5"),
         (["--set", "pti.lr=1e999"], "--set pti.lr: expected float like 0.0003 in (0, inf), found inf"),
         (["--set", "dhr.error_at=z"], "--set dhr.error_at: expected str like 'map', one of 'map', 'picture', found 'z'"),
-        (["--set", "dhr.error_at={[]: 1}"], "--set dhr.error_at: expected str like 'map', one of 'map', 'picture', found '{[]: 1}'"),
+        (["--set", "dhr.error_at={[]: 1}"], "dhr.error_at: expected str like 'map', one of 'map', 'picture', found '{[]: 1}'"),
         (["--seed", "-1"], "--seed (or defaults.seed): expected int like 0 in [0, 4294967296), found -1"),
     ],
 )

@@ -94,7 +94,9 @@ def test_a_wrong_declaration_is_refused(tmp_path: Path, more: str, reason: str) 
     assert reason in str(error.value) and "polish" in str(error.value)
 
 
-@pytest.mark.parametrize(("embedder", "reason"), [("e5e", "unknown method 'e5e'"), ("sg2_w:pivo", "unknown preset of sg2_w 'pivo'")])
+@pytest.mark.parametrize(
+    ("embedder", "reason"), [("e5e", "unknown method 'e5e'"), ("sg2_w:pivo", "unknown preset of sg2_w 'pivo'")]
+)
 def test_a_published_embedder_must_exist(tmp_path: Path, embedder: str, reason: str) -> None:
     path = tmp_path / "polish.py"
     path.write_text(PLUGIN.format(more=f'"refines": ["w"], "embedder": "{embedder}",'))

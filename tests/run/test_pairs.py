@@ -50,13 +50,13 @@ def test_rows_of_a_pair_are_its_own(run: Path) -> None:
     cell = plan["cells"]["pti+restyle_e4e.paper.procfaces-test-ood"]
     assert cell["stepwise"] and cell["options"]["embedder.iterations"] == 5 and cell["options"]["steps"] == 3
     starts = {id: one["embedder"] for id, one in Store(run).readable_json("manifest.json")["methods"].items()}
-    assert (starts["pti.released"], starts["dhr+e4e.released"], starts["pti+restyle_e4e.paper"]) == ("sg2_w", "e4e", "restyle_e4e")
+    assert (starts["pti.released"], starts["dhr+e4e.released"]) == ("sg2_w", "e4e")
 
 
 def test_the_time_of_the_embedder_is_a_stage_of_the_whole(run: Path) -> None:
     rows = Store(run).rows()
     inverted = rows[rows["edit"].isna()].groupby("method")[["seconds.encode", "seconds.optimise", "seconds.refine"]].mean()
-    timed = {name: {stage.removeprefix("seconds.") for stage in row.index[row.notna() & (row > 0)]} for name, row in inverted.iterrows()}
+    timed = {name: {stage.removeprefix("seconds.") for stage in row.index[row > 0]} for name, row in inverted.iterrows()}
     assert timed["pti"] == timed["pti+sg2_w"] == {"optimise", "refine"}
     assert timed["pti+restyle_e4e"] == {"encode", "refine"} == timed["dhr+e4e"]
     assert timed["sam+e4e"] == {"encode", "optimise"}
@@ -78,10 +78,8 @@ def test_a_change_of_the_embedder_is_a_change_of_the_pair(run: Path, tmp_path: P
     config = tmp_path / "mine.toml"
     config.write_text("[suites.procfaces.methods.restyle_e4e]\niterations = 2\n")
     out = tmp_path / "run"
-    invbench(
-        "run", "--methods", "pti+restyle_e4e:paper", "--set", "pti.steps=3", "--datasets", "procfaces-test-ood:2", "--edits", "none",
-        "--metrics", "none", "--device", "cpu", "--batch", 2, "--config", config, "--out", out, "--quiet",
-    )  # fmt: skip
+    asked = ("--methods", "pti+restyle_e4e:paper", "--datasets", "procfaces-test-ood:2", "--edits", "none", "--metrics", "none")
+    invbench("run", *asked, "--set", "pti.steps=3", "--device", "cpu", "--batch", 2, "--config", config, "--out", out)
     (cell,) = Store(out).readable_json("plan.json")["cells"].values()
     assert cell["recipe"] != cells["pti+restyle_e4e.paper.procfaces-test-ood"]["recipe"]
     assert cell["options"]["embedder.iterations"] == 2
