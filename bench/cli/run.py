@@ -19,6 +19,7 @@ from invbench.cli.common import (
     suite_option,
 )
 from invbench.cli.reading import print_tables, write_page
+from invbench.util.startup import start_server
 
 FINISHED = (0, 1)  # exit codes of a run that came to its end
 
@@ -112,11 +113,15 @@ def run(
 
     An existing folder is continued: results in it are not computed again, and new methods, datasets or edits are added.
     """
+    if in_process and workers and ctx.get_parameter_source("in_process") is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--workers: expected this or --in-process, found both")
+    workers = 0 if in_process and workers is None else workers
+    if workers != 0:
+        start_server("invbench.run.executors.worker")  # while the rest is loaded here
+
     from invbench.plugins.files import sources
     from invbench.plugins.selection import settings, supported
 
-    if in_process and workers and ctx.get_parameter_source("in_process") is ParameterSource.COMMANDLINE:
-        raise click.UsageError("--workers: expected this or --in-process, found both")
     chosen_suite, registry = suite_and_plugins(suite, config, plugins)
     chosen = settings(
         chosen_suite,
@@ -129,7 +134,7 @@ def run(
         images=images,
         batch=batch,
         latency=latency,
-        workers=0 if in_process and workers is None else workers,
+        workers=workers,
         threads=threads,
         limit=limit,
         readers=readers,

@@ -7,12 +7,11 @@ A worker ends when its parent is gone, since its pipe is then closed.
 
 from __future__ import annotations
 
-import multiprocessing
 import signal
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, Pipe
 from queue import Empty, Full, Queue
 from threading import Event, Thread
 from typing import Any
@@ -20,7 +19,7 @@ from typing import Any
 from invbench.api import InvbenchError
 from invbench.data.sources import Opening
 from invbench.util.errors import portable
-from invbench.util.startup import cores
+from invbench.util.startup import cores, processes
 
 MOST = 8  # most workers by default: with more, decoding is seldom the bottleneck
 DEATHS = 3  # after so many deaths in a row the pictures are not the cause: the other calls fail without new workers
@@ -132,9 +131,8 @@ class _Lane:
         self._process.join()
 
     def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")  # a fork of a process with threads and CUDA is not safe
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_work, args=(theirs, self._how, self._method), daemon=True)
+        self._pipe, theirs = Pipe()
+        self._process = processes().Process(target=_work, args=(theirs, self._how, self._method), daemon=True)
         self._process.start()
         theirs.close()
         with suppress(OSError):  # the next recv finds a worker that is dead already

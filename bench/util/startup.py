@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
+import sys
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from multiprocessing.context import ForkServerContext, SpawnContext
 
 ENVIRONMENT = {
     # Idle threads must sleep: while they spin, a neighbour on one core costs more than half of the speed.
@@ -19,6 +25,24 @@ def settle() -> None:
     """
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+
+
+def processes() -> ForkServerContext | SpawnContext:
+    """How processes are started. A fork of a process that has threads or CUDA is not safe, so this one is never forked.
+
+    On Linux a server does it that has loaded the libraries and nothing else (:func:`start_server`); elsewhere every process
+    loads them itself, which takes seconds.
+    """
+    return multiprocessing.get_context("forkserver") if sys.platform == "linux" else multiprocessing.get_context("spawn")
+
+
+def start_server(module: str) -> None:
+    """Start the server of :func:`processes`, which imports ``module`` while this process goes on; elsewhere do nothing."""
+    if sys.platform == "linux":
+        from multiprocessing.forkserver import ensure_running
+
+        processes().set_forkserver_preload([module])
+        ensure_running()
 
 
 def cores() -> int:

@@ -93,7 +93,7 @@ def asked(folder: Path, **changes):
 
 def is_worker(process: psutil.Process) -> bool:
     try:
-        return "spawn_main" in " ".join(process.cmdline())
+        return "multiprocessing" in " ".join(process.cmdline()) and not process.children()
     except (psutil.NoSuchProcess, psutil.ZombieProcess):
         return False
 
@@ -184,7 +184,7 @@ def test_workers_end_with_the_run_that_was_killed(tmp_path: Path) -> None:
     run = subprocess.Popen([*words, "--out", str(tmp_path / "run")], stderr=subprocess.DEVNULL)
     workers = []
     for _ in range(600):
-        workers = [one for one in psutil.Process(run.pid).children() if is_worker(one)]
+        workers = [one for one in psutil.Process(run.pid).children(recursive=True) if is_worker(one)]
         if len(workers) == 2:
             break
         time.sleep(0.1)

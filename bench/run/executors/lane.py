@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import time
 from contextlib import suppress
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, Pipe
 from multiprocessing.process import BaseProcess
 from typing import Any, Generic, TypeVar
 
 from invbench.plugins.config import RunSettings
 from invbench.run.calls import Call
 from invbench.run.executors import worker
+from invbench.util.startup import processes
 
 DYING = 5.0  # seconds from the end of a process's pipe to its own
 Doing = TypeVar("Doing")
@@ -35,10 +35,9 @@ class Lane(Generic[Doing]):
         """Start the process, if there is none."""
         if self._process is not None:
             return
-        context = multiprocessing.get_context("spawn")  # a fork of a process with threads and CUDA is not safe
-        self.pipe, theirs = context.Pipe()
+        self.pipe, theirs = Pipe()
         asked = theirs, self._settings, self._device, self._workers, time.time()
-        self._process = context.Process(target=worker.main, args=asked, name="worker")
+        self._process = processes().Process(target=worker.main, args=asked, name="worker")
         self._process.start()
         theirs.close()
 
