@@ -22,6 +22,7 @@ class Lane(Generic[Doing]):
 
     doing  what the worker is at, None if it is free
     call   the call of a method that it is making, and when it began on :func:`time.monotonic`
+    ready  whether the process has opened everything
     """
 
     def __init__(self, settings: RunSettings, device: str, workers: int) -> None:
@@ -29,12 +30,14 @@ class Lane(Generic[Doing]):
         self._process: BaseProcess | None = None
         self.doing: Doing | None = None
         self.call: tuple[Call, float] | None = None
+        self.ready = False
         self.pipe: Connection
 
     def start(self) -> None:
         """Start the process, if there is none."""
         if self._process is not None:
             return
+        self.ready = False
         self.pipe, theirs = Pipe()
         asked = theirs, self._settings, self._device, self._workers, time.time()
         self._process = processes().Process(target=worker.main, args=asked, name="worker")

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from types import TracebackType
 
+from invbench.api import InvbenchError
 from invbench.plugins.config import MethodChoice, RunSettings
 from invbench.run.calls import Call, Ended, Outgrown
 from invbench.run.executors.lane import Lane
@@ -36,6 +37,7 @@ class _Try:
     task: Task
     refused: dict[Hashable, Ended | Outgrown] = field(default_factory=dict)
     succeeded: set[Call] = field(default_factory=set)
+    killed: set[Call] = field(default_factory=set)
     deaths: int = 0  # outside of calls
 
 
@@ -54,6 +56,7 @@ class Processes:
         self._in_a_row = Counter[tuple[str, str]]()  # deaths by group of calls, since the last call that succeeded
         self._given_up: dict[Hashable, Ended | Outgrown] = {}
         self._broken: dict[Place, str] = {}
+        self._stillborn = 0  # workers in a row that died before they were ready
         self._fits: dict[tuple[str, str], int] = {}
 
     def __enter__(self) -> Processes:
@@ -67,15 +70,18 @@ class Processes:
         """As :class:`invbench.run.work.Executor` says. A method that ends its process while it is built fails always."""
         lane, found = self._lanes[0], dict[Place, int]()
         for choice in methods:
-            place = choice.id, choice.preset
-            lane.send(("batch", choice))
-            try:
-                while (answer := lane.receive())[0] != "batch":
-                    self._note_ready(*answer[1])
-                found[place] = answer[1]
-            except EOFError:
-                found[place] = 1
-                self._broken[place] = f"it ended its process ({_told(lane.bury())}) while it was built"
+            place, deaths = (choice.id, choice.preset), 0
+            while place not in found:
+                lane.send(("batch", choice))
+                try:
+                    while (answer := lane.receive())[0] != "batch":
+                        self._note_ready(lane, *answer[1])
+                    found[place] = answer[1]
+                except EOFError:
+                    deaths += lane.ready
+                    reason = self._bury(lane)
+                    if deaths == DEATHS:
+                        found[place], self._broken[place] = 1, f"while it is built {reason}, {DEATHS} times"
         return found
 
     def run(self, tasks: Iterator[Task], *, on_stage: Callable[[str], None]) -> Iterator[Done]:
@@ -95,7 +101,7 @@ class Processes:
                 try:
                     done = self._listen(lane, on_stage) if lane.pipe in ready else None
                 except EOFError:
-                    again.append(self._blame(lane, _reason(lane.bury())))
+                    again.append(self._blame(lane, self._bury(lane)))
                     continue
                 if done is not None:
                     yield done
@@ -119,10 +125,22 @@ class Processes:
             lane.doing = None
             return value
         else:
-            self._note_ready(*value)
+            self._note_ready(lane, *value)
         return None
 
-    def _note_ready(self, busy: float, seconds: dict[str, float]) -> None:
+    def _bury(self, lane: Lane[_Try]) -> Ended | Outgrown:
+        """Why a worker died. Raises InvbenchError if none can open what the settings name."""
+        ready, code = lane.ready, lane.bury()
+        self._stillborn = 0 if ready else self._stillborn + 1
+        if self._stillborn == DEATHS:
+            raise InvbenchError(
+                f"workers: {DEATHS} in a row ended with {_told(code)} while they opened networks, metrics and datasets; "
+                "--in-process does it here"
+            )
+        return _reason(code)
+
+    def _note_ready(self, lane: Lane[_Try], busy: float, seconds: dict[str, float]) -> None:
+        lane.ready, self._stillborn = True, 0
         self._ledger.include(seconds, busy=busy, workers=self.workers)
 
     def _note_success(self, lane: Lane[_Try], *, succeeded: bool) -> None:
@@ -149,9 +167,12 @@ class Processes:
         assert one is not None
         lane.doing = lane.call = None
         if call is None:
-            one.deaths += 1
-            if one.deaths == DEATHS:
+            one.deaths += lane.ready
+            if one.deaths == DEATHS and None not in one.refused:
                 one.refused[None] = Ended(f"{reason}, {DEATHS} times, and not during a call of the method")
+            return one
+        if isinstance(reason, Outgrown) and call not in one.killed:
+            one.killed.add(call)  # once, anybody may have done it
             return one
         one.refused[call] = reason
         if len(call.images) == 1:
