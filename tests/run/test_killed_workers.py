@@ -21,6 +21,8 @@ from invbench.store import Store
 from tests.fixtures import TOYS, timeless
 from tests.run.test_workers import is_worker
 
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are started in another way")
+
 SHAPE = {"images": 12, "batch": 2, "overrides": ["toy.sleep=0.05"]}
 
 
@@ -77,7 +79,6 @@ def test_no_killed_worker_of_forty_loses_anything(make_settings, tmp_path: Path,
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signals")
 def test_a_run_with_workers_that_is_killed_goes_on(make_settings, tmp_path: Path, whole: Store) -> None:
     words = [sys.executable, "-m", "invbench", "run", "--plugin", str(TOYS), "--suite", "toys", "--config"]
     config = tmp_path / "toys.toml"
