@@ -1,7 +1,7 @@
-"""Distances and overlaps between the set of originals and the set of outputs, from features that are kept for each image.
+"""Distances and overlaps between the set of originals and the set of outputs, from features stored for each image.
 
-Any extractor can serve: a network with ``features(images [N, 3, H, W] in [-1, 1]) -> [N, F]`` in a role of the suite, and a
-class of two lines beside these (docs/set-metrics.md shows one in a plug-in). All is computed in float64.
+Any extractor can be used: a network with ``features(images [N, 3, H, W] in [-1, 1]) -> [N, F]`` in a role of the suite, and a
+class of two lines like those below (docs/set-metrics.md shows one in a plug-in). All metrics are computed in float64.
 """
 
 from __future__ import annotations
@@ -146,12 +146,12 @@ SPECS = [
 
 
 class FeatureMetric:
-    """A figure of two feature sets. A metric is a class with the five names below.
+    """A metric of two feature sets, defined by five attributes of its class.
 
-    metric      its id, for messages
-    feature     the role of its extractor; metrics with one role and one protocol share the stored features
-    minimum     it is refused below this many images ...
-    full_rank   ... and, where True, unless there are more images than features, as a covariance of full rank needs
+    metric      id, for messages
+    feature     role of its extractor; metrics with the same role and protocol share the stored features
+    minimum     minimum number of images
+    full_rank   whether it also needs more images than features, for a covariance of full rank
     estimate    (reference float64 [n, F], measured float64 [m, F]) -> float or SetValue
     """
 
@@ -170,10 +170,10 @@ class FeatureMetric:
         return self.network.features(images).float().cpu().numpy()
 
     def compute(self, reference: np.ndarray, measured: np.ndarray) -> float | SetValue:
-        """Features [n, F] of originals and [m, F] of outputs -> the figure.
+        """Features [n, F] of originals and [m, F] of outputs -> the value.
 
-        Rows of equal index belong to one image, where n = m. InvbenchError where shapes do not fit each other, features are not
-        finite, or images are too few.
+        If n = m, rows of equal index belong to one image. Raises InvbenchError if shapes do not fit each other, features are
+        not finite, or there are too few images.
         """
         if reference.ndim != 2 or measured.ndim != 2 or reference.shape[1] != measured.shape[1]:
             raise InvbenchError(

@@ -1,8 +1,8 @@
 """Structural similarity of pictures for each channel, in float64 (Wang et al., 2004; several scales: Wang et al., 2003).
 
 The formulas are piq's, and the numbers agree with piq and scikit-image (docs/agreement.md). piq convolves with the whole window
-of 11 x 11, which torch does in float64 by copying every picture 121 times; here the window is taken row by row and column by
-column, which is the same sum in another order and, on a CPU, more than ten times as fast.
+of 11 x 11, for which torch copies every picture 121 times in float64. Here the separable window is applied along rows and then
+columns: the same sum in another order, and more than ten times as fast on a CPU.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ WINDOW = tuple(value / sum(_EXPONENTIALS) for value in _EXPONENTIALS)
 
 
 def similarity(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    """Images [N, C, H, W] in [-1, 1] with sides of 11 or more -> SSIM and its contrast-structure part, float64 [N, C] each."""
+    """Images [N, C, H, W] in [-1, 1] with sides >= 11 -> SSIM and its contrast-structure part, float64 [N, C] each."""
     found = [_of_planes(x, y) for x, y in _planes(a, b)]
     ssim, structure = (torch.cat(parts).reshape(a.shape[:2]) for parts in zip(*found))
     return ssim, structure
 
 
 def several_scales(a: Tensor, b: Tensor, *, weights: Sequence[float], finest: tuple[Tensor, Tensor]) -> Tensor:
-    """Images as for :func:`similarity` -> MS-SSIM float64 [N], the mean over channels.
+    """Images as for :func:`similarity` -> MS-SSIM, float64 [N], the mean over channels.
 
-    weights  one for each scale, the finest first; shorter sides need 10 * 2**(scales - 1) + 1 pixels
-    finest   what :func:`similarity` gives for these images
+    weights  one for each scale, the finest first; the shorter side must have at least 10 * 2**(scales - 1) + 1 pixels
+    finest   the result of :func:`similarity` for these images
     """
     coarser: list[list[tuple[Tensor, Tensor]]] = [[] for _ in weights[1:]]
     for x, y in _planes(a, b):
@@ -47,14 +47,14 @@ def several_scales(a: Tensor, b: Tensor, *, weights: Sequence[float], finest: tu
 
 
 def _planes(a: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Channels of both as float64 [M, H, W] in [0, 1], few at a time, so that their maps stay near the processor."""
+    """Channels of both as float64 [M, H, W] in [0, 1], few at a time, so that their maps fit into the processor's cache."""
     count = max(1, PLANE_PIXELS // a[0, 0].numel())
     for x, y in zip(a.flatten(0, 1).split(count), b.flatten(0, 1).split(count), strict=True):
         yield levels(x) / 255, levels(y) / 255
 
 
 def _of_planes(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """[M, H, W] twice -> [M] twice."""
+    """Channels [M, H, W] of both -> SSIM and contrast-structure part, [M] each."""
     mean_x, mean_y, squares, product = (_windowed(one) for one in (x, y, x * x + y * y, x * y))
     means = mean_x * mean_y
     powers = mean_x.square_().add_(mean_y.square_())
@@ -64,7 +64,7 @@ def _of_planes(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _windowed(maps: Tensor) -> Tensor:
-    """Weighted mean over the window around each pixel that has a whole one: [..., H, W] -> [..., H - 10, W - 10]."""
+    """Weighted mean over each window that lies within the picture: [..., H, W] -> [..., H - 10, W - 10]."""
     for axis in (-2, -1):
         length = maps.shape[axis] - KERNEL + 1
         total = maps.narrow(axis, 0, length) * WINDOW[0]
@@ -75,6 +75,6 @@ def _windowed(maps: Tensor) -> Tensor:
 
 
 def _halved(planes: Tensor) -> Tensor:
-    """Mean of 2 x 2 pixels [M, H, W]; where a side is odd, the first row and column are doubled before, as piq does."""
+    """Means of 2 x 2 pixels of [M, H, W]; if a side is odd, the first row and column are repeated before, as in piq."""
     odd = max(planes.shape[1] % 2, planes.shape[2] % 2)
     return F.avg_pool2d(F.pad(planes, [odd, 0, odd, 0], mode="replicate"), kernel_size=2)

@@ -12,11 +12,11 @@ from invbench.metrics.nets.irse import FACE, IRSE50, FaceEmbedding
 from invbench.metrics.nets.published import fitted
 
 WHOLE = 256  # pixels a side of the aligned picture that the crop is cut from
-ROWS, COLUMNS = slice(35, 223), slice(32, 220)  # of that picture: the face without hair and shoulders
+ROWS, COLUMNS = slice(35, 223), slice(32, 220)  # crop of that picture: the face without hair and shoulders
 
 
 class ArcFace(FaceEmbedding):
-    """``embedding`` reads aligned faces of 112 px; the network itself reads whole FFHQ-aligned pictures."""
+    """``forward`` takes whole FFHQ-aligned pictures, ``embedding`` takes aligned faces of 112 px."""
 
     def __init__(self) -> None:
         super().__init__(stages=IRSE50, gated=True, affine=True)
@@ -24,8 +24,8 @@ class ArcFace(FaceEmbedding):
     def forward(self, images: Tensor) -> Tensor:
         """Pictures [N, 3, H, W], RGB in [-1, 1] -> embeddings [N, 512] of length 1.
 
-        As the identity loss of eladrich/pixel2style2pixel: area-averaged to 256 px, cut to rows 35:223 and columns 32:220,
-        area-averaged to 112 px. Raises ValueError on another shape.
+        As in the identity loss of eladrich/pixel2style2pixel: area-averaged to 256 px, cropped to rows 35:223 and columns
+        32:220, area-averaged to 112 px. Raises ValueError on another shape.
         """
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"images: expected shape [N, 3, H, W], found {tuple(images.shape)}")
@@ -35,5 +35,5 @@ class ArcFace(FaceEmbedding):
 
 
 def from_checkpoint(checkpoint: Mapping[str, Any], *, source: str) -> ArcFace:
-    """``model_ir_se50.pth``, a bare state dict -> the network. InvbenchError naming ``source`` where it does not fit."""
+    """``model_ir_se50.pth``, a bare state dict -> the network. Raises InvbenchError naming ``source`` if it does not fit."""
     return fitted(ArcFace, checkpoint, source=source)

@@ -1,4 +1,4 @@
-"""Binary attributes of procfaces pictures: labels for edit directions, and the measure of what an edit leaks onto."""
+"""Binary attributes of procfaces pictures, for labels of edit directions and for the leakage of edits."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from invbench.metrics.nets.layers import Trunk, prepared
 
 
 class Attributes(nn.Module):
-    """One logit an attribute; attribute ``names[i]`` means that the factor ``factors[i]`` exceeds ``thresholds[i]``.
+    """One logit per attribute; attribute ``names[i]`` means that the factor ``factors[i]`` exceeds ``thresholds[i]``.
 
-    A threshold is in [0, 1] as the factor is; ``above[i]`` False turns the attribute round: the factor is below it.
+    Thresholds and factors are in [0, 1]. If ``above[i]`` is False, the attribute means that the factor is below the threshold.
     """
 
     def __init__(
@@ -39,5 +39,5 @@ class Attributes(nn.Module):
         self.head = nn.Linear(features, len(self.names))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [N, 3, H, W] in [-1, 1] -> logits [N, A], in order of ``names``; positive: the picture has it."""
+        """Images [N, 3, H, W] in [-1, 1] -> logits [N, A], in order of ``names``; positive: the picture has the attribute."""
         return self.head(F.relu(self.trunk(prepared(images, self.multiple))))

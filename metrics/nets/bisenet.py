@@ -1,7 +1,7 @@
 """BiSeNet face parsing in 19 classes (Yu et al., ECCV 2018; zllrunning/face-parsing.PyTorch), trained on CelebAMask-HQ.
 
-Tensor names are those of the public file ``79999_iter.pth``. The spatial path of the paper is not there: the backbone's
-map at 1/8 stands in for it.
+Tensor names are those of the public file ``79999_iter.pth``. As there, the backbone's map at 1/8 replaces the spatial path of
+the paper.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from invbench.metrics.nets.layers import Pointwise
 from invbench.metrics.nets.published import fitted
 
 SIZE = 512
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of RGB in [0, 1]
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # mean and standard deviation of RGB in [0, 1]
 CLASSES = (
     "background", "skin", "left_brow", "right_brow", "left_eye", "right_eye", "glasses", "left_ear", "right_ear", "earring",
     "nose", "mouth", "upper_lip", "lower_lip", "neck", "necklace", "clothes", "hair", "hat",
@@ -26,7 +26,7 @@ CLASSES = (
 
 
 class BiSeNet(nn.Module):
-    """A parser: class scores at every pixel; ``classes`` names them in the order of the logits."""
+    """A face parser with class scores at every pixel; ``classes`` names the classes in the order of the logits."""
 
     classes = CLASSES
 
@@ -39,8 +39,8 @@ class BiSeNet(nn.Module):
         self.conv_out32 = _Head(128, 64)
 
     def maps(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """ImageNet-normalised pictures [N, 3, H, W] -> three score maps [N, 19, H, W]: the result, and the training's
-        auxiliary ones from the context at 1/8 and 1/16."""
+        """ImageNet-normalised pictures [N, 3, H, W] -> three score maps [N, 19, H, W]: the result, and the auxiliary ones of
+        the training, from the context at 1/8 and 1/16."""
         at8, context8, context16 = self.cp(x)
         heads = (
             self.conv_out(self.ffm(at8, context8)),
@@ -51,9 +51,9 @@ class BiSeNet(nn.Module):
         return out, out16, out32
 
     def forward(self, images: Tensor) -> Tensor:
-        """Pictures [N, 3, H, W], RGB in [-1, 1] -> logits [N, 19, H, W]. ValueError on another shape.
+        """Pictures [N, 3, H, W], RGB in [-1, 1] -> logits [N, 19, H, W]. Raises ValueError on another shape.
 
-        The network sees 512 x 512 px (bilinear, antialiased as PIL does), as in its public inference; its scores are
+        Pictures are resized to 512 x 512 px (bilinear, antialiased as in PIL), as in the public inference code; the scores are
         resized back.
         """
         if images.ndim != 4 or images.shape[1] != 3:
@@ -89,7 +89,7 @@ class _Head(nn.Module):
 
 
 class _Attention(nn.Module):
-    """Attention refinement: channels of a convolution weighted by what their global mean says."""
+    """Attention refinement: the channels of a convolution are weighted by a function of their global means."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -103,7 +103,7 @@ class _Attention(nn.Module):
 
 
 class _Fusion(nn.Module):
-    """Feature fusion: both paths joined, then x + x * gate."""
+    """Feature fusion: both paths concatenated and convolved, then x + x * gate."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -135,7 +135,7 @@ class _ContextPath(nn.Module):
 
 
 class _ResNet18(nn.Module):
-    """torchvision's ResNet-18 without its classifier -> its maps at 1/8, 1/16 and 1/32."""
+    """torchvision's ResNet-18 without its classifier; gives its maps at 1/8, 1/16 and 1/32."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -166,5 +166,5 @@ def _mean(x: Tensor) -> Tensor:
 
 
 def from_checkpoint(checkpoint: Mapping[str, Any], *, source: str) -> BiSeNet:
-    """``79999_iter.pth``, a bare state dict -> the network. InvbenchError naming ``source`` where it does not fit."""
+    """``79999_iter.pth``, a bare state dict -> the network. Raises InvbenchError naming ``source`` if it does not fit."""
     return fitted(BiSeNet, checkpoint, source=source)

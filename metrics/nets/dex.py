@@ -1,4 +1,4 @@
-"""DEX age estimation (Rothe et al., IJCV 2018): VGG-16 over the ages 0...100, as yuval-alaluf/SAM feeds it."""
+"""DEX age estimation (Rothe et al., IJCV 2018): VGG-16 over the ages 0...100, with the inputs of yuval-alaluf/SAM."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from invbench.metrics.nets.published import entry, fitted, tensors
 
 SIZE = 224
 AGES = 101
-STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # (width, convolutions); a 2x2 maximum ends each
+STAGES = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # (width, convolutions); each ends with a 2x2 maximum
 
 
 class Dex(nn.Module):
-    """A regressor of one factor, the age: 0 stands for ``low`` and 1 for ``high`` years.
+    """A regressor of one factor, the age: 0 is ``low`` and 1 is ``high`` years.
 
-    The pictures go in as they are, whole and in [-1, 1]: no crop, no mean is taken off. The original DEX cuts the face out
-    and takes the mean off; numbers of the two ways are not comparable.
+    The network gets whole pictures in [-1, 1], without a crop and without subtracting a mean. The original DEX crops the face
+    and subtracts the mean; the two variants give numbers that are not comparable.
     """
 
     names, low, high, units = ("age",), (0.0,), (100.0,), ("years",)
@@ -56,14 +56,14 @@ class Dex(nn.Module):
         return share @ torch.arange(AGES, device=share.device, dtype=share.dtype)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Pictures [N, 3, H, W] in [-1, 1] -> [N, 1] in [0, 1], the age as a share of ``high``."""
+        """Pictures [N, 3, H, W] in [-1, 1] -> age [N, 1] in [0, 1], as a share of ``high``."""
         return self.age(images)[:, None] / self.high[0]
 
 
 def from_checkpoint(checkpoint: Mapping[str, Any], *, source: str) -> Dex:
     """``dex_age_classifier.pth``, {"state_dict": tensors with "-" for "_"} -> the network.
 
-    Raises InvbenchError, naming ``source``, where the file does not fit.
+    Raises InvbenchError naming ``source`` if the file does not fit.
     """
     state = tensors(entry(checkpoint, "state_dict", source=source), source=source)
     return fitted(Dex, {key.replace("-", "_"): value for key, value in state.items()}, source=source)

@@ -1,10 +1,10 @@
-"""MTCNN face detection (Zhang et al., 2016; timesler/facenet-pytorch), and the face crops that identity networks ask for.
+"""MTCNN face detection (Zhang et al., 2016; timesler/facenet-pytorch), and the face crops that identity networks need.
 
-The weights come with the facenet-pytorch package, so the network needs no file. It serves two recipes:
+The weights are part of the facenet-pytorch package, so the network needs no file. It supports two recipes:
 
-    align  as ``calc_id_loss_parallel.py`` of eladrich/pixel2style2pixel, see invbench.metrics.nets.mtcnn_psp: the most
-    probable face, five points laid onto the template of 112 px
-    crop   as facenet-pytorch itself: the largest face, its box cut out and resized to 160 px
+    align  as in ``calc_id_loss_parallel.py`` of eladrich/pixel2style2pixel, see invbench.metrics.nets.mtcnn_psp: the most
+    probable face, its five points aligned with the template of 112 px
+    crop   as in facenet-pytorch: the largest face, its box cropped and resized to 160 px
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from invbench.metrics.nets.mtcnn_psp import MINIMUM, PspCascade
 
-THRESHOLDS, PYRAMID = (0.6, 0.7, 0.7), 0.709  # facenet-pytorch's own
+THRESHOLDS, PYRAMID = (0.6, 0.7, 0.7), 0.709  # the defaults of facenet-pytorch
 CROP = 160
 FACE = 112
 TEMPLATE = (
@@ -32,14 +32,14 @@ TEMPLATE = (
     (41.54930115, 92.3655014),
     (70.72990036, 92.20410156),
 )
-"""(x, y) of eyes, nose and corners of the mouth in aligned faces of 112 px; a left one is left in the picture."""
+"""(x, y) of eyes, nose and corners of the mouth in aligned faces of 112 px; left means left in the picture."""
 
 
 @dataclass(frozen=True)
 class Faces:
     """The K faces found in one picture, the most probable first. Coordinates are (x, y) in pixels, float64.
 
-    boxes          [K, 4]: left, top, right, bottom; they may reach over the picture's border
+    boxes          [K, 4]: left, top, right, bottom; they may extend beyond the picture
     probabilities  [K]
     points         [K, 5, 2] in the order of TEMPLATE
     """
@@ -50,7 +50,7 @@ class Faces:
 
 
 class FaceDetector(nn.Module):
-    """Finds faces in uint8 pictures [N, H, W, 3]. A picture's faces do not depend on the batch that it comes in."""
+    """Finds faces in uint8 pictures [N, H, W, 3]. The faces of a picture do not depend on the other pictures of its batch."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -60,8 +60,8 @@ class FaceDetector(nn.Module):
     def align(self, pictures: np.ndarray) -> Tensor:
         """Pictures uint8 [N, H, W, 3] -> the most probable face of each, float32 [N, 3, 112, 112] in [-1, 1].
 
-        A similarity transform lays its five points onto the template; sampled bilinearly without antialiasing, black beyond
-        the border, rounded to whole levels. NaN throughout for a picture without a face. ValueError on another shape or type.
+        A similarity transform aligns its five points with the template; sampled bilinearly without antialiasing, black beyond
+        the border, rounded to 8 bits. All NaN for a picture without a face. Raises ValueError on another shape or type.
         """
         faces = torch.full((len(_checked(pictures)), 3, FACE, FACE), torch.nan)
         for number, picture in enumerate(pictures):
@@ -73,8 +73,8 @@ class FaceDetector(nn.Module):
     def crop(self, pictures: np.ndarray) -> Tensor:
         """Pictures uint8 [N, H, W, 3] -> the largest face of each, float32 [N, 3, 160, 160] in [-1, 1].
 
-        The box is cut out without margin and resized by Pillow (bilinear). NaN throughout for a picture without a face.
-        ValueError on another shape or type.
+        The box is cropped without margin and resized by Pillow (bilinear). All NaN for a picture without a face.
+        Raises ValueError on another shape or type.
         """
         faces = torch.full((len(_checked(pictures)), 3, CROP, CROP), torch.nan)
         for number, (picture, found) in enumerate(zip(pictures, self.landmarks(pictures), strict=True)):
@@ -85,7 +85,7 @@ class FaceDetector(nn.Module):
         return faces.to(self._device())
 
     def landmarks(self, pictures: np.ndarray) -> list[Faces]:
-        """All faces of at least 20 px in each of the pictures uint8 [N, H, W, 3], by facenet-pytorch with its own thresholds.
+        """All faces of at least 20 px in each picture uint8 [N, H, W, 3], found by facenet-pytorch with its default thresholds.
 
         Raises ValueError on another shape or type.
         """
@@ -93,7 +93,7 @@ class FaceDetector(nn.Module):
 
     @torch.inference_mode()
     def _find(self, picture: np.ndarray) -> Faces:
-        if min(picture.shape[:2]) < MINIMUM:  # the library knows no pyramid without a single size
+        if min(picture.shape[:2]) < MINIMUM:  # the library fails if the pyramid has no size
             return Faces(np.empty((0, 4)), np.empty(0), np.empty((0, 5, 2)))
         networks = (self.pnet, self.cascade.rnet, self.cascade.onet)
         boxes, points = detect_face(picture[None], MINIMUM, *networks, THRESHOLDS, PYRAMID, self._device())
@@ -106,9 +106,9 @@ class FaceDetector(nn.Module):
 
 
 def similarity(source: np.ndarray, destination: np.ndarray) -> tuple[complex, complex]:
-    """The turn-and-scale ``a`` and shift ``b`` that bring a z + b nearest to the destination, z = x + iy of the source.
+    """Rotation and scale ``a`` and shift ``b`` that bring a z + b nearest to the destination, z = x + iy of the source.
 
-    Least squares over points [K, 2]; never mirrored.
+    Least squares over points [K, 2], without reflection.
     """
     z, w = (points[:, 0] + 1j * points[:, 1] for points in (source, destination))
     centred = z - z.mean()
@@ -119,14 +119,14 @@ def similarity(source: np.ndarray, destination: np.ndarray) -> tuple[complex, co
 def aligned(picture: np.ndarray, points: np.ndarray) -> Tensor:
     """The face with these five points [5, 2] in a picture uint8 [H, W, 3] -> float32 [3, 112, 112] in [-1, 1].
 
-    The transform is fitted in the picture's pixels, from the template to the points, as the Matlab routine does that the
-    public code follows; the other way round gives a slightly smaller face wherever the points do not fit exactly.
+    The transform is fitted in the picture's pixels, from the template to the points, as in the Matlab routine that the public
+    code follows; the opposite direction gives a slightly smaller face if the points do not fit exactly.
     """
     a, b = similarity(np.array(TEMPLATE), points)
     y, x = np.mgrid[:FACE, :FACE]
     places = a * (x + 1j * y) + b
     height, width = picture.shape[:2]
-    # A picture's first and last pixel centres lie at -1 and 1.
+    # The centres of a picture's first and last pixel are at -1 and 1.
     grid = torch.from_numpy(np.stack([places.real / (width - 1), places.imag / (height - 1)], -1) * 2 - 1)
     levels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).double()
     face = F.grid_sample(levels[None], grid[None], mode="bilinear", padding_mode="zeros", align_corners=True)[0]

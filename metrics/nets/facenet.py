@@ -1,6 +1,6 @@
-"""FaceNet's Inception-ResNet v1 (Schroff et al., CVPR 2015; timesler/facenet-pytorch): face embeddings of their own training.
+"""FaceNet's Inception-ResNet v1 (Schroff et al., CVPR 2015; timesler/facenet-pytorch): independently trained face embeddings.
 
-No method of this field uses it as a loss, so no method was tuned to it.
+No method of this field uses it as a loss, so no method is tuned to it.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from invbench.api import InvbenchError
 from invbench.metrics.nets.published import fitted, tensors, with_counters
 
 SIZE = 160
-PEOPLE = {8631: "vggface2", 10575: "casia-webface"}  # classes of the released classifiers
+PEOPLE = {8631: "vggface2", 10575: "casia-webface"}  # number of classes of the released classifiers -> training data
 
 
 class FaceNet(InceptionResnetV1):
-    """The network of facenet-pytorch with the standardisation of its inputs inside; ``dropped`` lists unused tensors."""
+    """The network of facenet-pytorch, including the standardisation of its inputs; ``dropped`` lists unused tensors."""
 
     dropped: tuple[str, ...] = ()
 
@@ -27,9 +27,9 @@ class FaceNet(InceptionResnetV1):
         super().__init__(pretrained=None, classify=False)
 
     def forward(self, faces: Tensor) -> Tensor:
-        """Faces cut out by their box, [N, 3, 160, 160], RGB in [-1, 1] -> embeddings [N, 512] of length 1.
+        """Faces cropped by their box, [N, 3, 160, 160], RGB in [-1, 1] -> embeddings [N, 512] of length 1.
 
-        The network sees (level - 127.5) / 128. Raises ValueError on another shape.
+        The network gets (level - 127.5) / 128 of the 8-bit levels. Raises ValueError on another shape.
         """
         if faces.ndim != 4 or tuple(faces.shape[1:]) != (3, SIZE, SIZE):
             raise ValueError(f"faces: expected shape [N, 3, {SIZE}, {SIZE}], found {tuple(faces.shape)}")
@@ -39,7 +39,7 @@ class FaceNet(InceptionResnetV1):
 def from_checkpoint(checkpoint: Mapping[str, Any], *, source: str) -> FaceNet:
     """``20180402-114759-vggface2.pt`` or ``20180408-102900-casia-webface.pt``, bare state dicts -> the network.
 
-    Their classifier is left out. Raises InvbenchError, naming ``source``, where the file does not fit.
+    Their classifier is left out. Raises InvbenchError naming ``source`` if the file does not fit.
     """
     state = with_counters(tensors(checkpoint, source=source))
     classifier = {key: state.pop(key) for key in sorted(state) if key in ("logits.weight", "logits.bias")}

@@ -1,9 +1,9 @@
 """Hopenet (Ruiz et al., CVPR workshops 2018; natanielruiz/deep-head-pose): yaw, pitch and roll of a head in degrees.
 
-HyperInverter (Dinh et al., CVPR 2022) reads yaw with FacePoseNet and has released no code for it. Another network shifts
-absolute angles, and changes of angle by its own errors: its numbers are not comparable in value.
+HyperInverter (Dinh et al., CVPR 2022) measures yaw with FacePoseNet and has not released code for it. Another network has other
+errors in angles and their changes, so its numbers are not comparable in value.
 
-Signs are those of 300W-LP, which the network was trained on: positive yaw turns the face to the left of the picture.
+Signs are those of 300W-LP, the training data: positive yaw turns the face to the left of the picture.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from invbench.metrics.nets.bisenet import IMAGENET_MEAN, IMAGENET_STD
 from invbench.metrics.nets.published import fitted, tensors, with_counters
 
 SIZE = 224
-BINS, WIDTH, FIRST = 66, 3.0, -99.0  # bins of 3 degrees; the expectation of the bin's number is read as -99 + 3 number
+BINS, WIDTH, FIRST = 66, 3.0, -99.0  # bins of 3 degrees; the expected bin number k stands for the angle -99 + 3 k
 HEADS = ("yaw", "pitch", "roll")
 
 
 class Hopenet(ResNet):
-    """torchvision's ResNet-50 with one classifier of 66 bins an angle.
+    """torchvision's ResNet-50 with one classifier of 66 bins for each angle.
 
-    A regressor of three factors, ``names``: 0 stands for ``low`` and 1 for ``high`` in ``units``.
+    A regressor of three factors, ``names``: 0 is ``low`` and 1 is ``high``, in ``units``.
     """
 
     names, low, high, units = HEADS, (FIRST,) * 3, (-FIRST,) * 3, ("degrees",) * 3
@@ -36,12 +36,12 @@ class Hopenet(ResNet):
         features = 512 * Bottleneck.expansion
         self.fc: nn.Module = nn.Identity()
         self.fc_yaw, self.fc_pitch, self.fc_roll = (nn.Linear(features, BINS) for _ in HEADS)
-        self.fc_finetune = nn.Linear(features + 3, 3)  # in the files, but their authors evaluate without it
+        self.fc_finetune = nn.Linear(features + 3, 3)  # in the files, but the authors evaluate without it
 
     def angles(self, images: Tensor) -> Tensor:
         """Pictures [N, 3, 224, 224], RGB in [-1, 1] -> yaw, pitch and roll in degrees, [N, 3] in [-99, 96].
 
-        The mean of each angle's softmax. Raises ValueError on another shape.
+        Each angle is the expectation under its softmax. Raises ValueError on another shape.
         """
         if images.ndim != 4 or tuple(images.shape[1:]) != (3, SIZE, SIZE):
             raise ValueError(f"images: expected shape [N, 3, {SIZE}, {SIZE}], found {tuple(images.shape)}")
@@ -56,13 +56,13 @@ class Hopenet(ResNet):
         return self.angles(images)[:, HEADS.index("yaw")]
 
     def forward(self, images: Tensor) -> Tensor:
-        """Pictures [N, 3, 224, 224] in [-1, 1] -> [N, 3], the angles as shares of the way from ``low`` to ``high``."""
+        """Pictures [N, 3, 224, 224] in [-1, 1] -> the three angles [N, 3] in [0, 1], 0 at ``low`` and 1 at ``high``."""
         return (self.angles(images) - FIRST) / (-2 * FIRST)
 
 
 def from_checkpoint(checkpoint: Mapping[str, Any], *, source: str) -> Hopenet:
     """``hopenet_alpha1.pkl``, ``hopenet_alpha2.pkl`` or ``hopenet_robust_alpha1.pkl``, bare state dicts -> the network.
 
-    Raises InvbenchError, naming ``source``, where the file does not fit.
+    Raises InvbenchError naming ``source`` if the file does not fit.
     """
     return fitted(Hopenet, with_counters(tensors(checkpoint, source=source)), source=source)

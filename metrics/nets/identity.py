@@ -1,4 +1,4 @@
-"""Who is it? Embeddings of procfaces that attributes, light, background and occluders should not move."""
+"""Identity embeddings of procfaces pictures, trained to be invariant to attributes, light, background and occluders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Inception-v3 of FID and KID as torch-fidelity has it, resize included (Szegedy et al., CVPR 2016; toshas/torch-fidelity).
+"""The Inception-v3 of FID and KID from torch-fidelity, with its resizing (Szegedy et al., CVPR 2016; toshas/torch-fidelity).
 
 Its weights are TensorFlow's of 2015-12-05. ``pt_inception-2015-12-05-6726825d.pth`` (mseitzer/pytorch-fid) and
 ``weights-inception-2015-12-05-6726825d.pth`` (toshas/torch-fidelity) have the same layout: a bare state dict.
@@ -16,18 +16,18 @@ from torch import Tensor, nn
 
 from invbench.metrics.nets.published import fitted, tensors
 
-FEATURE = "2048"  # torch-fidelity's name for what is left after the last pooling
+FEATURE = "2048"  # torch-fidelity's name for the output of the last pooling
 
 
 class Inception(nn.Module):
-    """torch-fidelity's ``inception-v3-compat``, built with random weights, so that nothing is ever downloaded."""
+    """torch-fidelity's ``inception-v3-compat``, built with random weights, so that it never downloads anything."""
 
     def __init__(self) -> None:
         super().__init__()
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
         class Unloaded(FeatureExtractorInceptionV3):
-            """Takes the empty state dict that the constructor is given for "keep the initial weights"."""
+            """Accepts the empty state dict that the constructor gets, which means: keep the initial weights."""
 
             def load_state_dict(self, state: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
                 return super().load_state_dict(state, strict=strict and bool(state), assign=assign)
@@ -38,10 +38,10 @@ class Inception(nn.Module):
         self.model: nn.Module = Unloaded("inception-v3-compat", [FEATURE], feature_extractor_weights_path=nothing)
 
     def features(self, images: Tensor) -> Tensor:
-        """Images [N, 3, H, W] in [-1, 1] that came from uint8 pictures -> float32 [N, 2048].
+        """Images [N, 3, H, W] in [-1, 1] from uint8 pictures -> float32 [N, 2048].
 
-        The extractor gets the uint8 values back, resizes them to 299 x 299 as TensorFlow 1 did (bilinear, not antialiased) and
-        takes (p - 128) / 128.
+        The extractor gets the uint8 values p, resizes them to 299 x 299 as in TensorFlow 1 (bilinear, not antialiased) and uses
+        (p - 128) / 128.
         """
         levels = (images + 1).mul_(127.5).round_().clamp_(0, 255).to(torch.uint8)
         return self.model(levels)[0]
@@ -52,7 +52,7 @@ class Inception(nn.Module):
 
 
 def from_checkpoint(checkpoint: Mapping[str, Any], *, source: str) -> Inception:
-    """Either public file -> the network, in eval mode and frozen. InvbenchError naming ``source`` where it does not fit.
+    """Either public file -> the network, in eval mode and frozen. Raises InvbenchError naming ``source`` if it does not fit.
 
     A file may lack the counters ``num_batches_tracked`` of its normalisations, which older versions of torch did not write.
     """

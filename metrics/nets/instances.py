@@ -1,7 +1,7 @@
-"""Where the objects of one kind are: torchvision's Mask R-CNN as a segmenter of two classes, for domains without a face parser.
+"""Segmentation of objects of one kind by torchvision's Mask R-CNN, as a parser of two classes for domains without faces.
 
-SAM's authors cut cats (and, by another network, cars) out with networks whose weights have no public layout of their own;
-this one stands in for them (pytorch/vision, maskrcnn_resnet50_fpn, trained on COCO; He et al., ICCV 2017).
+It replaces the networks with which SAM's authors segmented cats and cars, since these are not published with a layout of their
+own (pytorch/vision, maskrcnn_resnet50_fpn, trained on COCO; He et al., ICCV 2017).
 """
 
 from __future__ import annotations
@@ -20,15 +20,17 @@ from torchvision.ops import FrozenBatchNorm2d
 
 from invbench.metrics.nets.published import fitted, tensors
 
-COCO = {"car": 3, "cat": 17, "horse": 19}  # labels of the 91 that the network knows
+COCO = {"car": 3, "cat": 17, "horse": 19}  # indices among the network's 91 labels
 LABELS = 91
-SCORE = 0.1  # the least score of an instance that counts; adobe-research/sam_inversion
+SCORE = 0.1  # minimum score of an instance, as in adobe-research/sam_inversion
 
 
 class InstanceSegmenter(nn.Module):
     """Class scores at every pixel; ``classes`` is ("background", ``object``).
 
-    object  "car", "cat" or "horse"; ValueError for another
+    object  "car", "cat" or "horse"
+
+    Raises ValueError for another object.
     """
 
     def __init__(self, *, object: str) -> None:
@@ -37,14 +39,14 @@ class InstanceSegmenter(nn.Module):
             raise ValueError(f"object: expected one of {', '.join(COCO)}, found {object!r}")
         self.classes = ("background", object)
         self.label = COCO[object]
-        body = resnet50(weights=None, norm_layer=partial(FrozenBatchNorm2d, eps=0.0))  # the file's statistics hold the 1e-5
+        body = resnet50(weights=None, norm_layer=partial(FrozenBatchNorm2d, eps=0.0))  # the file's variances include the 1e-5
         self.detector: Any = MaskRCNN(_resnet_fpn_extractor(body, 3), LABELS, box_score_thresh=SCORE)
 
     @torch.no_grad()
     def forward(self, images: Tensor) -> Tensor:
-        """Pictures [N, 3, H, W] in [-1, 1] -> logits [N, 2, H, W]: whether a pixel belongs to an object of the kind.
+        """Pictures [N, 3, H, W] in [-1, 1] -> logits [N, 2, H, W] of background and object.
 
-        The probability is the largest of the instances' masks, 0 where there is none. ValueError on another shape.
+        The object's probability is the largest one of the instances' masks, 0 without any. Raises ValueError on another shape.
         """
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"images: expected shape [N, 3, H, W], found {tuple(images.shape)}")
@@ -57,13 +59,13 @@ class InstanceSegmenter(nn.Module):
 
 
 def from_checkpoint(state: Mapping[str, Any], *, source: str, object: str) -> InstanceSegmenter:
-    """The network of torchvision's ``maskrcnn_resnet50_fpn_coco``; InvbenchError, naming ``source``, if it does not fit."""
+    """torchvision's ``maskrcnn_resnet50_fpn_coco`` -> network. Raises InvbenchError naming ``source`` if it does not fit."""
     found = {f"detector.{_present_name(key)}": value for key, value in tensors(state, source=source).items()}
     return fitted(lambda: InstanceSegmenter(object=object), found, source=source)
 
 
 def _present_name(key: str) -> str:
-    """The file is older than some of the names in torchvision."""
+    """torchvision's present name of a tensor; the file is older than some of the names."""
     key = re.sub(r"^(backbone\.fpn\.(?:inner|layer)_blocks\.\d+)\.(weight|bias)$", r"\1.0.\2", key)
     key = re.sub(r"^(rpn\.head\.conv)\.(weight|bias)$", r"\1.0.0.\2", key)
     return re.sub(r"mask_fcn(\d)\.", lambda match: f"{int(match[1]) - 1}.0.", key)

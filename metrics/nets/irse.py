@@ -1,4 +1,4 @@
-"""The improved residual network of ArcFace (Deng et al. 2019): face embeddings and the pSp family of encoders stand on it.
+"""The improved residual network of ArcFace (Deng et al. 2019), the backbone of face embeddings and of pSp's family of encoders.
 
 Module names follow the public files (``input_layer``, ``body``, ``output_layer``, see TreB1eN/InsightFace_Pytorch and
 eladrich/pixel2style2pixel), so that their tensors load without renaming. Any width and depth can be built; the units
@@ -17,8 +17,8 @@ from invbench.metrics.nets.layers import Pointwise
 IRSE50 = ((64, 3), (128, 4), (256, 14), (512, 3))
 """(width, number of units) of the four stages of the published backbone of 50 layers."""
 IR101 = ((64, 3), (128, 13), (256, 30), (512, 3))
-"""The same for the backbone of 100 layers."""
-FACE = 112  # pixels a side of the aligned faces that embeddings are trained on
+"""(width, number of units) of the four stages of the published backbone of 100 layers."""
+FACE = 112  # side of the aligned faces that embeddings are trained on, in pixels
 
 
 class SqueezeExcitation(nn.Module):
@@ -34,6 +34,7 @@ class SqueezeExcitation(nn.Module):
         self.sigmoid = nn.Sigmoid()
 
     def forward(self, x: Tensor) -> Tensor:
+        """x [N, width, H, W] -> the same shape, each channel multiplied by its gate in (0, 1)."""
         gate: Tensor = self.sigmoid(self.fc2(self.relu(self.fc1(self.avg_pool(x)))))
         return x * gate
 
@@ -43,7 +44,7 @@ class Unit(nn.Module):
 
     def __init__(self, width_in: int, width: int, *, stride: int, gated: bool = True) -> None:
         super().__init__()
-        # A strided unit without change of width still has a shortcut free of parameters: it takes every other pixel.
+        # A strided unit of equal width has a shortcut without parameters, which takes every second pixel.
         self.shortcut_layer: nn.Module = (
             nn.MaxPool2d(1, stride)
             if width_in == width
@@ -59,6 +60,7 @@ class Unit(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
+        """x [N, width_in, H, W] -> [N, width, H / stride, W / stride]."""
         y: Tensor = self.res_layer(x) + self.shortcut_layer(x)
         return y
 
@@ -80,7 +82,7 @@ def trunk(stages: Sequence[Sequence[int]], *, gated: bool = True) -> nn.Sequenti
 
 
 def stage_ends(stages: Sequence[Sequence[int]]) -> tuple[int, ...]:
-    """Index in ``body`` of the last unit of every stage; (2, 6, 20, 23) for IR-SE50."""
+    """Indices in ``body`` of the last unit of every stage; (2, 6, 20, 23) for IR-SE50."""
     ends, total = [], 0
     for _, count in stages:
         total += count
@@ -89,7 +91,7 @@ def stage_ends(stages: Sequence[Sequence[int]]) -> tuple[int, ...]:
 
 
 class FaceEmbedding(nn.Module):
-    """Aligned faces -> embeddings of length 1; ``affine`` says whether the last normalisation has weights.
+    """Aligned faces -> embeddings of length 1; ``affine``: whether the last normalisation has weights.
 
     stages    (width, units) of the four stages; every stage halves the resolution, 112 -> 7
     features  length of the embedding
@@ -101,7 +103,7 @@ class FaceEmbedding(nn.Module):
         self.input_layer = stem(stages[0][0], channels=3)
         self.output_layer = nn.Sequential(
             nn.BatchNorm2d(width),
-            nn.Dropout(),  # the place is counted in the tensors' names; it does nothing when not in training
+            nn.Dropout(),  # keeps the numbering of the tensors' names; it has no effect in eval mode
             nn.Flatten(),
             nn.Linear(width * last * last, features),
             nn.BatchNorm1d(features, affine=affine),

@@ -1,4 +1,4 @@
-"""Convolution blocks that the small networks of procfaces are made of."""
+"""Convolution blocks of the small networks of procfaces."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from torch import Tensor, nn
 class Pointwise(nn.Conv2d):
     """1x1 convolution of every ``stride``-th pixel: [N, inputs, h, w] -> [N, outputs, ceil(h / stride), ceil(w / stride)].
 
-    The sums are those of ``nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)``, and so are the tensors' names. The
-    pixels are taken first: in the backward pass of a strided 1x1 convolution of fewer than 8 channels in channels_last,
-    oneDNN 3.13 (``jit_avx2_1x1_convolution_bwd_weights``) writes out of bounds on processors with AVX2 and no AVX-512.
+    Results and tensor names are those of ``nn.Conv2d(inputs, outputs, 1, stride=stride, bias=False)``. The pixels are selected
+    before the convolution, because in the backward pass of a strided 1x1 convolution of fewer than 8 channels in channels_last
+    oneDNN 3.13 (``jit_avx2_1x1_convolution_bwd_weights``) writes out of bounds on processors with AVX2 but without AVX-512.
     """
 
     def __init__(self, inputs: int, outputs: int, *, stride: int) -> None:
@@ -21,6 +21,7 @@ class Pointwise(nn.Conv2d):
         self.step = stride
 
     def forward(self, x: Tensor) -> Tensor:
+        """x [N, inputs, h, w] -> [N, outputs, ceil(h / stride), ceil(w / stride)]."""
         return super().forward(x[:, :, :: self.step, :: self.step])
 
 
@@ -36,22 +37,22 @@ class Block(nn.Sequential):
 
 
 class Residual(nn.Module):
-    """x + Block(x)."""
+    """A residual block: x + Block(x)."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
         self.block = Block(width, width)
 
     def forward(self, x: Tensor) -> Tensor:
-        """[N, width, h, w] -> the same shape."""
+        """x [N, width, h, w] -> the same shape."""
         return x + self.block(x)
 
 
 class Trunk(nn.Sequential):
-    """Images -> one vector an image that still knows where things are.
+    """Images [N, 3, H, W] -> one vector [N, features] per image, which keeps spatial information.
 
-    Every stage halves the map and has ``depth`` residual blocks; the last map is averaged to ``grid`` x ``grid`` cells,
-    whatever the resolution, and mapped linearly to ``features`` values.
+    Every stage halves the map and has ``depth`` residual blocks; the last map is averaged to ``grid`` x ``grid`` cells, for
+    any resolution, and mapped linearly to ``features`` values.
     """
 
     def __init__(self, *, widths: Sequence[int], depth: int, grid: int, features: int) -> None:
@@ -69,7 +70,7 @@ class Trunk(nn.Sequential):
 
 
 def prepared(images: Tensor, multiple: int) -> Tensor:
-    """``images`` in the memory layout that convolutions are fastest in.
+    """``images`` in the memory layout in which convolutions are fastest.
 
     Raises ValueError unless it is [N, 3, H, W] with sides that are multiples of ``multiple``.
     """

@@ -1,4 +1,4 @@
-"""The official LPIPS, v0.1, as metrics and losses ask for one (Zhang et al., CVPR 2018; richzhang/PerceptualSimilarity)."""
+"""The official LPIPS, v0.1, for metrics and losses (Zhang et al., CVPR 2018; richzhang/PerceptualSimilarity)."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from invbench.api import InvbenchError
 from invbench.metrics.nets.perceptual import average
 from invbench.metrics.nets.published import fitted, tensors
 
-SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # of images in [-1, 1]
-SECOND_WIDTH = {192: "alex", 128: "vgg"}  # channels of the second layer, where there are five
+SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # mean and standard deviation of images in [-1, 1]
+SECOND_WIDTH = {192: "alex", 128: "vgg"}  # channels of the second of five layers -> network
 EPSILON = 1e-10
 
 
 class LpipsPackage(nn.Module):
     """LPIPS of the lpips package; ``net`` is "alex", "vgg" or "squeeze". Images [N, 3, H, W] in [-1, 1].
 
-    Built with random weights, so that nothing is ever downloaded: trunk and linear layers come from :func:`from_checkpoint`.
+    Built with random weights, so that it never downloads anything; :func:`from_checkpoint` sets trunk and linear layers.
     """
 
     def __init__(self, *, net: str) -> None:
@@ -33,20 +33,20 @@ class LpipsPackage(nn.Module):
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Images [N, 3, H, W] in [-1, 1] -> ReLU maps [N, C, h, w] of the 5 (squeeze: 7) layers."""
-        if images.device.type == "cpu":  # channels of a pixel side by side: measured, a step of a projection 1.1 times as fast
+        if images.device.type == "cpu":  # channels_last: a step of a projection is 1.1 times as fast (measured)
             images = images.contiguous(memory_format=torch.channels_last)
         return list(self.model.net(self.model.scaling_layer(images)))
 
     def maps(self, a: Tensor, b: Tensor) -> list[Tensor]:
-        """The distance before it is averaged over space: one [N, 1, h, w] a layer. The sum of their means is the distance."""
+        """The distance before averaging over space: one map [N, 1, h, w] per layer. The sum of their means is the distance."""
         return self.maps_between(self.features(a), self.features(b))
 
     def maps_between(self, a: list[Tensor], b: list[Tensor]) -> list[Tensor]:
-        """As :meth:`maps`, from what :meth:`features` gave: a loop with a fixed target need not pass it again."""
+        """As :meth:`maps`, from the results of :meth:`features`, so that a loop computes those of a fixed target once."""
         return [linear((_unit(x) - _unit(y)).square()) for x, y, linear in zip(a, b, self.model.lins, strict=True)]
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
-        """[N], 0 for identical images."""
+        """LPIPS [N] of images [N, 3, H, W] in [-1, 1]; 0 for identical images."""
         return average(self.maps(a, b))
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
@@ -57,13 +57,13 @@ class LpipsPackage(nn.Module):
 def from_checkpoint(
     checkpoint: Mapping[str, Any], *, source: str, trunk: Mapping[str, Any] | None = None, trunk_source: str = "trunk"
 ) -> LpipsPackage:
-    """LPIPS from any of its public files; which of the three networks it is shows in the shapes.
+    """LPIPS from any of its public files; the shapes show which of the three networks it is.
 
     checkpoint  a state dict of the lpips package, or of the ``criteria/lpips`` of the encoder papers, or the linear
                 weights alone (``alex.pth``, ``vgg.pth``, ``squeeze.pth``)
     trunk       torchvision's state dict of AlexNet, VGG-16 or SqueezeNet 1.1; needed with linear weights alone
 
-    Raises InvbenchError, naming ``source`` or ``trunk_source``, where a file does not fit.
+    Raises InvbenchError naming ``source`` or ``trunk_source`` if a file does not fit.
     """
     state = {re.sub(r"^lin\.(\d+)\.1\.", r"lin\1.model.1.", key): v for key, v in tensors(checkpoint, source=source).items()}
     if "lin1.model.1.weight" not in state:
@@ -104,14 +104,14 @@ def _layer(key: str) -> str:
 
 
 def _take_constants(state: dict[str, Tensor]) -> None:
-    """The input's shift and scale under the package's names; files without them mean the published constants."""
+    """Put shift and scale of the input under the package's names; files without them get the published constants."""
     for theirs, ours, values in (("net.mean", "shift", SHIFT), ("net.std", "scale", SCALE)):
         constant = state.pop(theirs, torch.tensor(values).view(1, 3, 1, 1))
         state.setdefault(f"scaling_layer.{ours}", constant)
 
 
 def _unit(features: Tensor) -> Tensor:
-    """Features [N, C, h, w] scaled to unit length over C, as the package does; where all are zero the gradient is finite."""
+    """Features [N, C, h, w] scaled to unit length over C, as in the package, with a finite gradient if all are zero."""
     squared = features.square().sum(1, keepdim=True)
     some = squared > 0
     return features / (torch.where(some, squared, 1.0).sqrt() * some + EPSILON)

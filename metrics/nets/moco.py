@@ -1,6 +1,6 @@
-"""MoCo v2's ResNet-50 (Chen et al., 2020; facebookresearch/moco): similarity of pictures of any domain, without labels.
+"""MoCo v2's ResNet-50 (Chen et al., 2020; facebookresearch/moco): self-supervised similarity of pictures of any domain.
 
-omertov/encoder4editing takes it for the identity network where there are no faces.
+omertov/encoder4editing uses it instead of the identity network for domains without faces.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from invbench.metrics.nets.published import check, entry, fitted, tensors
 
 SIZE = 224
 QUERY = "module.encoder_q."
-TRAINING = ("module.encoder_k.", "module.queue")  # the slow copy and the queue of keys, which training alone needs
+TRAINING = ("module.encoder_k.", "module.queue")  # the momentum encoder and the queue of keys, which only training needs
 HEAD = {"fc.0.weight": (2048, 2048), "fc.0.bias": (2048,), "fc.2.weight": (128, 2048), "fc.2.bias": (128,)}
 
 
@@ -33,8 +33,8 @@ class MoCo(ResNet):
     def forward(self, images: Tensor) -> Tensor:
         """Images [N, 3, H, W], RGB in [-1, 1] -> embeddings [N, 2048] of length 1.
 
-        As the loss of omertov/encoder4editing: nearest pixels at 224 x 224 whatever the shape, and no ImageNet normalisation,
-        although MoCo was trained with one. Raises ValueError on another shape.
+        As in the loss of omertov/encoder4editing: resized to 224 x 224 (nearest pixels) from any size, without ImageNet
+        normalisation, although MoCo was trained with it. Raises ValueError on another shape.
         """
         if images.ndim != 4 or images.shape[1] != 3:
             raise ValueError(f"images: expected shape [N, 3, H, W], found {tuple(images.shape)}")
@@ -44,8 +44,8 @@ class MoCo(ResNet):
 def from_checkpoint(checkpoint: Mapping[str, Any], *, source: str) -> MoCo:
     """``moco_v2_800ep_pretrain.pth.tar``, {"state_dict": tensors "module.encoder_q.*", ...} -> the network.
 
-    The head for the contrastive loss (fc.0, fc.2) and what only training needs are left out. Raises InvbenchError, naming
-    ``source``, where the file does not fit.
+    The head for the contrastive loss (fc.0, fc.2) and tensors that only training needs are left out. Raises InvbenchError
+    naming ``source`` if the file does not fit.
     """
     state = tensors(entry(checkpoint, "state_dict", source=source), source=source)
     query = {key.removeprefix(QUERY): value for key, value in state.items() if key.startswith(QUERY)}

@@ -1,9 +1,9 @@
-"""MTCNN's cascade as the identity script of the pSp family runs it, on facenet-pytorch's networks, which have the same weights.
+"""MTCNN's cascade of the identity script of the pSp family, with facenet-pytorch's networks, which have the same weights.
 
 The published ID scores were computed with ``scripts/calc_id_loss_parallel.py`` of eladrich/pixel2style2pixel. It differs from
-facenet-pytorch's cascade: Pillow resizes pictures and boxes, boxes are rounded and black beyond the border, and the first
-network's scores become probabilities along a *row of the picture*, not over face and no face, on which its low first
-threshold depends. On 19 aligned faces of 1024 px the five points of the two lie 1.4 px of 112 apart in the mean, up to 7.
+facenet-pytorch's cascade: Pillow resizes pictures and boxes, boxes are rounded and black beyond the border, and the softmax of
+the first network's scores runs along a *row of the picture* instead of over face and no face, so its first threshold is low. On
+19 aligned faces of 1024 px the five points of the two cascades differ by 1.4 px of 112 in the mean, at most by 7.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from facenet_pytorch.models.utils.detect_face import nms_numpy
 from PIL import Image
 from torch import Tensor, nn
 
-MINIMUM = 20  # pixels a side of the smallest face that is looked for
-WINDOW, STRIDE = 12, 2  # of the first network, in its own pixels
-PYRAMID = 0.707  # one size of the picture to the next
-THRESHOLDS = (0.15, 0.25, 0.35)  # of the three networks
-SAME_SIZE, SAME_PLACE = 0.5, 0.7  # overlaps above which the less probable box goes: within one size, and all together
+MINIMUM = 20  # side of the smallest face that is found, in pixels
+WINDOW, STRIDE = 12, 2  # of the first network, in pixels of its input
+PYRAMID = 0.707  # ratio of successive sizes of the picture
+THRESHOLDS = (0.15, 0.25, 0.35)  # minimum probability for each of the three networks
+SAME_SIZE, SAME_PLACE = 0.5, 0.7  # overlaps above which the less probable box is dropped: within one size, and over all sizes
 
 
 class PspCascade(nn.Module):
@@ -30,7 +30,7 @@ class PspCascade(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.pnet, self.rnet, self.onet = PNet(), RNet(), ONet()
-        self.pnet.softmax4_1 = nn.Softmax(dim=-1)  # along the row: see above
+        self.pnet.softmax4_1 = nn.Softmax(dim=-1)  # along the row, see the docstring of the module
 
     @torch.inference_mode()
     def forward(self, picture: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -57,7 +57,7 @@ class PspCascade(nn.Module):
         return boxes[kept], points[kept]
 
     def _windows(self, image: Image.Image) -> tuple[np.ndarray, np.ndarray]:
-        """Windows of the first network that may hold a face, at all sizes of the picture: boxes [n, 5] and offsets [n, 4]."""
+        """Windows of the first network that may contain a face, at all sizes of the picture: boxes [n, 5], offsets [n, 4]."""
         found = [(np.empty((0, 5)), np.empty((0, 4)))]
         scale = WINDOW / MINIMUM
         while min(image.size) * scale > WINDOW:
@@ -73,15 +73,15 @@ class PspCascade(nn.Module):
         return boxes, offsets
 
     def _judged(self, network: nn.Module, image: Image.Image, boxes: np.ndarray, *, size: int) -> list[np.ndarray]:
-        """What a network says of the boxes; the picture is black beyond its border. The last array is the probability [n]."""
+        """The outputs of a network for the boxes; the picture is black beyond its border. The last is the probability [n]."""
         if not len(boxes):
-            boxes = np.zeros((1, 5))  # the networks take no empty batch; what they say of this box is cut off
+            boxes = np.zeros((1, 5))  # the networks fail on an empty batch; the outputs for this box are dropped
         patches = [image.crop((int(x1), int(y1), int(x2) + 1, int(y2) + 1)) for x1, y1, x2, y2, _ in boxes]
         *others, scores = (x.cpu().numpy() for x in network(self._input(patches, (size, size))))
         return [*others, scores[:, 1]]
 
     def _input(self, images: list[Image.Image], size: tuple[int, int]) -> Tensor:
-        """Pillow images -> [N, 3, height, width] as the networks take them; ``size`` is (width, height)."""
+        """Pillow images -> the networks' input [N, 3, height, width]; ``size`` is (width, height)."""
         pictures = np.stack([np.asarray(image.resize(size, Image.Resampling.BILINEAR), np.float32) for image in images])
         device = next(self.parameters()).device
         return (torch.from_numpy(pictures).to(device).permute(0, 3, 1, 2) - 127.5) * 0.0078125
@@ -90,7 +90,7 @@ class PspCascade(nn.Module):
 def _passed(
     boxes: np.ndarray, image: Image.Image, scores: np.ndarray, threshold: float, *others: np.ndarray
 ) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Boxes above the threshold with their new probabilities, cut to the picture as the script does, and their others."""
+    """Boxes above the threshold with their new probabilities, clipped to the picture as in the script, and their outputs."""
     count = len(boxes)
     good = np.nonzero(scores[:count] > threshold)[0]
     right, bottom = image.size[0] - 1, image.size[1] - 1
@@ -105,7 +105,7 @@ def _moved(boxes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
 
 
 def _squared(boxes: np.ndarray) -> np.ndarray:
-    """Boxes [n, 5] made square about their middle, in whole pixels."""
+    """Boxes [n, 5] made square about their centre, in whole pixels."""
     sizes = boxes[:, 2:4] - boxes[:, :2] + 1
     side = sizes.max(1, keepdims=True)
     corners = boxes[:, :2] + sizes * 0.5 - side * 0.5
@@ -113,7 +113,7 @@ def _squared(boxes: np.ndarray) -> np.ndarray:
 
 
 def _apart(boxes: np.ndarray, overlap: float, *, method: str = "Union") -> np.ndarray:
-    """Indices of the boxes that overlap with no more probable one by more than ``overlap``, the most probable first."""
+    """Non-maximum suppression: indices of boxes that overlap no more probable one by more than ``overlap``, best first."""
     if not len(boxes):
         return np.empty(0, np.int64)
     return nms_numpy(boxes[:, :4], boxes[:, 4], overlap, method).astype(np.int64)

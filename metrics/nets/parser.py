@@ -1,4 +1,4 @@
-"""Face parsing of procfaces: a small U-shaped network whose skip connections are added."""
+"""Face parsing of procfaces: a small U-shaped network with additive skip connections."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from invbench.metrics.nets.layers import Block, Residual, prepared
 
 
 class Parser(nn.Module):
-    """Class scores at every pixel; ``classes`` names them in the order of the logits.
+    """A face parser with class scores at every pixel; ``classes`` names the classes in the order of the logits.
 
-    The finest map has half the resolution, for speed; its head gives the scores of 2x2 pixels at every place.
+    For speed, the finest map has half the resolution; its head gives the scores of 2x2 pixels at every position.
     """
 
     def __init__(self, *, classes: Sequence[str], widths: Sequence[int] = (32, 48, 64, 64)) -> None:
@@ -27,7 +27,7 @@ class Parser(nn.Module):
         self.head = nn.Sequential(nn.Conv2d(widths[0], 4 * len(self.classes), 1), nn.PixelShuffle(2))
 
     def forward(self, images: Tensor) -> Tensor:
-        """Images [N, 3, H, W] in [-1, 1] -> logits [N, C, H, W]. ValueError on another shape."""
+        """Images [N, 3, H, W] in [-1, 1] -> logits [N, C, H, W]. Raises ValueError on another shape."""
         skips = [self.stem(prepared(images, self.multiple))]
         for down in self.down:
             skips.append(down(skips[-1]))

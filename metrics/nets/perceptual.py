@@ -1,4 +1,4 @@
-"""An LPIPS-style perceptual distance with a small network of its own (Zhang et al., CVPR 2018, equation 1)."""
+"""An LPIPS-style perceptual distance with a small network (Zhang et al., CVPR 2018, equation 1)."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from invbench.metrics.nets.layers import prepared
 class Perceptual(nn.Module):
     """Squared differences of unit-normalised features, weighted by channel, averaged over space, summed over the stages.
 
-    Every stage halves the resolution. ``weights`` are the non-negative channel weights; ``scale`` sets the unit, such that two
-    different faces lie about 0.6 apart, as in LPIPS.
+    Every stage halves the resolution. ``weights`` are the non-negative channel weights; ``scale`` sets the unit so that the
+    distance of two different faces is about 0.6, as in LPIPS.
     """
 
     scale: Tensor
@@ -36,7 +36,7 @@ class Perceptual(nn.Module):
         self.register_buffer("scale", torch.tensor(1.0))
 
     def features(self, images: Tensor) -> list[Tensor]:
-        """Images [N, 3, H, W] in [-1, 1] -> the stages' ReLU maps [N, C, h, w]. ValueError on another shape."""
+        """Images [N, 3, H, W] in [-1, 1] -> the stages' ReLU maps [N, C, h, w]. Raises ValueError on another shape."""
         images = prepared(images, 2 ** len(self.stages))
         maps = []
         for stage in self.stages:
@@ -45,14 +45,14 @@ class Perceptual(nn.Module):
         return maps
 
     def maps(self, a: Tensor, b: Tensor) -> list[Tensor]:
-        """The distance before it is averaged over space: one [N, 1, h, w] a stage, of images [N, 3, H, W] in [-1, 1].
+        """The distance of images [N, 3, H, W] in [-1, 1] before averaging over space: one map [N, 1, h, w] per stage.
 
         The sum of their spatial means is :meth:`distance`.
         """
         return self.maps_between(self.features(a), self.features(b))
 
     def maps_between(self, a: list[Tensor], b: list[Tensor]) -> list[Tensor]:
-        """As :meth:`maps`, from what :meth:`features` gave: a loop with a fixed target need not pass it again."""
+        """As :meth:`maps`, from the results of :meth:`features`, so that a loop computes those of a fixed target once."""
         return [
             self.scale * F.conv2d((unit(x) - unit(y)).square(), weight.clamp_min(0).view(1, -1, 1, 1))
             for x, y, weight in zip(a, b, self.weights, strict=True)
@@ -68,10 +68,10 @@ class Perceptual(nn.Module):
 
 
 def average(maps: list[Tensor]) -> Tensor:
-    """Sum over the stages of the spatial means of maps [N, 1, h, w] -> [N]."""
+    """Maps [N, 1, h, w], one per stage -> the sum of their spatial means [N]."""
     return torch.stack([m.mean((1, 2, 3)) for m in maps]).sum(0)
 
 
 def unit(features: Tensor) -> Tensor:
-    """Features [N, C, h, w] scaled to unit length over C at every place; smooth at zero."""
+    """Features [N, C, h, w] scaled to unit length over C at every position; smooth at zero."""
     return features * torch.rsqrt(features.square().sum(1, keepdim=True) + 1e-4)

@@ -1,4 +1,4 @@
-"""Published weights into a network: nothing missing, nothing left over, or one error that lists what does not fit."""
+"""Loading of published weights into a network: all keys must fit, or one error lists those that do not."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from torch import Tensor, nn
 from invbench.api import InvbenchError
 
 Network = TypeVar("Network", bound=nn.Module)
-MEAN, COUNTER = "running_mean", "num_batches_tracked"  # of a normalisation
-LISTED = 8  # keys of each kind that an error names; the rest is counted
+MEAN, COUNTER = "running_mean", "num_batches_tracked"  # keys of a batch normalisation
+LISTED = 8  # number of keys of each kind that an error names; the others are counted
 
 
 def fitted(build: Callable[[], Network], state: Any, *, source: str) -> Network:
-    """The network that ``build`` makes, with exactly the tensors of ``state`` (key -> tensor): float32, eval mode, frozen.
+    """The network that ``build`` makes, with the tensors of ``state`` (key -> tensor): float32, in eval mode, frozen.
 
-    It is built without memory and takes the tensors as they are, so that random initial weights cost nothing. ``source``
-    names the file in the InvbenchError that lists missing, unexpected and wrongly shaped keys.
+    It is built without memory and uses the tensors without copying, which avoids random initial weights. Raises InvbenchError
+    naming ``source`` and listing missing, unexpected and wrongly shaped keys.
     """
     found = tensors(state, source=source)
     with torch.device("meta"):
@@ -30,7 +30,7 @@ def fitted(build: Callable[[], Network], state: Any, *, source: str) -> Network:
 
 
 def entry(checkpoint: Any, key: str, *, source: str) -> Any:
-    """``checkpoint[key]``. Raises InvbenchError where it is no dictionary or lacks the key."""
+    """``checkpoint[key]``. Raises InvbenchError if ``checkpoint`` is not a dictionary or lacks the key."""
     if not isinstance(checkpoint, Mapping):
         raise InvbenchError(f"{source}: expected a dictionary with the key {key!r}, found {type(checkpoint).__name__}")
     if key not in checkpoint:
@@ -50,7 +50,7 @@ def tensors(state: Any, *, source: str) -> dict[str, Tensor]:
 
 
 def with_counters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """``state`` with a zero for each normalisation's count of steps, where it has none: torch before 0.4.1 did not count."""
+    """``state`` with a zero for each missing step count of a normalisation; torch before 0.4.1 did not count steps."""
     found = dict(state)
     if not any(key.endswith(COUNTER) for key in found):
         names = [key.removesuffix(MEAN) for key in found if key.endswith(MEAN)]
@@ -59,7 +59,7 @@ def with_counters(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def check(found: Mapping[str, Tensor], expected: Mapping[str, tuple[int, ...]], *, source: str) -> None:
-    """Raises InvbenchError unless ``found`` has the keys and shapes that are ``expected``."""
+    """Raise InvbenchError unless ``found`` has exactly the ``expected`` keys and shapes."""
     problems = [
         *_listed("missing", [f"{key} {list(shape)}" for key, shape in expected.items() if key not in found]),
         *_listed("unexpected", [f"{key} {list(value.shape)}" for key, value in found.items() if key not in expected]),

@@ -1,4 +1,4 @@
-"""Reads the factors of a procfaces picture; its features serve FID and KID."""
+"""The regressor of the factors of a procfaces picture; its features are also used by FID and KID."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from invbench.metrics.nets.layers import Trunk, prepared
 
 
 class Regressor(nn.Module):
-    """Factors by name: 0 stands for ``low`` and 1 for ``high`` in the factor's unit (``units``)."""
+    """A regressor of the factors ``names``: 0 is ``low`` and 1 is ``high``, in the factors' ``units``."""
 
     def __init__(
         self,
@@ -35,7 +35,7 @@ class Regressor(nn.Module):
         self.head = nn.Linear(features, len(self.names))
 
     def features(self, images: Tensor) -> Tensor:
-        """Images [N, 3, H, W] in [-1, 1] -> the last hidden layer [N, F], which set metrics compare."""
+        """Images [N, 3, H, W] in [-1, 1] -> the last hidden layer [N, F], the features of set metrics."""
         return F.relu(self.trunk(prepared(images, self.multiple)))
 
     def forward(self, images: Tensor) -> Tensor:
