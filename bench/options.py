@@ -171,6 +171,8 @@ def _fits(option: Option, value: Any) -> bool:
     if option.choices:
         return any(type(value) is type(one) and value == one for one in option.choices)
     found = bounds(option)
+    if type(value) is int and not -(2**63) <= value < 2**63:
+        return False  # no method counts so far
     return _is_plain(value) if found is None else type(value) in (int, float) and value in found
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from invbench.plugins.registry import Registry, check_roles, discover, find
+from invbench.util.names import listed
+from invbench.util.numbers import LARGEST, count
 
 if TYPE_CHECKING:
     from invbench.plugins.config import Suite
 
 
 class Names(click.ParamType):
-    """``a,b,c`` -> ("a", "b", "c")."""
+    """``a,b,c`` -> ("a", "b", "c"); commas in the names of existing folders do not separate."""
 
     name = "names"
 
@@ -24,21 +25,10 @@ class Names(click.ParamType):
         """The names in ``value``, without blanks around them. Fails if there is none."""
         if isinstance(value, tuple):
             return value
-        names = tuple(part.strip() for part in value.split(",") if part.strip())
+        names = listed(value)
         if not names:
             self.fail("expected at least one name", param, ctx)
         return names
-
-
-class Within(click.FloatRange):
-    """A range of numbers that never admits NaN."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """``value`` as a number. Fails outside the range and for NaN."""
-        number = float(super().convert(value, param, ctx))
-        if math.isnan(number):
-            self.fail(f"expected a number in the range {self._describe_range()}, found {value}", param, ctx)
-        return number
 
 
 def _file(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:
@@ -109,6 +99,7 @@ def batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int | 
     """The value of ``--batch``: a number above 0, or None for "auto"."""
     if value == "auto":
         return None
-    if not value.isdecimal() or int(value) < 1:
-        raise click.BadParameter(f"expected 'auto' or a whole number above 0, found {value!r}", ctx, param)
-    return int(value)
+    found = count(value)
+    if found is None:
+        raise click.BadParameter(f"expected 'auto' or a whole number from 1 to {LARGEST}, found {value!r:.80}", ctx, param)
+    return found

@@ -10,6 +10,7 @@ import click
 from invbench.api import DatasetSpec, InvbenchError
 from invbench.cli.common import plugin_option
 from invbench.plugins.registry import discover, find
+from invbench.util.numbers import WORKERS, count_type
 
 if TYPE_CHECKING:
     from invbench.data.prepare import Report
@@ -18,7 +19,7 @@ SHOWN = 10  # problems of each kind that are printed; a file lists all
 FINE, WRONG = 0, 1
 
 workers_option = click.option(
-    "--workers", type=click.IntRange(min=1), help="Number of reading processes. [default: cores minus 1, at most 8]"
+    "--workers", type=count_type(1, WORKERS), help="Number of reading processes. [default: cores minus 1, at most 8]"
 )
 quiet_option = click.option("--quiet", is_flag=True, help="No progress.")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from invbench.api import InvbenchError
-from invbench.cli.common import Within
+from invbench.util.numbers import Within
 
 if TYPE_CHECKING:
     from invbench.compare.gate import Tolerance, Tolerances

@@ -15,6 +15,7 @@ from invbench.cli.common import (
     suite_and_plugins,
     suite_option,
 )
+from invbench.util.numbers import count_type
 
 EPILOG = """\b
 Examples
@@ -32,7 +33,7 @@ Exit code: 0 everything can run; 1 a network or dataset is missing (the table sa
 @click.option("--methods", type=Names(), default=(), help="As for `invbench run`.")
 @click.option("--datasets", type=Names(), default=(), help="As for `invbench run`.")
 @click.option("--edits", type=Names(), default=(), help="As for `invbench run`.")
-@click.option("--images", type=click.IntRange(min=1), help="At most this many images of each dataset.")
+@click.option("--images", type=count_type(1), help="At most this many images of each dataset.")
 @click.option("--batch", default="auto", show_default=True, callback=batch_size, help="Images at a time: 'auto' or a number.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
 @click.option("--preset", help="For methods named without one.")

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from invbench.api import printable
+from invbench.util.numbers import count_type
 
 run_argument = click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
 
@@ -34,7 +35,7 @@ def show(run: Path, intervals: bool | None, coverage: bool) -> None:
 @click.command(epilog="Example: invbench report runs/latest-procfaces --inline", short_help="Write the page, with pictures.")
 @run_argument
 @click.option("--inline", is_flag=True, help="Embed pictures and scripts, so that the page is one file.")
-@click.option("--images", type=click.IntRange(min=0), default=4, show_default=True, help="Pictures to show of each dataset.")
+@click.option("--images", type=count_type(0), default=4, show_default=True, help="Pictures to show of each dataset.")
 def report(run: Path, inline: bool, images: int) -> None:
     """Write RUN/report/index.html and print its path. The page opens without a server or a network."""
     click.echo(printable(write_page(run, inline=inline, images=images)))

@@ -10,7 +10,6 @@ from click.core import ParameterSource
 from invbench.api import printable
 from invbench.cli.common import (
     Names,
-    Within,
     batch_size,
     config_option,
     overrides_option,
@@ -19,6 +18,7 @@ from invbench.cli.common import (
     suite_option,
 )
 from invbench.cli.reading import print_tables, write_page
+from invbench.util.numbers import Within
 from invbench.util.startup import start_server
 
 FINISHED = (0, 1)  # exit codes of a run that came to its end

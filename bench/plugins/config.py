@@ -1,10 +1,12 @@
 """The configuration and the settings of one run, as frozen models; :mod:`invbench.plugins.files` reads its files.
 
-Numbers are checked strictly: a whole number may not be a boolean, a text or a fraction, and every number must be finite.
+Numbers are checked strictly: a whole number may not be a boolean, a text or a fraction, every number must be finite, and a
+count has a bound (:mod:`invbench.util.numbers`).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
@@ -14,9 +16,15 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, Strict, Validati
 from invbench.api import DatasetSpec, Edit, InvbenchError, MethodSpec, MetricSpec, ProtocolSpec
 from invbench.plugins import files, pairs
 from invbench.util.names import unknown
+from invbench.util.numbers import LARGEST, SEEDS, WORKERS
 
-Whole = Annotated[int, Strict()]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_-]*$")]  # it is part of lists, file names and paths
+Whole = Annotated[int, Strict(), Field(ge=0, le=LARGEST)]
+Count = Annotated[int, Strict(), Field(gt=0, le=LARGEST)]
+Workers = Annotated[int, Strict(), Field(ge=0, le=WORKERS)]
+Seed = Annotated[int, Strict(), Field(ge=0, lt=SEEDS)]
 Finite = Annotated[float, Strict(), Field(allow_inf_nan=False)]  # a whole number will do
+RESOLUTION = 2**14  # pixels a side
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -60,6 +68,8 @@ class NetworkConfig(Frozen):
         forms = [name for name in ("class", "asset", "loader") if getattr(self, "cls" if name == "class" else name)]
         if len(forms) != 1:
             raise ValueError(f"expected one of the keys class, asset and loader, found {' and '.join(forms) or 'none'}")
+        if strange := _not_plain(self.config, "config"):
+            raise ValueError(strange)
         for key, form in (("weights", "class"), ("part", "asset"), ("assets", "loader")):
             if getattr(self, key) and forms != [form]:
                 raise ValueError(f"{key}: goes with {form}, found {forms[0]}")
@@ -80,6 +90,15 @@ class NetworkConfig(Frozen):
         """The class or the assets that the network is made from, for people."""
         part = f" ({self.part})" if self.part else ""
         return self.cls or (f"{' or '.join(self.choices)}{part}" if self.choices else " + ".join(self.assets.values()))
+
+
+def _not_plain(value: Any, place: str) -> str:
+    """What is wrong with the numbers in a table of arguments; "" if they are finite and of at most 64 bits."""
+    if isinstance(value, Mapping | list | tuple):
+        items = value.items() if isinstance(value, Mapping) else enumerate(value)
+        return next(filter(None, (_not_plain(item, f"{place}.{key}") for key, item in items)), "")
+    wrong = isinstance(value, float) and not math.isfinite(value) or isinstance(value, int) and not -(2**63) <= value < 2**63
+    return f"{place}: expected a finite number of at most 64 bits, found {value!r:.80}" if wrong else ""
 
 
 class EditConfig(Frozen):
@@ -106,23 +125,23 @@ class EditConfig(Frozen):
 class Suite(Frozen):
     """Datasets, networks, edits and per-method settings that belong together."""
 
-    id: str
+    id: Name
     title: str
-    resolution: Whole = Field(gt=0)  # pixels, height and width of the generator's canvas
+    resolution: Annotated[Count, Field(le=RESOLUTION)]  # pixels, height and width of the generator's canvas
     domain: str | None = None  # domain of the pictures, as in assets.toml; official weights for another domain are refused
     rows: tuple[Whole, Whole] | None = None  # (first, end) rows of the canvas that are the picture; None = all
     datasets: tuple[str, ...]
-    collections: dict[str, tuple[str, ...]] = {}  # name -> items of the form "dataset" or "dataset:n"
+    collections: dict[Name, tuple[str, ...]] = {}  # name -> items of the form "dataset" or "dataset:n"
     default: str  # the collection of a run that names no datasets
     inherits: tuple[str, ...] = ()  # sets of networks (networks.toml), already merged into ``networks``
     networks: dict[str, NetworkConfig] = {}  # role -> network
-    edits: dict[str, EditConfig] = {}
+    edits: dict[Name, EditConfig] = {}
     default_edits: tuple[str, ...] = ()  # items of the form "edit" or "edit:strength"
     metrics: tuple[str, ...] = ()  # ids, names and groups (@pixel); empty = every registered metric
     groups: dict[str, tuple[str, ...]] = {}  # groups of metrics by name, the same for all suites of a configuration
     default_methods: tuple[str, ...] = ()  # of a run that names none, as they are written there; empty = all that it supports
     methods: dict[str, dict[str, Any]] = {}  # "method" or "method:preset" -> options that differ in this suite
-    max_batch: Whole = Field(default=16, gt=0)  # upper bound of ``--batch auto``
+    max_batch: Count = 16  # upper bound of ``--batch auto``
     _files: tuple[tuple[Path | None, Mapping[str, Any]], ...] = PrivateAttr(default=())  # file, ``methods``; the last one rules
 
     @property
@@ -161,7 +180,7 @@ class Suite(Frozen):
 class Groups(Frozen):
     """Groups of metrics by name: ids, names and, after an ``@``, other groups."""
 
-    groups: dict[Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9_-]*$")], Annotated[tuple[str, ...], Field(min_length=1)]]
+    groups: dict[Name, Annotated[tuple[str, ...], Field(min_length=1)]]
 
 
 class Defaults(Frozen):
@@ -169,10 +188,10 @@ class Defaults(Frozen):
 
     suite: str | None = None
     device: Device | None = None
-    batch: Annotated[Whole, Field(gt=0)] | Literal["auto"] | None = None
-    workers: Annotated[Whole, Field(ge=0)] | None = None
-    readers: Annotated[Whole, Field(ge=0)] | None = None
-    seed: Whole | None = None
+    batch: Count | Literal["auto"] | None = None
+    workers: Workers | None = None
+    readers: Workers | None = None
+    seed: Seed | None = None
 
     @property
     def options(self) -> dict[str, Any]:
@@ -197,7 +216,7 @@ class DatasetChoice(Frozen):
     """A dataset of a run, or its first ``count`` images (None = all; ``--images`` is already applied)."""
 
     spec: DatasetSpec
-    count: Whole | None = Field(default=None, gt=0)
+    count: Count | None = None
 
     @property
     def id(self) -> str:
@@ -216,14 +235,14 @@ class RunSettings(Frozen):
     metrics_required: bool = False  # True: metrics were named, so missing weights are an error
     edits: tuple[Edit, ...] = ()
     consistency: tuple[Edit, ...] = ()  # edits of round trips; each costs a second inversion
-    batch: Whole | None = Field(default=None, gt=0)  # images; None = auto
-    latency: Whole = Field(default=0, ge=0)  # images timed one at a time after the cells; 0 = no latency pass
+    batch: Count | None = None  # images; None = auto
+    latency: Whole = 0  # images timed one at a time after the cells; 0 = no latency pass
     device: Device
-    seed: Whole
-    workers: Whole | None = Field(default=None, ge=0)  # processes that do the work; 0 = none but this one; None = auto
-    threads: Whole = Field(default=1, gt=0)  # of each process, on a CPU
+    seed: Seed
+    workers: Workers | None = None  # processes that do the work; 0 = none but this one; None = auto
+    threads: Annotated[Workers, Field(gt=0)] = 1  # of each process, on a CPU
     limit: Finite | None = Field(default=None, gt=0)  # seconds that a call of a method may take for each of its images
-    readers: Whole | None = Field(default=None, ge=0)  # processes that read pictures ahead; None = auto
+    readers: Workers | None = None  # processes that read pictures ahead; None = auto
     out: Path
     configuration: dict[str, str] = {}  # configuration file -> sha256
     fresh: bool = False  # True: the run folder's earlier rows are discarded before work begins

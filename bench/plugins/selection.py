@@ -15,7 +15,6 @@ from __future__ import annotations
 import ast
 import hashlib
 import math
-import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
@@ -30,7 +29,9 @@ from invbench.plugins import pairs
 from invbench.plugins.config import DatasetChoice, MethodChoice, RunSettings, Suite
 from invbench.plugins.pairs import default_preset
 from invbench.plugins.registry import Registry, find, find_metric
-from invbench.util.names import unknown
+from invbench.util.names import is_folder, says_folder, unknown
+from invbench.util.numbers import LARGEST
+from invbench.util.numbers import count as counted
 
 EVERY = "all"  # in place of methods: all that the suite supports
 Layer = tuple[Mapping[str, Any], Callable[[str], str]]  # values of options, and the place where one is set
@@ -188,37 +189,30 @@ def choose_datasets(suite: Suite, items: Iterable[str], registry: Registry, *, i
     chosen: dict[str, tuple[DatasetSpec, int | None]] = {}
     for item in items:
         for part in suite.collections.get(item, (item,)):
-            name, colon, count = part.rpartition(":") if ":" in part and not _is_folder(part) else (part, "", "")
-            if colon and not count.isdecimal() and f"{name}-{count}" in {*suite.datasets, *registry.brought}:
+            name, colon, count = part.rpartition(":") if ":" in part and not is_folder(part) else (part, "", "")
+            if colon and counted(count) is None and f"{name}-{count}" in {*suite.datasets, *registry.brought}:
                 name, colon = f"{name}-{count}", ""
-            if colon and not (count.isdecimal() and int(count) > 0):
-                raise InvbenchError(f"dataset {part!r}: expected NAME or NAME:COUNT with COUNT at least 1")
+            if colon and counted(count) is None:
+                raise InvbenchError(f"dataset {part!r}: expected NAME or NAME:COUNT with COUNT from 1 to {LARGEST}")
             if name in suite.datasets or name in registry.brought:
                 spec = find("dataset", name, registry.datasets)
-            elif _says_folder(name):
+            elif says_folder(name):
                 spec = _folder(suite, name)
             else:
                 known = unknown("dataset", name, [*suite.datasets, *suite.collections, *registry.brought])
-                near = f"; for the folder of that name: ./{name}" if Path(name).is_dir() else ""
+                near = f"; for the folder of that name: ./{name}" if is_folder(f"./{name}") else ""
                 raise InvbenchError(f"suite {suite.id}: {known}{near}")
-            limits = [n for n in (int(count) if colon else None, images) if n is not None]
+            limits = [n for n in (counted(count), images) if n is not None]
             chosen[spec.id] = (spec, min(limits) if limits else None)
     return tuple(DatasetChoice(spec=spec, count=n) for spec, n in chosen.values())
 
 
-def _says_folder(name: str) -> bool:
-    """Whether a name means a folder: dataset names have no slash."""
-    return "/" in name or name in (".", "..", "~")
-
-
-def _is_folder(name: str) -> bool:
-    """Whether a folder of exactly this name, colons included, exists."""
-    return _says_folder(name) and os.path.isdir(os.path.expanduser(name))
-
-
 def _folder(suite: Suite, name: str) -> DatasetSpec:
     """A folder of pictures as a dataset; its id includes a hash of the path, so that two folders never share rows."""
-    root = Path(name).expanduser().resolve()
+    try:
+        root = Path(name).expanduser().resolve()
+    except (OSError, RuntimeError, ValueError) as error:  # a user that nobody knows, a loop of links, a zero byte
+        raise InvbenchError(f"dataset {name!r}: expected the path of a folder: {error}") from error
     slug = re.sub(r"[^a-z0-9]+", "-", root.name.lower()).strip("-") or "pictures"
     digest = hashlib.sha256(str(root).encode(errors="surrogateescape")).hexdigest()
     return DatasetSpec(

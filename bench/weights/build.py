@@ -31,6 +31,8 @@ from invbench.weights.checkpoints import load_checkpoint
 from invbench.weights.keys import plain
 from invbench.weights.layouts import Derived, part_of
 
+CONFIGURED = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RuntimeError)
+"""What code raises that is given a number which it cannot use."""
 DERIVED = "derived"  # folder of INVBENCH_HOME for what is measured from official networks
 
 
@@ -132,7 +134,12 @@ def make(source: Source, contents: Mapping[str, Mapping[str, Any]]) -> tuple[nn.
         inspect.signature(loader).bind(first, **named, **source.config)
     except TypeError as error:
         raise InvbenchError(f"{source.loader}: the configuration does not fit it: {error}") from error
-    made = loader(first, **named, **source.config)
+    try:
+        made = loader(first, **named, **source.config)
+    except CONFIGURED as error:
+        if not source.config:
+            raise
+        raise InvbenchError(f"{source.loader}: the configuration {dict(source.config)} does not fit it: {error}") from error
     network, notes = made if isinstance(made, tuple) else (made, ())
     removed = [file.facts[REMOVED] for _, file in source.files.values() if REMOVED in file.facts]
     notes = (*notes, *(f"names of tensors: taken without {one}" for one in removed))

@@ -129,7 +129,7 @@ def load_network(config: NetworkConfig, device: torch.device | str = "cpu") -> n
     source = config.weights or config.cls
     try:
         module = cls(**{**stored, **config.config})
-    except TypeError as error:
+    except build.CONFIGURED as error:
         raise InvbenchError(f"{source}: the configuration does not fit {config.cls}: {error}") from error
     if not isinstance(module, nn.Module):
         raise InvbenchError(f"{config.cls}: expected a torch module, found {type(module).__name__}")

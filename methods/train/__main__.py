@@ -10,19 +10,23 @@ import click
 
 from invbench.api import InvbenchError
 from invbench.methods.train.catalogue import find_recipe, recipes
+from invbench.util import streams
+from invbench.util.errors import tell
+from invbench.util.numbers import SEEDS, WORKERS, Within, count_type
 from invbench.util.startup import settle
 
 
 @click.command(epilog="Example: python -m invbench.methods.train parser --minutes 5 --threads 1")
 @click.argument("name", required=False)
-@click.option("--minutes", type=click.FloatRange(min=0), help="Budget of wall time in minutes; default: that of the recipe.")
-@click.option("--images", type=click.IntRange(min=1), help="Budget in training images instead of minutes.")
+@click.option("--minutes", type=Within(0, min_open=True), help="Budget of wall time in minutes; default: that of the recipe.")
+@click.option("--images", type=count_type(1), help="Budget in training images instead of minutes.")
 @click.option("--device", default="cpu", show_default=True, help="Torch device, such as cpu or cuda:0.")
-@click.option("--seed", type=click.IntRange(min=0), help="Seed of weights and data; default: that of the recipe.")
-@click.option("--threads", type=click.IntRange(min=1), help="CPU threads of torch; default: torch's choice.")
+@click.option("--seed", type=count_type(0, SEEDS - 1), help="Seed of weights and data; default: that of the recipe.")
+@click.option("--threads", type=count_type(1, WORKERS), help="CPU threads of torch; default: torch's choice.")
 @click.option("--fresh", is_flag=True, help="Ignore any checkpoint and start again.")
 @click.option("--zoo", type=click.Path(path_type=Path, file_okay=False), help="Folder of weights; default: the checkout's zoo.")
 @click.option("--list", "list_only", is_flag=True, help="List the recipes.")
+@click.option("--debug", is_flag=True, expose_value=False, help="Show the traceback of an error.")
 def main(
     name: str | None,
     minutes: float | None,
@@ -48,6 +52,10 @@ def main(
 
     from invbench.methods.train.common import Budget, fit
 
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise InvbenchError(f"--device: expected cpu, or cuda:N of this machine, found {device!r} ({error})") from error
     if threads is not None:
         torch.set_num_threads(threads)
     seed = spec.seed if seed is None else seed
@@ -59,9 +67,17 @@ def main(
     click.echo(f"wrote {path} ({manifest['bytes'] / 1e6:.2f} MB)")
 
 
-if __name__ == "__main__":
+def program() -> int:
+    """Run the command line. Returns the exit code (docs/exit_codes.md)."""
+    streams.prepare()
     try:
-        main()
-    except InvbenchError as error:
-        click.echo(f"error: {error}", err=True)
-        sys.exit(2)
+        return main.main(standalone_mode=False) or 0
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (Exception, KeyboardInterrupt) as error:
+        return tell(error, debug="--debug" in sys.argv)
+
+
+if __name__ == "__main__":
+    sys.exit(program())

@@ -176,7 +176,7 @@ def test_every_verb_has_help_with_an_example(verb: str) -> None:
         (("run", "--metrics", "psnr@natvie"), "did you mean 'psnr@native'"),
         (("run", "--edits", "smil"), "did you mean 'smile'"),
         (("run", "--methods", "pti", "--set", "pti.stpes=3"), "did you mean 'steps'"),
-        (("run", "--batch", "none"), "expected 'auto' or a whole number above 0, found 'none'"),
+        (("run", "--batch", "none"), "expected 'auto' or a whole number from 1 to 2147483647, found 'none'"),
         (("run", "--images", "0"), "0 is not in the range"),
         (("run", "--methods", ","), "expected at least one name"),
         (("run", "--plugin", "no_such_file.py"), "no_such_file.py"),
