@@ -20,7 +20,7 @@ def unknown(kind: str, name: object, known: Iterable[str]) -> str:
 
 
 def listed(text: str) -> tuple[str, ...]:
-    """``a,b,c`` -> ("a", "b", "c"). A comma in the name of an existing folder does not separate, the longest such name first."""
+    """``a,b,c`` -> ("a", "b", "c"). Commas in the name of an existing folder (the longest) do not separate."""
     pieces, names = text.split(","), list[str]()
     while pieces:
         taken = next((n for n in range(len(pieces), 0, -1) if _existing_folder(",".join(pieces[:n]))), 0)
