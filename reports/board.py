@@ -95,5 +95,6 @@ def _provenance(manifest: Mapping[str, Any]) -> list[tuple[str, str]]:
     }
     if seconds.get("wall"):
         share = seconds["overhead"] / seconds["wall"]
-        pairs["harness overhead"] = f"{share:z.1%} of {seconds['wall']:.0f} s (last call; outside methods and metrics)"
+        calls = "all merged runs" if manifest.get("merge") else "last call"
+        pairs["harness overhead"] = f"{share:z.1%} of {seconds['wall']:.0f} s ({calls}; outside methods and metrics)"
     return [(word, str(text)) for word, text in pairs.items() if text]

@@ -11,6 +11,7 @@ from invbench.cli.datasets import datasets
 from invbench.cli.doctor import doctor
 from invbench.cli.gate import baseline, gate
 from invbench.cli.listing import list_
+from invbench.cli.merge import merge
 from invbench.cli.plan import plan
 from invbench.cli.reading import report, show
 from invbench.cli.run import run
@@ -69,6 +70,7 @@ def main() -> None:
     invbench table paper:dhr-1              a published table, with a run beside it
     invbench score FOLDER --against ID      measure pictures made by any code
     invbench check runs/new                 is every file of a run whole?
+    invbench merge RUN RUN --out FOLDER     put runs together: other datasets, methods, machines
     invbench gate runs/new --baseline old   fail where a run is worse than another
     invbench list methods --long            methods, metrics, datasets, suites
     invbench datasets prepare NAME          check the files of a dataset
@@ -90,6 +92,6 @@ def _add_debug(command: click.Command) -> None:
             _add_debug(one)
 
 
-for verb in (run, plan, list_, show, report, table, score, check, gate, baseline, datasets, weights, doctor):
+for verb in (run, plan, list_, show, report, table, score, check, merge, gate, baseline, datasets, weights, doctor):
     _add_debug(verb)
     main.add_command(verb)

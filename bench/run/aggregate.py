@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -24,28 +24,34 @@ Row = dict[str, Any]
 
 
 def set_rows(
-    store: Store, scorer: Scorer, *, progress: Progress | None = None, cells: Collection[str] = ()
+    store: Store,
+    scorer: Scorer,
+    *,
+    progress: Progress | None = None,
+    cells: Collection[str] = (),
+    known: Iterable[Row] = (),
 ) -> list[Row]:
-    """One row for each cell of the run folder and each set metric.
+    """One row for each cell of the run folder and each set metric, in the order of their names.
 
     value, low, high, bias  as in :class:`invbench.api.SetValue`; None where there is none, and ``reason`` says why no value
     n                       images that were compared: originals and reconstructions of the same images, those that did not
                             fail and that the protocol covers on both sides
-    key                     digest of all that the value depends on; a stored value with the same key is reused
+    key                     digest of all that the value depends on; a stored value of the same key, or one of
+                            ``known``, is reused
 
     If a value of one of ``cells`` cannot be computed because a metric raised, or because features of finished images are
     gone, the scorer records a failure.
     """
     if not scorer.sets:
         return []
-    work = _Work(store, scorer, progress or Progress(enabled=False), _known(store))
+    work = _Work(store, scorer, progress or Progress(enabled=False), _by_key(known) | _known(store))
     plan = store.plan
     rows: list[Row] = []
     for id, cell in sorted(plan["cells"].items()):
         head = {"suite": plan["suite"], "method": cell["method"], "preset": cell["preset"], "dataset": cell["dataset"]}
         hashes = {image["name"]: image["sha256"] for image in cell["images"]}
         finished, measured = _measured(store, id, scorer)
-        for name in scorer.sets:
+        for name in sorted(scorer.sets):
             features = measured.get(scorer.feature(name), {})
             found = {image: features[image] for image in hashes if image in features}
             lost = len(finished & {*hashes} - {*found})
@@ -53,6 +59,11 @@ def set_rows(
                 scorer.note(name, lost, InvbenchError(f"{id}: features of {lost} finished images are missing"))
             rows.append({**head, "metric": name, **work.row(name, id, cell["dataset"], found, hashes, note=id in cells)})
     return rows
+
+
+def of_originals(dataset: str) -> str:
+    """The name under which features of a dataset's originals are stored, beside those of cells."""
+    return f"inputs.{dataset}"
 
 
 @dataclass(frozen=True)
@@ -116,7 +127,7 @@ class _Work:
 
     def _originals(self, id: str, dataset: str, hashes: Mapping[str, str]) -> dict[str, np.ndarray]:
         """Features [F] of the originals by name, computed once per picture and stored beside those of the methods."""
-        feature, cell = self.scorer.feature(id), f"inputs.{dataset}"
+        feature, cell = self.scorer.feature(id), of_originals(dataset)
         recipe = self.scorer.feature_recipes[feature]
         if (feature, dataset) not in self.originals:
             known = self.originals[feature, dataset] = {}
@@ -143,9 +154,13 @@ class _Work:
 
 def _known(store: Store) -> dict[str, Row]:
     try:
-        return {row["key"]: row for row in store.sets() if row["key"]}
+        return _by_key(store.sets())
     except InvbenchError:
         return {}  # everything is computed again, and the file is rewritten
+
+
+def _by_key(rows: Iterable[Row]) -> dict[str, Row]:
+    return {row["key"]: row for row in rows if row["key"]}
 
 
 def _row(n: int, value: SetValue | None = None, *, reason: str = "", key: str | None = None) -> Row:

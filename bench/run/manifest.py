@@ -56,6 +56,7 @@ def build(
     finished   None while the run goes on, and after it was killed
     machine    the machine on which methods ran last; ``machines`` lists all on which rows of the folder were made. A call
                that only scored measured no time and adds no machine
+    runs       calls whose results were merged into the folder earlier (:mod:`invbench.run.merging.manifests`), if any
     """
     suite, networks, seconds = session.suite, session.networks, session.ledger.summary()
     used = sorted({*roles, *scorer.roles})
@@ -86,6 +87,7 @@ def build(
         "seconds": seconds,
         "machine": machine if seconds.get("methods", 0.0) > 0 else earlier.get("machine", machine),
         "machines": machines,
+        **({"runs": earlier["runs"]} if "runs" in earlier else {}),
         "versions": provenance.versions(),
         "git": provenance.git(),
     }

@@ -1,0 +1,1 @@
+"""Run folders of one suite put together into one: :func:`invbench.run.merging.merge.merge`."""
