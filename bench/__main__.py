@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from invbench.util import streams
+from invbench.util import interrupts, streams
 
 DEBUG = "--debug"
 
@@ -12,6 +12,7 @@ DEBUG = "--debug"
 def main() -> None:
     """Run the command line and end the process with its exit code."""
     streams.prepare()
+    interrupts.note()
     try:
         code = _verbs()
     except BaseException as error:  # before a verb has begun, or after it has ended

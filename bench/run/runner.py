@@ -24,6 +24,7 @@ from invbench.run.session import Session, open_store
 from invbench.run.work import Bench, Compute, Done, Executor, Place, Time
 from invbench.scoring.scorer import Scorer
 from invbench.store import Part, Store
+from invbench.util import interrupts
 from invbench.util.errors import halted
 from invbench.util.files import WriteFailed, locked, write_all
 from invbench.util.images import encode_png
@@ -91,6 +92,7 @@ class _Run:
                 self.bar.say(f"{choice.id}: {note}")
         earlier = self.store.readable_json("plan.json")
         cells = self._cells(earlier)
+        interrupts.heed()
         with self.session.ledger.spent("writing"):
             self.store.write_json("plan.json", plan.merge(earlier, self.settings.suite.id, cells))
             self._write_manifest(finished=None)
@@ -185,6 +187,7 @@ class _Run:
 
     def _take(self, done: Done) -> int:
         """Show what a task gave. Returns how many of its rows failed."""
+        interrupts.heed()
         cell, failed, seconds = done.task.cell, 0, None
         if isinstance(done.result, Part):
             rows = done.result.rows

@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from invbench.api import InvbenchError, printable
+from invbench.util import interrupts
 from invbench.util.files import WriteFailed
 
 SETUP_ERROR, WRITE_ERROR, UNFORESEEN, INTERRUPTED, CLOSED_PIPE = 2, 3, 70, 130, 141
@@ -76,7 +77,7 @@ def trace(error: BaseException) -> str:
 
 def _interrupted(error: BaseException) -> bool:
     """Whether Ctrl-C is the cause: a library that is interrupted while it loads may raise another exception."""
-    return any(isinstance(one, KeyboardInterrupt | click.Abort) for one in _chain(error))
+    return interrupts.noted() or any(isinstance(one, KeyboardInterrupt | click.Abort) for one in _chain(error))
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import signal
 import sys
 from typing import TYPE_CHECKING
 
@@ -39,10 +40,17 @@ def processes() -> ForkServerContext | SpawnContext:
 def start_server(module: str) -> None:
     """Start the server of :func:`processes`, which imports ``module`` while this process goes on; elsewhere do nothing."""
     if sys.platform == "linux":
+        from multiprocessing import resource_tracker
         from multiprocessing.forkserver import ensure_running
 
         processes().set_forkserver_preload([module])
-        ensure_running()
+        resource_tracker.ensure_running()  # the server would start it otherwise, and it lets Ctrl-C through again
+        # Ctrl-C goes to all processes of a terminal: the server, which inherits the mask, leaves it to this one.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        try:
+            ensure_running()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def cores() -> int:
