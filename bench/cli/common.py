@@ -95,6 +95,16 @@ def suite_and_plugins(name: str, config: Path | None, plugins: Iterable[Path]) -
     return find("suite", name, suites), registry
 
 
+def share(ctx: click.Context, param: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """The value of ``--shard``: "2/3" -> (2, 3)."""
+    if value is None:
+        return None
+    number, of = map(count, value.partition("/")[::2])
+    if number is None or of is None or number > of:
+        raise click.BadParameter(f"expected I/N with I from 1 to N, found {value!r:.80}", ctx, param)
+    return number, of
+
+
 def batch_size(ctx: click.Context, param: click.Parameter, value: str) -> int | None:
     """The value of ``--batch``: a number above 0, or None for "auto"."""
     if value == "auto":

@@ -14,6 +14,7 @@ from invbench.cli.common import (
     config_option,
     overrides_option,
     plugin_option,
+    share,
     suite_and_plugins,
     suite_option,
 )
@@ -36,6 +37,7 @@ Examples
   invbench run --methods pti --set pti.steps=100      another value for one option
   invbench run --methods e4e,psp --consistency age:3  also round trips: edit, invert the result, edit back
   invbench run --methods e4e,pti --latency 20         also the latency of single images
+  invbench run --shard 2/3 --batch 16 --out runs/2    the second of three shares; see `invbench merge --help`
   invbench run --methods nearest --plugin docs/plugin_example.py
 
 \b
@@ -77,6 +79,7 @@ Exit code: 0 all images done; 1 some failed; 2 nothing was started; 3 a file cou
 @overrides_option
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="[default: runs/latest-SUITE]")
 @click.option("--resume/--fresh", default=True, help="Keep results already in the folder, or start anew. [default: keep]")
+@click.option("--shard", callback=share, metavar="I/N", help="Only the I-th of N shares of the work, for `invbench merge`.")
 @click.option("--show", is_flag=True, help="Afterwards print the tables and write the page.")
 @click.option("--quiet", is_flag=True, help="No progress bars.")
 @config_option
@@ -104,6 +107,7 @@ def run(
     overrides: tuple[str, ...],
     out: Path | None,
     resume: bool,
+    shard: tuple[int, int] | None,
     show: bool,
     quiet: bool,
     config: Path | None,
@@ -141,6 +145,7 @@ def run(
         device=device,
         seed=seed,
         out=out,
+        share=shard,
         fresh=not resume,
         preset=preset,
         overrides=overrides,

@@ -245,6 +245,7 @@ class RunSettings(Frozen):
     readers: Workers | None = None  # processes that read pictures ahead; None = auto
     out: Path
     configuration: dict[str, str] = {}  # configuration file -> sha256
+    share: tuple[int, int] | None = None  # (i, n): only the i-th of n shares of the work, 1 to n
     fresh: bool = False  # True: the run folder's earlier rows are discarded before work begins
 
 

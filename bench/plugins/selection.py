@@ -56,6 +56,7 @@ def settings(
     device: str,
     seed: int,
     out: Path | None = None,
+    share: tuple[int, int] | None = None,
     fresh: bool = False,
     preset: str | None = None,
     overrides: Sequence[str] = (),
@@ -66,6 +67,7 @@ def settings(
     ``consistency``: edits of round trips (:mod:`invbench.run.round_trips`), written like ``edits``.
     ``batch``, ``workers`` and ``readers``: None = auto. ``workers``: processes that do the work (0: this one), each with
     ``threads`` threads on a CPU. ``limit``: seconds that a call may take for each of its images; it needs workers.
+    ``share``: (i, n), only the i-th of n shares of the work; it needs ``batch``.
     ``latency``: images timed one at a time after the cells. ``seed`` becomes the option ``seed`` of every method that has one.
     ``overrides``: ``method.option=value``. ``configuration``: the files that were
     read -> sha256. Raises InvbenchError with the nearest name for an unknown name, before anything is loaded.
@@ -74,6 +76,8 @@ def settings(
         _check_section(suite, section, registry.methods)
     if limit is not None and workers == 0:
         raise InvbenchError("--limit: expected workers, which can be ended, found --in-process (or --workers 0)")
+    if share is not None and batch is None:
+        raise InvbenchError("--shard: expected --batch N, so that all shards have the same batches, found --batch auto")
     names = chosen_methods(suite, methods, registry.methods)
     if not names:
         raise InvbenchError(f"suite {suite.id}: no registered method finds all its networks here; see `invbench doctor`")
@@ -103,6 +107,7 @@ def settings(
             seed=seed,
             out=out or Path("runs") / f"latest-{suite.id}",
             configuration=dict(configuration or {}),
+            share=share,
             fresh=fresh,
         )
     except ValidationError as error:

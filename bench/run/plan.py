@@ -11,7 +11,7 @@ because the state of an inversion may be far larger than a picture and is not st
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -102,13 +102,17 @@ class Cell:
         """Keys of all rows of the entries (default: of the cell): for each image the inversion, then its edits."""
         return [self.key(entry, edit) for entry in entries or self.entries for edit in (None, *self.asked)]
 
-    def shards(self, done: set[str]) -> Iterator[Shard]:
-        """The batches that have missing rows, with the keys of these rows.
+    def own(self, number: int) -> tuple[Entry, ...]:
+        """The images of a batch but for :attr:`beyond`."""
+        return self.entries[number * self.batch :][: self.batch]
+
+    def shards(self, done: set[str], *, numbers: Iterable[int] | None = None) -> Iterator[Shard]:
+        """The batches (of these numbers; None: all) that have missing rows, with the keys of these rows.
 
         An image that failed in its batch was also tried alone, so it is tried alone again.
         """
-        for number, batch in enumerate(self.batches):
-            entries = self.entries[number * self.batch :][: self.batch]
+        for number in range(len(self.batches)) if numbers is None else numbers:
+            batch, entries = self.batches[number], self.own(number)
             missing = frozenset(self.keys(entries)) - done
             left = tuple(entry for entry in entries if missing & set(self.keys([entry])))
             whole = self._batch_mates and all(entry in left or entry.sha256 is None for entry in entries)
@@ -155,6 +159,19 @@ class Shard:
 def cell_id(method: str, preset: str, dataset: str) -> str:
     """The name of a cell in rows, files and ``plan.json``."""
     return f"{method}.{preset}.{dataset}"
+
+
+def shared(cells: Sequence[Cell], share: tuple[int, int] | None) -> list[range]:
+    """The numbers of the batches of each cell that belong to a share (i, n) of the work; None: all of them.
+
+    The batches of all cells are dealt out in turn, so shares differ by one batch of a cell at most.
+    """
+    number, count = share or (1, 1)
+    found, before = [], 0
+    for cell in cells:
+        found.append(range((number - 1 - before) % count, len(cell.batches), count))
+        before += len(cell.batches)
+    return found
 
 
 def beyond(described: Mapping[str, Any], entries: Sequence[Entry]) -> tuple[Entry, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -96,15 +96,20 @@ class _Run:
         with self.session.ledger.spent("writing"):
             self.store.write_json("plan.json", plan.merge(earlier, self.settings.suite.id, cells))
             self._write_manifest(finished=None)
-        self.bar.begin(sum(len(cell.entries) for cell in cells) + self.settings.latency * len(self.settings.methods))
-        failed = sum(self._take(done) for done in self.executor.run(self._shards(cells), on_stage=self.bar.stage))
-        for timed in self._timings(cells):  # one at a time, while nothing else works
+        shared = [*zip(cells, plan.shared(cells, self.settings.share))]
+        timings = self._timings(cells)
+        images = sum(len(cell.own(one)) for cell, numbers in shared for one in numbers)
+        self.bar.begin(images + sum(timed.images for timed in timings))
+        failed = sum(self._take(done) for done in self.executor.run(self._shards(shared), on_stage=self.bar.stage))
+        for timed in timings:  # one at a time, while nothing else works
             for done in self.executor.run(iter([timed]), on_stage=self.bar.stage):
                 self._take(done)
-        with self.session.ledger.spent("metrics"):
-            rows = aggregate.set_rows(self.store, self.scorer, progress=self.bar, cells={cell.id for cell in cells})
+        if self.settings.share is None:  # else `merge` computes them, over all images
+            with self.session.ledger.spent("metrics"):
+                rows = aggregate.set_rows(self.store, self.scorer, progress=self.bar, cells={cell.id for cell in cells})
+            with self.session.ledger.spent("writing"):
+                self.store.write_sets(rows)
         with self.session.ledger.spent("writing"):
-            self.store.write_sets(rows)
             self._write_manifest(finished=_now())
         for line in self._closing_lines(failed):
             self.bar.say(line)
@@ -169,20 +174,23 @@ class _Run:
             raise InvbenchError(f"dataset {id}: expected at least one image, found none")
         return tuple(entries)
 
-    def _shards(self, cells: Sequence[Cell]) -> Iterator[Compute]:
-        """The work that is left. A cell's rows are brought up to date when its first shard is asked for."""
+    def _shards(self, shared: Iterable[tuple[Cell, Sequence[int]]]) -> Iterator[Compute]:
+        """The work that is left of some batches of each cell, by their numbers.
+
+        A cell's rows are brought up to date when its first shard is asked for.
+        """
         tools = self.session.tools(self.store, self.scorer, datasets=self.datasets, choices={})
-        for cell in cells:
+        for cell, numbers in shared:
             done, replaced, gone = self._finished(cell)
             if gone:
                 self.bar.say(f"{cell.id}: pictures of {gone} rows are gone or changed: the rows are made again")
             if replaced:
                 self.bar.say(f"{cell.id}: {replaced} rows of other settings, code or pictures are set aside in superseded/")
             rescore(cell, tools)
-            shards = list(cell.shards(done))
+            shards = list(cell.shards(done, numbers=numbers))
             readable = [entry.index for one in shards for entry in one.entries if entry.sha256 is not None]
             tasks = [Compute(one, tuple(readable)) for one in shards]
-            self.bar.done(len(cell.entries) - sum(task.images for task in tasks))
+            self.bar.done(sum(len(cell.own(one)) for one in numbers) - sum(task.images for task in tasks))
             yield from tasks
 
     def _take(self, done: Done) -> int:
@@ -207,8 +215,8 @@ class _Run:
         return failed
 
     def _timings(self, cells: Sequence[Cell]) -> list[Time]:
-        """The latency pass over images of the first dataset, if the settings ask for it."""
-        if not self.settings.latency:
+        """The latency pass over images of the first dataset, if the settings ask for it; of several shares in the first."""
+        if not self.settings.latency or (self.settings.share or (1, 1))[0] > 1:
             return []
         first = cells[0]
         usable = tuple(entry for entry in first.entries if entry.sha256 is not None)

@@ -22,9 +22,24 @@ from tests.fixtures import TOYS, timeless, toy_settings
 MORE = '''
 import numpy as np
 from invbench.api import Sample
-from tests.toys import Toys
+from tests.toys import Toy, Toys
 
-SPECS = [{"id": "odd", "title": "Odd toys", "class": "Odd", "domain": "toys", "size": 9, "options": {"count": 9}}]
+SPECS = [
+    {
+        "id": "steps", "title": "Steps", "class": "Steps", "family": "encoder", "roles": [], "presets": {"paper": {}},
+        "options": {
+            "steps": {"default": 2, "unit": "steps", "range": "[1, 9]", "help": "h"},
+            "sleep": {"default": 0.0, "unit": "seconds", "range": "[0, inf)", "help": "h"},
+            "trouble": {"default": "", "unit": "", "choices": [""], "help": "h"},
+            "level": {"default": 9.0, "unit": "levels", "range": "(0, inf)", "help": "h"},
+        },
+    },
+    {"id": "odd", "title": "Odd toys", "class": "Odd", "domain": "toys", "size": 9, "options": {"count": 9}},
+]
+
+
+class Steps(Toy):
+    """Takes steps: its keys hold the images of a batch."""
 
 
 class Odd(Toys):
@@ -244,3 +259,29 @@ def test_the_verb(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["merge", str(tmp_path / "a"), "--out", str(tmp_path / "all"), *own])
     assert done.exit_code == 0 and "toy_set@native: not computed anew" in done.output  # without the plug-in
     same_as_one(tmp_path / "all", tmp_path / "a")
+
+
+def test_shares_of_the_work_are_one_run_to_the_byte(runs, tmp_path: Path) -> None:
+    whole = {"images": 8, "batch": 3, "datasets": ["toys", "odd"], "methods": ["toy", "steps"], "consistency": ["bright:1"]}
+    parts = [runs.make(f"part-{number}", share=(number, 3), latency=1, **whole) for number in (1, 2, 3)]
+    counts = [len(list(part.glob("rows/*/*.parquet"))) for part in parts]
+    assert counts == [4, 4, 4] and not any(Store(part).has_sets() for part in parts)
+    merged = runs.join("part-3", "part-1", "part-2")
+    one = runs.make("one", latency=1, **whole)
+    same_as_one(merged, one)
+    originals = sorted(path.relative_to(one) for path in one.glob("features/inputs.*/*"))
+    assert originals and all((merged / path).read_bytes() == (one / path).read_bytes() for path in originals)
+    assert sorted(path.name for path in merged.glob("rows/*/*")) == sorted(path.name for path in one.glob("rows/*/*"))
+    assert len(Store(merged).latency()) == len(Store(one).latency())
+    assert check(merged).problems == []
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "a/3", "2", "2/", "-1/3", "1/3/4", "1.0/3"])
+def test_a_share_is_one_of_a_number(text: str) -> None:
+    done = CliRunner().invoke(main, ["run", "--shard", text])
+    assert done.exit_code == 2 and f"expected I/N with I from 1 to N, found '{text}'" in done.output
+
+
+def test_a_share_needs_the_same_batches_everywhere() -> None:
+    done = CliRunner().invoke(main, ["run", "--shard", "1/2", "--methods", "e4e"])
+    assert done.exit_code == 2 and "--shard: expected --batch N" in done.output
