@@ -1,4 +1,4 @@
-"""The program: ``invbench``, and ``python -m invbench``. It loads the verbs inside, so that Ctrl-C is told at every moment."""
+"""The program: ``invbench``, and ``python -m invbench``. It imports the verbs late, so that Ctrl-C is handled at all times."""
 
 from __future__ import annotations
 

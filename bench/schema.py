@@ -1,14 +1,14 @@
-"""The grammar of columns: what a row of a run holds, and what the name of a column says.
+"""The grammar of columns: the fields of a row of a run, and the meaning of a column's name.
 
     key, recipe, ..., batch        fields, the same in every row (:data:`ROWS`)
-    NAME@PROTOCOL                  a metric; rows of the time before protocols have NAME alone
-    seconds.STAGE                  of throughput: seconds an image of a stage, and "invert", "edit", "consistency" as wholes
-    latency.STAGE                  the same of an image that comes alone, and "total"
+    NAME@PROTOCOL                  a metric; older rows have NAME alone
+    seconds.STAGE                  throughput: seconds per image of a stage; "invert", "edit" and "consistency" are totals
+    latency.STAGE                  the same for an image that comes alone; "total" is the total
     memory.device_peak, .rss_peak  bytes
-    source.jpeg                    1 where a picture made elsewhere came as JPEG
+    source.jpeg                    1 if an external picture is a JPEG file
 
 Rows of a reconstruction have no ``edit``. Rows of a round trip have "consistency:" before the edit's name, which no edit of a
-suite can have. Whoever reads or writes a column's name asks here.
+suite can have. All code that reads or writes a column's name uses this module.
 """
 
 from __future__ import annotations

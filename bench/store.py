@@ -1,17 +1,17 @@
 """The run folder: Parquet parts, features, pictures and manifests, each written whole or not at all.
 
-    manifest.json                       where the numbers come from
+    manifest.json                       the origin of the numbers
     plan.json                           cells, their images and keys
     rows/<cell>/<part>.parquet          one row per image, and one per image and edit
     features/<cell>/<part>.safetensors  features of the set metrics, float32 [n, F], for the images of the part
     images/<cell>/<image>.png           reconstructions; <image>@<edit><strength>.png are edits
     masks/<cell>/<image>.png            domain masks as grey levels, where the method has them
     inputs/<dataset>/<image>.png        the originals
-    truths/<dataset>/<image>.png        the true edited pictures, named as the edits are, where the dataset knows them
+    truths/<dataset>/<image>.png        the true edited pictures, named like the edits, if the dataset knows them
     truth_masks/<dataset>/<image>.png   the true domain masks as grey levels (white = in-domain), likewise
     sets.parquet                        values of the set metrics, with interval, bias and n
     latency/<method>-<key>.parquet      times of the latency pass, one row per picture, and one per picture and edit
-    statistics/<name>.json              intervals and ranks of a large run, kept by reports; made anew where they do not fit
+    statistics/<name>.json              intervals and ranks of a large run, cached by reports; computed again if they do not fit
 
 A part of rows is written after its pictures and its features, so every row has the files that it was scored from.
 Reading never imports torch.
@@ -44,7 +44,7 @@ PARTS = (
     "rows", "features", "images", "masks", "inputs", "truths", "truth_masks", "latency", "superseded", "statistics", "report",
 )  # fmt: skip
 OWN = (*PARTS, "sets.parquet", "manifest.json", "plan.json")
-BEFORE_PLAN = (".lock", "inputs", "truths", "truth_masks")  # what a run that was killed before its plan leaves
+BEFORE_PLAN = (".lock", "inputs", "truths", "truth_masks")  # left by a run that was killed before it wrote its plan
 _METRICS, _FAILURES = b"invbench.metrics", b"invbench.failures"
 _PART, _FEATURES, _TIMES, _SETS = "a part of a run", "features of a run", "times of a run", "the set metrics of a run"
 _JSON = {"plan.json": "the plan", "manifest.json": "the manifest"}
@@ -113,7 +113,7 @@ class Store:
         return (self.path / "plan.json").exists()
 
     def has_run(self) -> bool:
-        """Whether a folder that lost its plan is a run's: its manifest or one of its parts says so itself."""
+        """Whether a folder without a plan is a run folder: it has a readable manifest or part."""
         if self.readable_json("manifest.json"):
             return True
         for path in self._files("rows/*/*.parquet"):
@@ -176,7 +176,7 @@ class Store:
         edit = Edit(row["edit"], row["strength"]) if row.get("edit") is not None else None
         files = {"picture": self.picture(cell, row["image"], edit), "mask": self.mask(cell, row["image"])}
         return all(row.get(kind) is None or file_digest(path) == row[kind] for kind, path in files.items()) and (
-            row.get("picture") is not None or files["picture"].exists()  # an older row does not know its picture's digest
+            row.get("picture") is not None or files["picture"].exists()  # older rows do not have their picture's digest
         )
 
     def features(self, cell: str, part: str) -> tuple[dict[str, np.ndarray], list[str], dict[str, str]]:

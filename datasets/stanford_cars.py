@@ -150,7 +150,7 @@ def read_annotations(path: Path) -> Sequence[Mapping[str, Any]]:
         rows = [{name: row[name] for name in struct.dtype.names or ()} for row in struct]
         for row in rows:
             if "fname" not in row:
-                row["relative_im_path"], row["test"]  # noqa: B018 - asked for, so that a lack is told here
+                row["relative_im_path"], row["test"]  # noqa: B018 - raises KeyError here if a field is missing
             for name in BOX:
                 int(row[name])
         return rows

@@ -21,7 +21,7 @@ from invbench.reports.text import ARROWS, edit_text, mebibytes, number_format, s
 from invbench.store import Store
 
 LATENCY = "latency: seconds of an image that comes alone, median [quartiles]; s/image above is throughput, in batches"
-EQUAL_CHANGE = "kept by edits that change their attribute equally; n = images where the method gets that far"
+EQUAL_CHANGE = "kept by edits at an equal change of the attribute; n = images on which the method reaches the change"
 TRIPS = "round trips (edit, invert the result, edit back); see docs/edits.md"
 NAMED = 3  # number of images that a failure names
 

@@ -1,4 +1,4 @@
-"""Whether what a baseline file says about itself has the shape that the gate reads: the file may come from anybody."""
+"""Check of the metadata of a baseline file, which may be foreign, against the types that the gate expects."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """From official files to networks: find them in the cache, load them without running their code, convert and check them.
 
-A loader is ``function(checkpoint, *, source, ...)`` in ``methods`` or ``metrics``; it gives a network in eval mode whose
-parameters are frozen, or that and notes on what the file lacked and how it was made. It fits every tensor or raises
-InvbenchError.
+A loader is ``function(checkpoint, *, source, ...)`` in ``methods`` or ``metrics``. It returns a network in eval mode with
+frozen parameters, or the network and notes on parts that the file lacked and how they were made. It raises InvbenchError
+unless every tensor fits.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ from invbench.weights.keys import plain
 from invbench.weights.layouts import Derived, part_of
 
 CONFIGURED = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RuntimeError)
-"""What code raises that is given a number which it cannot use."""
-DERIVED = "derived"  # folder of INVBENCH_HOME for what is measured from official networks
+"""Errors of code that gets a number that it cannot use."""
+DERIVED = "derived"  # folder of INVBENCH_HOME for statistics measured on official networks
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Source:
     """The files of one role and the loader that makes a network of them.
 
     files   argument of the loader -> (asset, file); under "" the main one
-    loader  "module:function"; ``derived`` is set where its network is measured from what the loader gives
+    loader  "module:function"; with ``derived``, the network is measured on the loader's result
     """
 
     files: Mapping[str, tuple[Asset, Found]]

@@ -31,9 +31,9 @@ OTHERS = {
 def load_checkpoint(path: Path, *, mmap: bool = False) -> Mapping[str, Any]:
     """The dictionary in a checkpoint, tensors on the CPU.
 
-    A torch file gives what it holds; a file of one tensor, or a NumPy array, gives ``{"tensor": ...}``. With ``mmap`` tensors
-    stay in the file until they are used, where its form allows it. An NVIDIA pickle gives the state dict of each of its
-    networks, ``{"G_ema": {...}, ...}``, and what they were built with under ``"init_kwargs"``.
+    A torch file gives its content; a file of one tensor, or a NumPy array, gives ``{"tensor": ...}``. With ``mmap`` tensors
+    stay in the file until they are used, if its format allows it. An NVIDIA pickle gives the state dict of each of its
+    networks, ``{"G_ema": {...}, ...}``, and their arguments under ``"init_kwargs"``.
 
     Raises MissingWeights where there is no file, and InvbenchError (file, expected, found) for a web page saved in its place,
     a truncated or foreign file, one that holds other things than tensors and plain values, and one without a dictionary.

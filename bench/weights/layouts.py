@@ -170,7 +170,7 @@ def _channels(shapes: Shapes) -> int:
 
 
 def _trained_on(name: Any) -> dict[str, Any]:
-    """The domain of a data set's name; a name that says nothing known is taken as a domain of its own."""
+    """The domain of a dataset's name; an unknown name becomes its own domain."""
     if not isinstance(name, str) or not name:
         return {}
     words = re.split(r"[/\\]", name)[-1].lower()

@@ -40,11 +40,11 @@ DEEPEST, MOST_MODULES = 32, 10_000  # of modules in a network; real ones have 4 
 
 
 def load(path: Path) -> dict[str, Any]:
-    """State dicts of the networks in a file: {"G_ema": {key: tensor}, ..., "init_kwargs": {"G_ema": {...}, ...}}; where the
-    file says what the networks were trained on, the data set's path is under "training_set" of the latter.
+    """State dicts of the networks in a file: {"G_ema": {key: tensor}, ..., "init_kwargs": {"G_ema": {...}, ...}}; if the file
+    names the training data, the path of the dataset is under "training_set" of the latter.
 
-    Raises InvbenchError, naming the file and what is wrong: a name that networks do not need, an unusual instruction, an end
-    before the end, no network, a tensor outside its storage.
+    Raises InvbenchError naming the file and the defect: a name that networks do not need, an unusual instruction, a truncated
+    file, no network, a tensor outside its storage.
     """
     with open(path, "rb") as handle:
         try:
@@ -100,8 +100,8 @@ class _Bounded:
 
 
 class _Unpickler(pickle._Unpickler):
-    """Builds plain values, lists, dictionaries and :class:`Record`. Tuples become lists: nothing nested can be a key, whose
-    hash could take for ever."""
+    """Builds plain values, lists, dictionaries and :class:`Record`. Tuples become lists, so that no nested value can be a key,
+    whose hash could take unbounded time."""
 
     stack: list[Any]  # these three are the base class's own
     append: Callable[[Any], None]

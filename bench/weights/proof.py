@@ -69,7 +69,7 @@ def parts(asset: Asset, found: Found) -> Iterator[str]:
 
 @contextmanager
 def told(path: Path, part: str) -> Iterator[None]:
-    """Errors of torch and of converters that meet what they do not expect become one of the file."""
+    """Errors of torch and of converters on unexpected content become one InvbenchError that names the file."""
     try:
         yield
     except (RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError, NotImplementedError) as error:

@@ -56,8 +56,8 @@ class StyledActivation(torch.autograd.Function):
     """``F.leaky_relu(y * factor + bias + noise, LEAKY_SLOPE)``: y [N,C,H,W], factor [N,C,1,1], bias [N or 1,C,1,1] and
     noise [N or 1,1,H,W] or None.
 
-    Autograd's ``addcmul`` multiplies by its scalar in a pass of its own, and the sum over images of the gradient of noise
-    is slow where channels are not summed first.
+    Autograd's ``addcmul`` multiplies by its scalar in a separate pass, and the sum over images of the gradient of noise is slow
+    unless channels are summed first.
     """
 
     @staticmethod

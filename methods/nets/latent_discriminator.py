@@ -1,4 +1,4 @@
-"""The network that tells true W codes from encoded ones in e4e's training (Tov et al. 2021, section 4.1.2)."""
+"""The discriminator of true and encoded W codes in e4e's training (Tov et al. 2021, section 4.1.2)."""
 
 from __future__ import annotations
 

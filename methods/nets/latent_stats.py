@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from invbench.methods.common.losses import gaussian_prior, leaky_inverse
 
-RIDGE = 0.01  # of the mean variance: what lies a tenth of the spread beside the random latents is nothing strange
+RIDGE = 0.01  # share of the mean variance: a distance of a tenth of the spread from the random latents is not unusual
 PRIOR = ("prior_mean", "prior_factor")
 
 
@@ -23,10 +23,10 @@ class LatentStatistics(nn.Module):
                   adobe-research/sam_inversion. The factor is that of the inverse covariance, and its scale such that the
                   term of a random latent is D in the mean.
 
-    A well-conditioned covariance gives such a term by itself. Where random latents fill a subspace only (a mapping network
-    with few inputs, or of low rank), the inverse is made of rounding errors, and what an encoder leaves beside the subspace
-    costs millions. Hence a ridge of ``RIDGE`` times the mean variance of a coordinate, where the released code adds 1e-8
-    whatever the spread, and the scale. Both are departures from that code; where it is well-conditioned both are small.
+    A well-conditioned covariance gives such a term by itself. If random latents fill only a subspace (a mapping network with
+    few inputs, or of low rank), the inverse consists of rounding errors, and a small distance of an encoder's latents from the
+    subspace costs millions. Therefore a ridge of ``RIDGE`` times the mean variance of a coordinate is added, and the scale is
+    set; the released code adds 1e-8 for any spread. Both departures are small for a well-conditioned covariance.
     """
 
     mean: Tensor

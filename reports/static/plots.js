@@ -25,11 +25,11 @@
   };
   const measured = (items) => unique(items.flatMap((item) => Object.keys(item.values)
     .filter((id) => [item.values[id]].flat().some((value) => value !== null))));
-  // Every metric in the order of the tables.
+  // All metrics in the order of the tables.
   const ordered = (ids) => Object.keys(data.metrics).filter((id) => ids.includes(id));
 
   const quiet = () => getComputedStyle(document.documentElement).getPropertyValue("--quiet").trim();
-  // Whiskers from means and the ends of their intervals; none where there is no interval.
+  // Whiskers from means and the ends of their intervals; none without an interval.
   const whiskers = (means, ends, colour) => ends && ends.some(([low, high]) => low !== null && high !== null) ? {
     type: "data", symmetric: false, thickness: 1, width: 3, color: colour,
     array: ends.map(([, high], i) => (high === null || means[i] === null ? 0 : Math.max(high - means[i], 0))),
@@ -61,7 +61,7 @@
       error_y: whiskers([one.values[metric]], one.ends[metric] && [one.ends[metric]], style(one.method).color),
       hovertemplate: `${plain(one.label)}<br>%{y:.5g}${range(one.ends[metric])} ${plain(metric)}<br>%{x:.3g} s an image<br>${plain(one.n)}<extra></extra>`,
     }));
-    draw(byId("time-plot"), traces, { type: "log", title: "seconds an image (log)", dtick: "D2" }, { title: title(metric) });
+    draw(byId("time-plot"), traces, { type: "log", title: "seconds per image (log)", dtick: "D2" }, { title: title(metric) });
   }
 
   function chooseTime() {
@@ -89,7 +89,7 @@
         const x = unique([0, ...lines.flatMap((one) => one.strengths)]).sort((a, b) => a - b);
         traces.push({ ...reference, x, y: x.map((one) => one * target.per_strength), name: "asked for", line: { dash: "dash", width: 1.5, color: quiet() } });
       }
-      // The true change is of the images, not of a method; the first line that covers it tells it.
+      // The true change belongs to the images, not to a method; it is taken from the first line that has it.
       const known = lines.map((one) => ({ one, id: Object.keys(one.values).find((id) => nameOf(id) === "true_change") })).find(({ id }) => id);
       if (known) {
         traces.push({ ...reference, x: known.one.strengths, y: known.one.values[known.id], name: "true", line: { dash: "dot", width: 2, color: quiet() } });
@@ -98,7 +98,7 @@
     draw(byId(`edit-${side}-plot`), traces, { title: `strength of ${plain(edit)}` }, { title: metric ? title(metric) : "" });
   }
 
-  // What was kept against how far the attribute went: one line a method, one point a strength.
+  // The kept value against the change of the attribute: one line per method, one point per strength.
   function drawKept() {
     const metric = byId("edit-kept").value;
     const edit = byId("edit-name").value;
@@ -111,7 +111,7 @@
         hovertemplate: `${plain(one.label)}, strength %{customdata:+g}<br>change %{x:.4g}: %{y:.5g}<extra></extra>`,
       };
     });
-    draw(byId("edit-kept-plot"), traces, { title: change ? title(change) : `nothing measures the change of ${plain(edit)}` }, { title: metric ? title(metric) : "" });
+    draw(byId("edit-kept-plot"), traces, { title: change ? title(change) : `no metric measures the change of ${plain(edit)}` }, { title: metric ? title(metric) : "" });
   }
 
   function chooseEdit() {
@@ -138,7 +138,7 @@
       row.hidden = row.dataset.edit !== edit || (strength !== "" && row.dataset.strength !== strength);
     }
     for (const row of document.querySelectorAll("table.equal tbody tr")) row.hidden = row.dataset.edit !== edit;
-    // A column that this edit has nothing in would only be dashes.
+    // Hide columns that have no value for this edit.
     for (const table of document.querySelectorAll("table.edits")) {
       [...table.tHead.rows[0].cells].forEach((head, column) => {
         if (!("metric" in head.dataset)) return;
