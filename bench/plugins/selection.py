@@ -152,7 +152,7 @@ def resolve(
 def _layers(
     spec: MethodSpec, preset: str, said: Mapping[str, Mapping[str, Any]], place: Callable[[str, str], str]
 ) -> Iterator[Layer]:
-    """What is ``said`` of a method by its id, or by id and preset, beginning with what is said of the parts of a pair."""
+    """The layers of ``said`` for a method, by id and by id and preset; for a pair, those of its parts come first."""
     if spec.parts:
         own, start = spec.parts
         for layer, where in _layers(start, pairs.start_preset(spec, preset), said, place):
