@@ -30,6 +30,7 @@ TEXT = (
     "reason",
     "picture",  # sha256 of the saved PNG file that the row was scored from
     "mask",  # sha256 of the saved domain mask, where the method has one
+    "machine",  # that the row was timed on, in words; older rows and external pictures have none
 )
 COUNTS = ("index", "batch")
 ROWS = pa.schema(

@@ -14,7 +14,7 @@ from typing import Any
 import pandas as pd
 
 from invbench.api import MetricSpec
-from invbench.reports import coverage, equal_change, query, trips
+from invbench.reports import coverage, equal_change, machines, query, trips
 from invbench.reports.compare import Compared
 from invbench.reports.run import Run
 from invbench.reports.text import interval_text, number_format
@@ -128,7 +128,9 @@ def datasets(run: Run, board: pd.DataFrame, edits: pd.DataFrame, *, strongest: b
 def boards(run: Run, board: pd.DataFrame) -> dict[str, Table]:
     """Dataset -> its leaderboard; ``board`` is the frame of :func:`invbench.reports.query.leaderboard`."""
     specs = run.specs_of("inversion", "set")
-    return {str(name): _table(name, board, specs, run.inversions) for name in sorted(set(board["dataset"]))}
+    found = {str(name): _table(name, board, specs, run.inversions) for name in sorted(set(board["dataset"]))}
+    times = {name: machines.statements(run.rows[run.rows["dataset"] == name]) for name in found}
+    return {name: replace(table, statements=[*table.statements, *times[name]]) for name, table in found.items()}
 
 
 def latency(run: Run) -> LatencyFigures | None:

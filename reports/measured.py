@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -12,7 +12,7 @@ import pandas as pd
 from invbench import schema
 from invbench.api import InvbenchError
 from invbench.compare.stats import Interval
-from invbench.reports import compare, coverage, published
+from invbench.reports import compare, coverage, machines, published
 from invbench.reports.published import Number
 from invbench.reports.run import Run
 
@@ -74,7 +74,11 @@ def find(
     single = schema.is_seconds(metric)  # images of a batch share one time, so they are not independent
     directions = {metric: "none" if single else first["direction"]}
     one = compare.compare(blocks, directions, level=level, resamples=resamples)[0]
-    return _of_images(one, methods, direction=first["direction"], single=single)
+    found = _of_images(one, methods, direction=first["direction"], single=single)
+    several = {run.machines.get((images, *method)) for method in methods.values()} - {None}
+    if found is not None and single and len(several) > 1:
+        return replace(found, places={}, notes=[*found.notes, f"{machines.APART}, so they have no places"])
+    return found
 
 
 def embedder(run: Run, method: str, preset: str) -> str | None:

@@ -66,12 +66,13 @@ def _describe(spec: MetricSpec) -> dict[str, Any]:
 
 
 def _quality(run: Run, board: pd.DataFrame) -> list[dict[str, Any]]:
+    most = board.groupby("dataset")["machine"].agg(lambda machines: machines.mode().iloc[0])  # one axis, one machine
     return [
         {
             "dataset": row["dataset"],
             "method": f"{row['method']}.{row['preset']}",
             "label": label(run, row),
-            "seconds": _number(row.get(schema.INVERT)),
+            "seconds": _number(row.get(schema.INVERT)) if row["machine"] == most[row["dataset"]] else None,
             "n": f"{row['n_ok']} of {row['n_total']} images",
             "values": {spec.id: _number(row[spec.id]) for spec in run.specs_of("inversion", "set") if spec.id in row},
             "ends": {

@@ -42,6 +42,7 @@ def leaderboard(source: Store | Run) -> pd.DataFrame:
         seconds.<stage>, seconds.invert     mean seconds per image: stages of the inversion, the whole inversion
         seconds.edit                        mean seconds per edited image
         memory.device_peak, memory.rss_peak largest value over the images, in bytes
+        machine                             the machine of these seconds and bytes; empty if there are none
     Raises InvbenchError if the folder holds no run.
     """
     run = Run.of(source)
@@ -59,6 +60,7 @@ def leaderboard(source: Store | Run) -> pd.DataFrame:
         frame = frame.join(edited[edited["status"] == "ok"].groupby(KEYS)[schema.EDIT].mean())
     memory = [name for name in MEMORY if name in rows]
     frame = frame.join(rows[rows["status"] == "ok"].groupby(KEYS)[memory].max())
+    frame["machine"] = [run.machines.get(key, "") for key in frame.index]
     return finish(frame, run.specs, by=["dataset"])
 
 

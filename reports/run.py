@@ -12,7 +12,7 @@ import pandas as pd
 from invbench import schema
 from invbench.api import InvbenchError, MetricSpec
 from invbench.compare import stats
-from invbench.reports import compare, kept
+from invbench.reports import compare, kept, machines
 from invbench.reports.compare import Compared
 from invbench.store import Store
 
@@ -25,7 +25,10 @@ _FIRST = ("mse", "psnr", "lpips", "ms_ssim", "id")  # the order of published tab
 
 @dataclass(frozen=True)
 class Run:
-    """The content of a run folder at one moment; it is read once, since a run may still be writing."""
+    """The content of a run folder at one moment; it is read once, since a run may still be writing.
+
+    ``rows`` have times and memory of one machine in each cell (:func:`invbench.reports.machines.unmixed`).
+    """
 
     store: Store
     rows: pd.DataFrame
@@ -43,7 +46,7 @@ class Run:
         sets = pd.DataFrame(columns=[*KEYS, "metric", "value", "n", "reason"])
         if source.has_sets():
             sets = source.query("SELECT * FROM sets ORDER BY metric, dataset, method, preset")
-        return cls(source, source.rows(), sets, manifest, plan)
+        return cls(source, machines.unmixed(source.rows()), sets, manifest, plan)
 
     @cached_property
     def specs(self) -> dict[str, MetricSpec]:
@@ -72,6 +75,11 @@ class Run:
         """Names of the images planned for a method, in the dataset's order; empty if none are."""
         cells = [cell for cell in self.plan["cells"].values() if cell["dataset"] == dataset]
         return next((_images(cell) for cell in cells if (cell["method"], cell["preset"]) == (method, preset)), [])
+
+    @cached_property
+    def machines(self) -> dict[machines.Cell, str]:
+        """(dataset, method, preset) -> the machine of its times, where it has any."""
+        return machines.of_cells(self.rows)
 
     @property
     def better(self) -> dict[str, str]:

@@ -59,7 +59,7 @@ def run(cell: Cell, pictures: Pictures, tools: Tools) -> str:
     if len(known) and (known["status"] == "ok").all():
         return f"latency {name}: already measured on this machine"
     head: Row = {"key": key, "recipe": cell.recipe, "suite": tools.suite, "method": cell.method, "preset": cell.preset}
-    head |= {"dataset": pictures.dataset, "machine": describe(machine), "warmup": WARMUP}
+    head |= {"dataset": pictures.dataset, "machine": tools.machine, "warmup": WARMUP}
     rows: list[Row] = []
     gc.collect()  # garbage of the cells must not be collected while the clock runs
     images = islice(cycle(pictures.entries), WARMUP), islice(cycle(pictures.entries), pictures.count)
@@ -108,11 +108,3 @@ def time_one(
         times = {schema.latency(stage): seconds for stage, seconds in clock.stages.items()}
         rows.append(row | times | {schema.ALONE: clock.total})
     return rows
-
-
-def describe(machine: dict[str, Any]) -> str:
-    """The machine in words, so that readers can compare times."""
-    if machine.get("gpu"):
-        return str(machine["gpu"])
-    threads = machine.get("threads")
-    return f"{machine.get('processor')}, {threads} thread{'s' if threads != 1 else ''} on {machine.get('cores')} cores"

@@ -26,6 +26,7 @@ from invbench.run.calls import Failing, Watch
 from invbench.run.round_trips import Move, mover
 from invbench.scoring.scorer import Scorer
 from invbench.store import BEFORE_PLAN, Store
+from invbench.util import provenance
 from invbench.util.clock import Ledger
 from invbench.weights.networks import Networks
 
@@ -39,6 +40,7 @@ class Tools:
     methods, moves  by the cell's id; a move shifts latents as the method's edits do (None: not known)
     datasets        datasets by id
     on_stage        called with the name of each stage that begins
+    machine         on which methods are timed, in words
     watch           around every call of a method
     fits            (cell's id, kind of call) -> images that fit into memory together, where a batch did not
     """
@@ -52,6 +54,7 @@ class Tools:
     methods: Mapping[str, Method]
     moves: Mapping[str, Move | None]
     on_stage: Callable[[str], None]
+    machine: str
     watch: Watch = field(default_factory=Watch)
     fits: dict[tuple[str, str], int] = field(default_factory=dict)
 
@@ -73,6 +76,7 @@ class Session:
         self.device = choose_device(device)
         if self.device.type == "cpu":
             torch.set_num_threads(threads)
+        self.machine = provenance.described(provenance.machine(str(self.device)))
         self.networks = open_networks(suite, self.device)
         self._readers = readers
         self._methods: dict[tuple[str, str], Method] = {}
@@ -177,6 +181,7 @@ class Session:
             methods={cell: self.method(choice) for cell, choice in choices.items()},
             moves={cell: self.move(choice) for cell, choice in choices.items()},
             on_stage=on_stage,
+            machine=self.machine,
             watch=watch or Watch(),
             fits={} if fits is None else fits,
         )

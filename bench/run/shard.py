@@ -256,7 +256,7 @@ def _finish_round_trip(batch: _Batch, inverted: _Inverted, edit: Edit, tools: To
             values = evaluator.round_trip(plain, trip.pictures, latents=latents, latents_back=trip.latents)
         for i, entry in enumerate(own):
             found = {id: float(value[i]) for id, value in values.items()}
-            seconds = {schema.CONSISTENCY: attempt.clock.total / count}
+            seconds = {schema.CONSISTENCY: attempt.clock.total / count, "machine": tools.machine}
             batch.rows.append(_row(tools, cell, entry, edit, batch=count) | found | seconds)
 
 
@@ -284,10 +284,12 @@ def _rows(
     times = {schema.seconds(name): seconds / count for name, seconds in clock.stages.items()}
     times[schema.EDIT if edit else schema.INVERT] = clock.total / count
     times |= {schema.DEVICE_PEAK: float(clock.device_peak), schema.RSS_PEAK: float(clock.rss_peak)}
+    machine = {"machine": tools.machine}
     return [
         _row(tools, cell, entry, edit, batch=count)
         | {id: float(value[i]) for id, value in values.items()}
         | times
+        | machine
         for i, entry in enumerate(entries)
     ]
 

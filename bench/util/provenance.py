@@ -119,6 +119,14 @@ def machine(device: str) -> dict[str, Any]:
     }
 
 
+def described(machine: dict[str, Any]) -> str:
+    """The machine in words, so that readers can compare times."""
+    if machine.get("gpu"):
+        return str(machine["gpu"])
+    threads = machine.get("threads")
+    return f"{machine.get('processor')}, {threads} thread{'s' if threads != 1 else ''} on {machine.get('cores')} cores"
+
+
 def _processor() -> str:
     try:
         for line in Path("/proc/cpuinfo").read_text().splitlines():
