@@ -132,8 +132,8 @@ def resolve(
 ) -> dict[str, Any]:
     """Every option's value: defaults <- preset <- ``[suites.X.methods.ID]`` <- ``...methods."ID:PRESET"]`` <- seed <- changes.
 
-    What is said of an embedder holds wherever it is used, what is said of a refinement in all its pairs; what is said of the
-    pair itself comes last. ``changes`` are those of ``--set``; ``seed`` None leaves the options ``seed`` unchanged. Raises
+    An embedder's settings hold wherever it is used, a refinement's in all its pairs; those of the pair itself come last.
+    ``changes`` are those of ``--set``; ``seed`` None leaves the options ``seed`` unchanged. Raises
     InvbenchError for a value that is not admitted and for an unknown option, and names the place where it is set.
     """
     seeds = {} if seed is None else {name: seed for name in spec.options if name.rpartition(".")[2] == "seed"}

@@ -93,7 +93,7 @@ class Executor(Protocol):
         ...
 
     def run(self, tasks: Iterator[Task], *, on_stage: Callable[[str], None]) -> Iterator[Done]:
-        """Do the tasks. They are taken one by one, as somebody is free; results come in any order."""
+        """Do the tasks. A worker that is free takes the next one; results come in any order."""
         ...
 
 

@@ -100,7 +100,8 @@ def test_the_file_of_the_checkout_changes_nothing_and_its_examples_work(tmp_path
     path = tmp_path / "bench.toml"
     path.write_text("\n".join(examples))
     suite = config.load(path)["procfaces"]
-    assert config.defaults(path).options == {"suite": "faces", "device": "cuda:0", "batch": 8, "workers": 4, "seed": 0}
+    shown = {"suite": "faces", "device": "cuda:0", "batch": 8, "workers": 4, "readers": 2, "seed": 0}
+    assert config.defaults(path).options == shown
     assert suite.collections["mine"] == ("procfaces-test:20", "procfaces-test-ood:20")
     assert suite.networks["generator"].weights == tmp_path / "weights" / "generator.safetensors"
     assert suite.methods["pti"]["steps"] == 100 and suite.methods["pti:released"]["lr"] == 1e-3
