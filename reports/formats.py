@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from invbench.compare.stats import LEVEL
 from invbench.compare.text import NOTHING, escape_markdown
@@ -19,36 +19,42 @@ from invbench.reports.table_notes import DIFFERS, Notes, caption, columns, forma
 from invbench.reports.text import interval_text
 
 
-def terminal(table: PaperTable) -> str:
+class Format(Protocol):
+    """A paper table -> text; without ``notes``, without footnotes and their marks."""
+
+    def __call__(self, table: PaperTable, *, notes: bool = True) -> str: ...
+
+
+def terminal(table: PaperTable, *, notes: bool = True) -> str:
     """The table as plain text; an asterisk marks the best of a column."""
-    notes = Notes(table)
-    return "\n".join([caption(table), "", _grid(table, notes, SIMPLE), "", "* best of its column", *notes.lines()]) + "\n"
+    found = Notes(table, shown=notes)
+    return "\n".join([caption(table), "", _grid(table, found, SIMPLE), "", "* best of its column", *found.lines()]) + "\n"
 
 
-def markdown(table: PaperTable) -> str:
+def markdown(table: PaperTable, *, notes: bool = True) -> str:
     """The table in GitHub's Markdown: best bold, second best underlined."""
-    notes = Notes(table)
-    body = _grid(table, notes, GITHUB)
-    lines = [f"- {escape_markdown(line)}" for line in notes.lines()]
+    found = Notes(table, shown=notes)
+    body = _grid(table, found, GITHUB)
+    lines = [f"- {escape_markdown(line)}" for line in found.lines()]
     return "\n".join([f"### {escape_markdown(caption(table))}", "", body, "", *lines]) + "\n"
 
 
-def as_csv(table: PaperTable) -> str:
-    """The table as CSV: one line for each printed number, in printed order."""
+def as_csv(table: PaperTable, *, notes: bool = True) -> str:
+    """The table as CSV: one line for each printed number, in printed order; its reasons are columns, with or without notes."""
     rows = [_flat(cell, table) for _, row in table.rows for cell in row.values()]
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({name: _field("; ".join(v) if isinstance(v, list) else v) for name, v in row.items()} for row in rows)
+    writer.writerows({name: field("; ".join(v) if isinstance(v, list) else v) for name, v in row.items()} for row in rows)
     return buffer.getvalue()
 
 
-def _field(value: Any) -> Any:
+def field(value: Any) -> Any:
     """A field that no spreadsheet reads as a formula: a text that begins like one gets an apostrophe before it."""
     return f"'{value}" if isinstance(value, str) and value.startswith(("=", "+", "-", "@", "\t", "\r")) else value
 
 
-def as_json(table: PaperTable) -> str:
+def as_json(table: PaperTable, *, notes: bool = True) -> str:
     """The table as a JSON object, with the rank agreements; numbers that are not finite are null."""
     agreements = [
         {"metric": one.metric, "measured_as": one.measured_as, "domain": one.domain, "methods": list(one.methods)}
@@ -60,12 +66,12 @@ def as_json(table: PaperTable) -> str:
         "title": table.printed.title,
         "numbers": [_flat(cell, table) for _, row in table.rows for cell in row.values()],
         "rank_agreement": agreements,
-        "notes": list(table.notes),
+        "notes": list(table.notes) if notes else [],
     }
-    return json.dumps(_finite(content), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(finite(content), indent=1, ensure_ascii=False) + "\n"
 
 
-FORMATS: Mapping[str, Callable[[PaperTable], str]] = {
+FORMATS: Mapping[str, Format] = {
     "terminal": terminal,
     "markdown": markdown,
     "latex": latex,
@@ -134,11 +140,12 @@ def _flat(cell: Cell, table: PaperTable) -> dict[str, Any]:
     }
 
 
-def _finite(content: Any) -> Any:
+def finite(content: Any) -> Any:
+    """Nested lists and objects with null in place of numbers that are not finite."""
     if isinstance(content, dict):
-        return {name: _finite(value) for name, value in content.items()}
+        return {name: finite(value) for name, value in content.items()}
     if isinstance(content, list):
-        return [_finite(value) for value in content]
+        return [finite(value) for value in content]
     if isinstance(content, float):
         return content + 0.0 if math.isfinite(content) else None  # a zero has no sign
     return content

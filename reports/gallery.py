@@ -16,7 +16,6 @@ import pandas as pd
 from PIL import Image
 
 from invbench.api import Edit
-from invbench.reports.plots import label
 from invbench.reports.query import Run
 from invbench.util.files import write_atomic
 from invbench.util.images import png_bytes, read_png
@@ -137,9 +136,9 @@ def _strip(
     inversion = run.store.picture(id, image)
     edits = _edits(asked, lambda edit: None if reason else pictures.source(run.store.picture(id, image, edit)))
     if reason:
-        return Strip(label(run, row), None, None, None, edits, reason)
+        return Strip(run.label(row["method"], row["preset"]), None, None, None, edits, reason)
     return Strip(
-        label(run, row),
+        run.label(row["method"], row["preset"]),
         pictures.source(inversion),
         pictures.difference(run.store.input(row["dataset"], image), inversion),
         pictures.source(run.store.mask(id, image)),

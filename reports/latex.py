@@ -15,20 +15,20 @@ _LATEX |= {"↑": r"$\uparrow$", "↓": r"$\downarrow$", "τ": r"$\tau$", ">": r
 _LATEX |= {letter: f"\\{letter}" for letter in "&%$#_{}"}
 
 
-def latex(table: PaperTable) -> str:
+def latex(table: PaperTable, *, notes: bool = True) -> str:
     """A ``table`` environment with booktabs rules and siunitx columns; its first lines name the packages that it needs.
 
     Best bold, second best underlined. The plus-minus is the larger side of the interval, which BCa makes unequal. A table
     that is wider than the line is made smaller.
     """
-    notes = Notes(table)
+    footnotes = Notes(table, shown=notes)
     parts, labels = columns(table), len(table.printed.row_fields)
-    heads = [_tex(head) for head in table.printed.row_fields]
-    heads += [f"{{{_tex(head)}{'' if measured else _raised(notes.heads[key])}}}" for key, measured, head in parts]
-    found = [_column([row.get(key) for _, row in table.rows], measured, notes) for key, measured, _ in parts]
+    heads = [tex(head) for head in table.printed.row_fields]
+    heads += [f"{{{tex(head)}{'' if measured else _raised(footnotes.heads[key])}}}" for key, measured, head in parts]
+    found = [_column([row.get(key) for _, row in table.rows], measured, footnotes) for key, measured, _ in parts]
     lines = []
     for i, (label, _) in enumerate(table.rows):
-        named = [*map(_tex, label[:-1]), _tex(label[-1]) + _raised(notes.labels[i])]
+        named = [*map(tex, label[:-1]), tex(label[-1]) + _raised(footnotes.labels[i])]
         lines.append(" & ".join([*named, *(texts[i] for _, texts in found)]) + r" \\")
     return (
         "\n".join(
@@ -37,7 +37,7 @@ def latex(table: PaperTable) -> str:
                 r"% \sisetup{separate-uncertainty=true, detect-weight=true, group-digits=none, mode=text}",
                 r"\begin{table}",
                 r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
-                rf"\caption{{{_tex(caption(table))}}}",
+                rf"\caption{{{tex(caption(table))}}}",
                 r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
                 rf"\begin{{tabular}}{{{'l' * labels}{''.join(spec for spec, _ in found)}}}",
                 r"\toprule",
@@ -46,7 +46,7 @@ def latex(table: PaperTable) -> str:
                 *lines,
                 r"\bottomrule",
                 r"\end{tabular}}",
-                *(rf"\par\raggedright {_tex(line)}" for line in notes.lines()),
+                *(rf"\par\raggedright {tex(line)}" for line in footnotes.lines()),
                 r"\end{table}",
             ]
         )
@@ -111,5 +111,6 @@ def _raised(marker: str) -> str:
     return rf"\textsuperscript{{{marker}}}" if marker else ""
 
 
-def _tex(text: str) -> str:
+def tex(text: str) -> str:
+    """Text as LaTeX shows it unchanged."""
     return "".join(_LATEX.get(letter, letter) for letter in re.sub(r"\s+", " ", text))

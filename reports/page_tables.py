@@ -11,7 +11,6 @@ from invbench.api import STAGES, MetricSpec
 from invbench.compare.stats import LEVEL
 from invbench.reports import text
 from invbench.reports.figures import DatasetFigures, Figure, LatencyFigures, Table
-from invbench.reports.plots import label
 from invbench.reports.run import Run
 
 _COSTS = {"invert": schema.INVERT, "edit": schema.EDIT, "rss": schema.RSS_PEAK, "gpu": schema.DEVICE_PEAK}
@@ -56,7 +55,7 @@ def latency(run: Run, found: LatencyFigures | None) -> dict[str, Any] | None:
         "heads": list(found.times),
         "warmup": max(row["warmup"] for row in found.rows),
         "rows": [
-            {**row, "label": label(run, row), "n": f"{row['n_ok']} of {row['n']}"}
+            {**row, "label": run.label(row["method"], row["preset"]), "n": f"{row['n_ok']} of {row['n']}"}
             | {"cells": [{**_number(one.value, one.text), "interval": one.interval} for one in those]}
             for row, those in zip(found.rows, cells)
         ],
@@ -94,7 +93,7 @@ def _method(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
     missing = row["n_total"] - row["n_ok"] - failed if "n_ok" in row else 0
     notes = [f"{failed} failed"] if failed else []
     return {
-        "label": label(run, row),
+        "label": run.label(row["method"], row["preset"]),
         "tip": "\n".join(fact for fact in facts if fact),
         "n_note": ", ".join(notes + ([f"{missing} not run"] if missing > 0 else [])),
     }

@@ -27,7 +27,7 @@ def plot_data(run: Run, board: pd.DataFrame, edits: pd.DataFrame) -> dict[str, A
     comparisons  {methods: labels, blocks}: the paired differences of every two methods, see :func:`_comparison`; for edits
                  only at the largest strength, since a page of all strengths would be slow to make and to load
     """
-    methods = {method: label(run, dict(zip(("method", "preset"), method))) for method in _methods(run)}
+    methods = {method: run.label(*method) for method in _methods(run)}
     compared = [one for one in (*run.inversions, *_strongest(run.edits)) if one.ranking is not None]
     order = {method: index for index, method in enumerate(methods)}
     return {
@@ -52,14 +52,6 @@ def plotly_script() -> str:
     return get_plotlyjs()
 
 
-def label(run: Run, row: Mapping[str, Any]) -> str:
-    """A method's title; with its preset if the run holds several presets of the method."""
-    described = run.manifest.get("methods", {})
-    title = described.get(f"{row['method']}.{row['preset']}", {}).get("title") or row["method"]
-    presets = {cell["preset"] for cell in run.plan["cells"].values() if cell["method"] == row["method"]}
-    return f"{title} ({row['preset']})" if len(presets) > 1 else str(title)
-
-
 def _describe(spec: MetricSpec) -> dict[str, Any]:
     known = {"title": spec.title, "name": spec.name, "kind": spec.kind, "better": spec.better}
     return known | {"unit": spec.unit, "edits": list(spec.edits)}
@@ -71,7 +63,7 @@ def _quality(run: Run, board: pd.DataFrame) -> list[dict[str, Any]]:
         {
             "dataset": row["dataset"],
             "method": f"{row['method']}.{row['preset']}",
-            "label": label(run, row),
+            "label": run.label(row["method"], row["preset"]),
             "seconds": _number(row.get(schema.INVERT)) if row["machine"] == most[row["dataset"]] else None,
             "n": f"{row['n_ok']} of {row['n_total']} images",
             "values": {spec.id: _number(row[spec.id]) for spec in run.specs_of("inversion", "set") if spec.id in row},
@@ -95,7 +87,7 @@ def _edit_lines(run: Run, edits: pd.DataFrame) -> list[dict[str, Any]]:
                 "dataset": dataset,
                 "edit": edit,
                 "method": f"{method}.{preset}",
-                "label": label(run, {"method": method, "preset": preset}),
+                "label": run.label(method, preset),
                 "strengths": [_number(value) for value in rows["strength"]],
                 "values": {id: [_number(value) for value in rows[id]] for id in measured},
                 "ends": {

@@ -68,8 +68,8 @@ class PrintedTable:
         return list(dict.fromkeys(self.column(number) for number in self.numbers))
 
     def label(self, number: Number) -> tuple[str, ...]:
-        """Label of a number's row: its values of ``row_fields``."""
-        return tuple(number[field] for field in self.row_fields)
+        """Label of a number's row: its values of ``row_fields``, methods and embedders by name."""
+        return tuple(name_of(number[field]) if field in ("method", "embedder") else number[field] for field in self.row_fields)
 
 
 @cache
@@ -89,6 +89,12 @@ def protocols() -> dict[str, Any]:
     """The content of ``protocols.toml``."""
     with (FOLDER / "protocols.toml").open("rb") as file:
         return tomllib.load(file)
+
+
+def name_of(id: str) -> str:
+    """The name in tables of a method, an embedder or a pair of both ("dhr+lsap") with this published id."""
+    known: Mapping[str, str] = protocols()["names"]
+    return " + ".join(known.get(part, part) for part in id.split("+"))
 
 
 def rule(number: Number) -> Mapping[str, str]:

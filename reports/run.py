@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import cached_property
 from typing import Any
 
@@ -15,6 +15,7 @@ from invbench.compare import stats
 from invbench.reports import compare, kept, machines
 from invbench.reports.compare import Compared
 from invbench.store import Store
+from invbench.util.names import unknown
 
 KEYS = ["dataset", "method", "preset"]
 EDIT_KEYS = [*KEYS, "edit", "strength"]
@@ -80,6 +81,37 @@ class Run:
     def machines(self) -> dict[machines.Cell, str]:
         """(dataset, method, preset) -> the machine of its times, where it has any."""
         return machines.of_cells(self.rows)
+
+    def label(self, method: str, preset: str) -> str:
+        """A method's title; with its preset if the run holds several presets of the method."""
+        title = self.manifest.get("methods", {}).get(f"{method}.{preset}", {}).get("title") or method
+        presets = {cell["preset"] for cell in self.plan["cells"].values() if cell["method"] == method}
+        return f"{title} ({preset})" if len(presets) > 1 else str(title)
+
+    def only(self, *, methods: Sequence[str] = (), datasets: Sequence[str] = ()) -> Run:
+        """The run as if it held only these methods (ID or ID:PRESET) and datasets; empty: all of them.
+
+        So means are over the images that these cover, and tests are corrected for these. Raises InvbenchError for a name
+        that the run does not hold.
+        """
+        cells = self.plan["cells"]
+        known = {name for cell in cells.values() for name in (cell["method"], f"{cell['method']}:{cell['preset']}")}
+        for kind, asked, held in (
+            ("method", methods, known),
+            ("dataset", datasets, {cell["dataset"] for cell in cells.values()}),
+        ):
+            for name in asked:
+                if name not in held:
+                    raise InvbenchError(f"{self.store.path}: {unknown(kind, name, held)}")
+        cells = {
+            id: cell
+            for id, cell in cells.items()
+            if (not methods or {cell["method"], f"{cell['method']}:{cell['preset']}"} & {*methods})
+            and (not datasets or cell["dataset"] in datasets)
+        }
+        places = pd.MultiIndex.from_tuples([tuple(cell[key] for key in KEYS) for cell in cells.values()], names=KEYS)
+        rows, sets = (frame[pd.MultiIndex.from_frame(frame[KEYS]).isin(places)] for frame in (self.rows, self.sets))
+        return replace(self, rows=rows, sets=sets, plan={**self.plan, "cells": cells})
 
     @property
     def better(self) -> dict[str, str]:

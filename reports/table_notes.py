@@ -13,9 +13,13 @@ DIFFERS = "≠"
 
 
 class Notes:
-    """Footnotes, each placed at the widest scope that it holds for: the table, a column, a row, or one number."""
+    """Footnotes, each placed at the widest scope that it holds for: the table, a column, a row, or one number.
 
-    def __init__(self, table: PaperTable) -> None:
+    Not ``shown``: neither lines nor markers, but a value that is not comparable still says so (:meth:`differs`).
+    """
+
+    def __init__(self, table: PaperTable, *, shown: bool = True) -> None:
+        self.shown = shown
         self.table = table
         self.reasons: dict[str, dict[str, None]] = {}  # reason why measured values are not comparable -> metrics
         rows = [row for _, row in table.rows]
@@ -24,7 +28,7 @@ class Notes:
         numbers: dict[str, int] = {}
 
         def markers(texts: Iterable[str], *said: Collection[str]) -> str:
-            new = [text for text in texts if not any(text in known for known in (self.shared, *said))]
+            new = [text for text in texts if shown and not any(text in known for known in (self.shared, *said))]
             return ",".join(str(numbers.setdefault(text, len(numbers) + 1)) for text in new)
 
         self.heads = {key: markers(texts) for key, texts in columns.items()}
@@ -47,6 +51,8 @@ class Notes:
     def lines(self) -> list[str]:
         """All footnotes of the table, one text each. Call it after :meth:`differs` for every cell."""
         table = self.table
+        if not self.shown:
+            return [f"{DIFFERS} not comparable in value"] if self.reasons else []
         lines = [f"all printed numbers: {text}" for text in self.shared]
         lines += [f"[{number}] {text}" for text, number in self.numbered.items()]
         lines += [f"{DIFFERS} not comparable in value ({', '.join(of)}): {reason}" for reason, of in self.reasons.items()]
@@ -58,7 +64,7 @@ class Notes:
             interval = interval_text(f"{one.tau.low:z.2f}", f"{one.tau.high:z.2f}")
             lines.append(
                 f"{head}: Kendall's τ {one.tau.value:z.2f} {interval} between printed and measured ({one.measured_as}) "
-                f"over {len(one.methods)} methods ({', '.join(one.methods)}), {one.tau.n} images"
+                f"over {len(one.methods)} methods ({', '.join(map(published.name_of, one.methods))}), {one.tau.n} images"
             )
         return lines
 

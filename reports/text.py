@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
+from invbench.api import MetricSpec
 from invbench.compare.text import NOTHING
 
+_SHORT = frozenset({"psnr", "mse", "lpips", "ms", "ssim", "id", "fid", "kid", "iou", "lec"})
 ARROWS = {"lower": "↓", "higher": "↑", "none": ""}
 
 
@@ -52,6 +54,11 @@ def edit_text(name: str, strength: float) -> str:
 def interval_text(low: str, high: str) -> str:
     """The interval between two ends that are text: "[low, high]"; empty if ``low`` is."""
     return f"[{low}, {high}]" if low else ""
+
+
+def short_head(spec: MetricSpec) -> str:
+    """The name of a metric as a head without its protocol: "lpips_proc@native" -> "LPIPS-proc"."""
+    return "-".join(word.upper() if word in _SHORT else word for word in spec.name.split("_"))
 
 
 def names(found: Iterable[str], *, most: int = 3) -> str:

@@ -13,7 +13,7 @@ from invbench.cli.gate import baseline, gate
 from invbench.cli.listing import list_
 from invbench.cli.merge import merge
 from invbench.cli.plan import plan
-from invbench.cli.reading import report, show
+from invbench.cli.reading import compare, report, show
 from invbench.cli.run import run
 from invbench.cli.score import score
 from invbench.cli.table import table
@@ -65,7 +65,8 @@ def main() -> None:
     \b
     invbench run --methods dhr,pti,sam      invert, edit, measure
     invbench plan --methods dhr,pti,sam     estimate time and memory first
-    invbench show runs/latest-procfaces     the tables, in the terminal
+    invbench show runs/latest-procfaces     the verdict and the main columns, in the terminal
+    invbench compare runs/full dhr pti      two methods, picture by picture
     invbench report runs/latest-procfaces   the page, with pictures
     invbench table paper:dhr-1              a published table, with a run beside it
     invbench score FOLDER --against ID      measure pictures made by any code
@@ -92,6 +93,8 @@ def _add_debug(command: click.Command) -> None:
             _add_debug(one)
 
 
-for verb in (run, plan, list_, show, report, table, score, check, merge, gate, baseline, datasets, weights, doctor):
+for verb in (
+    run, plan, list_, show, compare, report, table, score, check, merge, gate, baseline, datasets, weights, doctor,
+):  # fmt: skip
     _add_debug(verb)
     main.add_command(verb)

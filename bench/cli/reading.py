@@ -1,35 +1,92 @@
-"""``invbench show`` and ``invbench report``: the results of a run, in the terminal and as a page."""
+"""``invbench show``, ``compare`` and ``report``: the results of a run, in the terminal and as a page."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from invbench.api import printable
+from invbench.cli.common import Names
 from invbench.util.numbers import count_type
 
-run_argument = click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+if TYPE_CHECKING:
+    from invbench.reports.run import Run
+
+FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
+run_argument = click.argument("run", type=FOLDER)
 
 
 SHOW_EPILOG = """\b
 Examples
-  invbench show runs/latest-procfaces
-  invbench show runs/latest-procfaces --intervals   every mean with its interval, in several tables if needed
-  invbench show runs/latest-procfaces --coverage    how many images each method covers in each metric
+  invbench show runs/latest-procfaces                        a verdict and the main columns
+  invbench show runs/latest-procfaces --all --intervals      every table, every mean with its interval
+  invbench show runs/full --methods pti,dhr,sam,e4e --metrics psnr,lpips_proc,id_proc,fid_proc,seconds --format latex
+  invbench show runs/full --metrics id_kept,truth_psnr --edits age:3,yaw --format csv --out edits.csv
 """
 
 
-@click.command(epilog=SHOW_EPILOG, short_help="Print the tables of a run.")
-@run_argument
-@click.option("--intervals/--no-intervals", default=None, help="Show the interval of every mean. [default: if it fits]")
-@click.option("--coverage", is_flag=True, help="Show how many images each method covers, for every metric.")
-def show(run: Path, intervals: bool | None, coverage: bool) -> None:
-    """Print the tables of the run folder RUN: every method with n of N, metrics, ranks, times, and the reasons of failures.
+@click.command(epilog=SHOW_EPILOG, short_help="Print the results of runs.")
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=FOLDER)
+@click.option("--methods", type=Names(), default=(), help="ID or ID:PRESET. Tests and images are then those of these methods.")
+@click.option("--metrics", type=Names(), default=(), help="ID, NAME, 'seconds', 'memory'. [default: the main ones]")
+@click.option("--datasets", type=Names(), default=(), help="Datasets of the run. [default: all]")
+@click.option("--edits", type=Names(), default=(), help="NAME (its largest strength) or NAME:STRENGTH, for metrics of edits.")
+@click.option(
+    "--format", "form", type=click.Choice(["text", "markdown", "latex", "csv", "json"]), default="text", show_default=True
+)
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file. [default: print]")
+@click.option("--all", "every", is_flag=True, help="Every table of the run: all metrics, edits, latency, failures.")
+@click.option("--intervals/--no-intervals", default=None, help="With --all: the interval of every mean. [default: if it fits]")
+@click.option("--coverage", is_flag=True, help="With --all: how many images each method covers, for every metric.")
+def show(
+    runs: tuple[Path, ...],
+    methods: tuple[str, ...],
+    metrics: tuple[str, ...],
+    datasets: tuple[str, ...],
+    edits: tuple[str, ...],
+    form: str,
+    out: Path | None,
+    every: bool,
+    intervals: bool | None,
+    coverage: bool,
+) -> None:
+    """Print the results of run folders: which method is best and whether the images can tell, and the main columns.
 
-    Methods are compared on the images that all of them cover; their number is printed below each table.
+    Methods are compared on the images that all of them cover.
     """
-    print_tables(run, intervals=intervals, coverage=coverage)
+    if every and (metrics or edits or form != "text"):
+        raise click.UsageError("--all: prints every table as text; expected it without --metrics, --edits and --format")
+    if (intervals is not None or coverage) and not every:
+        raise click.UsageError("--intervals, --coverage: expected with --all, found without")
+    read = [_read(run).only(methods=methods, datasets=datasets) for run in runs]
+    if every:
+        text = "\n\n".join(_every_table(run, intervals=intervals, coverage=coverage) for run in read) + "\n"
+    else:
+        from invbench.reports import extract, extract_formats
+
+        found = [one for run in read for one in extract.chosen(run, metrics=metrics, edits=edits)]
+        text = extract_formats.FORMATS[form](found)
+    if out is None:
+        click.echo(text, nl=False)
+    else:
+        from invbench.util.files import write_atomic
+
+        write_atomic(out, text.encode())
+        click.echo(printable(out))
+
+
+@click.command(epilog="Example: invbench compare runs/full dhr pti", short_help="Compare two methods of a run.")
+@run_argument
+@click.argument("first", metavar="A")
+@click.argument("second", metavar="B")
+def compare(run: Path, first: str, second: str) -> None:
+    """Print where method A of RUN beats method B, by how much, and on which pictures; a method is ID or ID:PRESET."""
+    from invbench.reports import versus, versus_text
+
+    read = _read(run)
+    click.echo(versus_text.terminal(read, versus.method(read, first), versus.method(read, second)), nl=False)
 
 
 @click.command(epilog="Example: invbench report runs/latest-procfaces --inline", short_help="Write the page, with pictures.")
@@ -41,16 +98,28 @@ def report(run: Path, inline: bool, images: int) -> None:
     click.echo(printable(write_page(run, inline=inline, images=images)))
 
 
-def print_tables(run: Path, *, intervals: bool | None = None, coverage: bool = False) -> None:
-    """Print the tables of a run folder. Raises InvbenchError if it is not a run folder."""
+def print_summary(run: Path) -> None:
+    """Print the verdicts and the main columns of a run folder. Raises InvbenchError if it is not a run folder."""
+    from invbench.reports import extract, extract_formats
+
+    click.echo(extract_formats.text(extract.main(_read(run))), nl=False)
+
+
+def _read(run: Path) -> Run:
+    from invbench.reports.run import Run
+    from invbench.store import Store
+
+    return Run.of(Store(run))
+
+
+def _every_table(run: Run, *, intervals: bool | None, coverage: bool) -> str:
     import shutil
     import sys
 
     from invbench.reports import tables
-    from invbench.store import Store
 
     width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    click.echo(tables.terminal(Store(run), intervals=intervals, covered=coverage, width=width))
+    return tables.terminal(run, intervals=intervals, covered=coverage, width=width)
 
 
 def write_page(run: Path, *, inline: bool = False, images: int = 4) -> Path:

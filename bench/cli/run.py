@@ -18,7 +18,7 @@ from invbench.cli.common import (
     suite_and_plugins,
     suite_option,
 )
-from invbench.cli.reading import print_tables, write_page
+from invbench.cli.reading import print_summary, write_page
 from invbench.util.numbers import Within
 from invbench.util.startup import start_server
 
@@ -80,7 +80,7 @@ Exit code: 0 all images done; 1 some failed; 2 nothing was started; 3 a file cou
 @click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="[default: runs/latest-SUITE]")
 @click.option("--resume/--fresh", default=True, help="Keep results already in the folder, or start anew. [default: keep]")
 @click.option("--shard", callback=share, metavar="I/N", help="Only the I-th of N shares of the work, for `invbench merge`.")
-@click.option("--show", is_flag=True, help="Afterwards print the tables and write the page.")
+@click.option("--show/--no-show", default=None, help="Print the results and write the page. [default: unless --quiet]")
 @click.option("--quiet", is_flag=True, help="No progress bars.")
 @config_option
 @plugin_option
@@ -108,7 +108,7 @@ def run(
     out: Path | None,
     resume: bool,
     shard: tuple[int, int] | None,
-    show: bool,
+    show: bool | None,
     quiet: bool,
     config: Path | None,
     plugins: tuple[Path, ...],
@@ -158,7 +158,7 @@ def run(
     from invbench.run import runner
 
     code = runner.run(chosen, progress=not quiet)
-    if show and code in FINISHED:
-        print_tables(chosen.out)
+    if (not quiet if show is None else show) and code in FINISHED:
+        print_summary(chosen.out)
         click.echo(printable(f"page: {write_page(chosen.out)}"))
     ctx.exit(code)

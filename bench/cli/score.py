@@ -6,15 +6,17 @@ import re
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from invbench.api import InvbenchError
 from invbench.cli.common import Names, config_option, plugin_option, suite_and_plugins, suite_option
+from invbench.cli.reading import print_summary
 
 EPILOG = """\b
 Examples
   invbench score results/ --against procfaces-test --name mine         one row, in runs/scored-mine
   invbench score results/ --against procfaces-test --out runs/full     one row beside the methods of that run
-  invbench score results/ --against ./originals --metrics mse@psp256,lpips_alex@psp256
+  invbench score results/ --against ./originals --suite faces --metrics mse@psp256,lpips_alex@psp256
   invbench score runs/full                                             compute the scores again and compare
 
 \b
@@ -54,7 +56,8 @@ def score(
     """Score the pictures in FOLDER, made by any code, as a row of their own.
 
     Pictures are matched with the originals by name. A missing, ambiguous or unreadable picture, or one of another size, is a
-    failed row; pictures that match no image are listed. Nothing is resized. Without --against, FOLDER is a run folder: its
+    failed row; pictures that match no image are listed. Nothing is resized. For a folder of originals, name the --suite whose
+    networks know such pictures, or metrics without networks. Without --against, FOLDER is a run folder: its
     scores are computed again from its pictures and compared.
     """
     if against is None:
@@ -76,7 +79,12 @@ def score(
         out=out or Path("runs") / f"scored-{label}",
         configuration=sources(suite, config),
     )
-    ctx.exit(external.score(settings, folder, progress=not quiet, say=click.echo))
+    if ctx.get_parameter_source("suite") is ParameterSource.DEFAULT:
+        external.expect_domain(settings)
+    code = external.score(settings, folder, progress=not quiet, say=click.echo)
+    if code in (0, 1):
+        print_summary(settings.out)
+    ctx.exit(code)
 
 
 def _verify(

@@ -27,7 +27,8 @@ Examples
 )
 @click.option("--dataset", help="Dataset of the run. [default: the published one, else the first of its domain]")
 @click.option("--preset", help="Preset in the run. [default: paper if the run has it, else the first]")
-def table(name: str, run: Path | None, form: str, dataset: str | None, preset: str | None) -> None:
+@click.option("--notes/--no-notes", default=True, help="Footnotes and their marks. [default: with them]")
+def table(name: str, run: Path | None, form: str, dataset: str | None, preset: str | None, notes: bool) -> None:
     """Print the published table NAME (paper:SOURCE-NUMBER), and beside it the measured values of RUN.
 
     A measured value that must not be compared with the published one is marked, and the reason is printed.
@@ -42,4 +43,4 @@ def table(name: str, run: Path | None, form: str, dataset: str | None, preset: s
         return
     printed = find("table", name, published.tables())
     built = paper_tables.build(printed, Store(run) if run else None, dataset=dataset, preset=preset)
-    click.echo(formats.FORMATS[form](built), nl=False)
+    click.echo(formats.FORMATS[form](built, notes=notes), nl=False)

@@ -38,6 +38,7 @@ from invbench.util.progress import Progress
 from invbench.util.provenance import digest
 
 PRESET = "scored"
+FOLDER = "invbench.datasets.folder:Folder"
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,22 @@ def settings(
         out=out,
         configuration=dict(configuration or {}),
     )
+
+
+def expect_domain(settings: Settings) -> None:
+    """For a suite that nobody named: raises InvbenchError if its networks would judge pictures of a domain of their own.
+
+    Nothing says what a folder of originals shows, so a network that was trained on the suite's pictures may be blind to it.
+    """
+    spec, suite = settings.dataset.spec, settings.suite
+    if spec.entry != FOLDER and spec.domain == (suite.domain or suite.id):
+        return
+    judged = [metric.id for metric in settings.metrics if {*metric.roles} & {*suite.networks}]
+    if judged:
+        raise InvbenchError(
+            f"suite {suite.id}: its networks know the pictures of {suite.id}, and nothing says that {spec.title} are such: "
+            f"expected --suite NAME, or --metrics without networks (@pixel), found {judged[0]} among the metrics"
+        )
 
 
 def score(settings: Settings, folder: Path, *, progress: bool = True, say: Callable[[str], None] = print) -> int:

@@ -12,7 +12,7 @@ from invbench import schema
 from invbench.api import InvbenchError, printable
 from invbench.data import sources
 from invbench.data.prefetch import Prefetch
-from invbench.plugins.config import RunSettings
+from invbench.plugins.config import MethodChoice, RunSettings
 from invbench.plugins.pairs import leaves
 from invbench.plugins.registry import load
 from invbench.run import aggregate, latency, manifest, originals, plan, truths
@@ -98,8 +98,12 @@ class _Run:
             self._write_manifest(finished=None)
         shared = [*zip(cells, plan.shared(cells, self.settings.share))]
         timings = self._timings(cells)
-        images = sum(len(cell.own(one)) for cell, numbers in shared for one in numbers)
-        self.bar.begin(images + sum(timed.images for timed in timings))
+        images = dict.fromkeys(map(_label, self.settings.methods), 0)
+        for cell, numbers in shared:
+            images[_label(cell)] += sum(len(cell.own(one)) for one in numbers)
+        for timed in timings:
+            images[_label(timed.cell)] += timed.images
+        self.bar.begin(sum(images.values()), methods=images)
         failed = sum(self._take(done) for done in self.executor.run(self._shards(shared), on_stage=self.bar.stage))
         for timed in timings:  # one at a time, while nothing else works
             for done in self.executor.run(iter([timed]), on_stage=self.bar.stage):
@@ -190,6 +194,7 @@ class _Run:
             shards = list(cell.shards(done, numbers=numbers))
             readable = [entry.index for one in shards for entry in one.entries if entry.sha256 is not None]
             tasks = [Compute(one, tuple(readable)) for one in shards]
+            self.bar.cell(cell.id, method=_label(cell))
             self.bar.done(sum(len(cell.own(one)) for one in numbers) - sum(task.images for task in tasks))
             yield from tasks
 
@@ -204,7 +209,7 @@ class _Run:
             seconds = spent / len({row["image"] for row in rows})
         else:
             self.bar.say(done.result)
-        self.bar.cell(cell.id)
+        self.bar.cell(cell.id, method=_label(cell))
         self.bar.done(done.task.images, seconds=seconds, failed=failed)
         for kind, most in done.fits.items() - self.fits.items():
             self.bar.say(f"{kind[0]}: {kind[1]}: a batch did not fit into memory; from now on {most} images at a time")
@@ -281,6 +286,12 @@ class _Run:
             lines.append(f"{failed} rows failed; `invbench show {printable(self.store.path)}` tells why")
         lines.append(f"harness overhead {spent['overhead'] / spent['wall']:.1%} of {spent['wall']:.0f} s")
         return lines
+
+
+def _label(one: Cell | MethodChoice) -> str:
+    """A method and its preset, for the eye."""
+    name = one.method if isinstance(one, Cell) else one.id
+    return f"{name}:{one.preset}"
 
 
 def _now() -> str:

@@ -225,7 +225,7 @@ def test_text_formats(dhr: PaperTable) -> None:
     terminal, markdown = formats.terminal(dhr), formats.markdown(dhr)
     assert "* 0.0035" in terminal and "≠ not comparable in value (mse, lpips): measured on procfaces-test" in terminal
     assert "order of mse: Kendall's τ 1.00" in terminal and "row label shifted" in terminal
-    assert "**0.0035**" in markdown and "<u>0.0036</u>" in markdown and "sam\\_opt" in markdown
+    assert "**0.0035**" in markdown and "<u>0.0036</u>" in markdown and "| SAM" in markdown
     lines = [line for line in markdown.splitlines() if line.startswith("|")]
     assert len(lines) == 16 and len({line.replace("\\|", "").count("|") for line in lines}) == 1
 
@@ -243,7 +243,7 @@ def test_csv_and_json_hold_every_number(dhr: PaperTable) -> None:
 def test_latex_marks_best_second_and_margin(dhr: PaperTable) -> None:
     text = formats.latex(dhr)
     assert r"\bfseries 0.0035" in text and r"{\underline{\num{0.0036}}}" in text and r"\pm" in text
-    assert r"\toprule" in text and "S[table-format=1.4]" in text and r"sam\_opt" in text
+    assert r"\toprule" in text and "S[table-format=1.4]" in text and "\nSAM & " in text
     body = text.split(r"\midrule")[1].split(r"\bottomrule")[0].strip().splitlines()
     assert len(body) == 14 and {line.count(" & ") for line in body} == {6}
 
@@ -300,3 +300,11 @@ def test_the_verb(run: Store) -> None:
     beside = CliRunner().invoke(main, ["table", "paper:sam-1", str(run.path)])
     assert beside.exit_code == 0 and "measured on procfaces-test" in beside.output
     assert "paper:diffcam-1" in CliRunner().invoke(main, ["table", "list"]).output
+
+
+def test_without_notes_the_table_stands_alone_and_still_marks_what_cannot_be_compared(dhr: PaperTable) -> None:
+    for form in (formats.terminal, formats.markdown, formats.latex):
+        full, bare = form(dhr), form(dhr, notes=False)
+        assert len(bare.splitlines()) < len(full.splitlines()) and "Kendall" in full and "Kendall" not in bare
+        assert "[1]" not in bare and r"\textsuperscript{1" not in bare
+        assert "0.0035" in bare and ("≠" in bare or r"$\neq$" in bare)

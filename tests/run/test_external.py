@@ -247,8 +247,9 @@ def test_the_command_line(measured, tmp_path):
     )
     assert done.exit_code == 0, done.output
     assert "my-code.scored.toys: 15 of 15 rows ok" in done.output
+    assert "alone was measured" in done.output and "toys: " in done.output  # it ends with its scores
     assert "left out: 21 pictures of images beyond the first 5" in done.output
-    shown = CliRunner().invoke(main, ["show", str(out)])
+    shown = CliRunner().invoke(main, ["show", str(out), "--all"])
     assert shown.exit_code == 0 and "my-code" in shown.output and "5/5" in shown.output
     page = CliRunner().invoke(main, ["report", str(out)])
     assert page.exit_code == 0 and "my-code" in (out / "report" / "index.html").read_text()
@@ -257,3 +258,18 @@ def test_the_command_line(measured, tmp_path):
     wrong = CliRunner().invoke(main, ["score", str(folder)])
     assert wrong.exit_code == 2 and "expected --against DATASET, or a run folder" in wrong.output
     assert timeless(Store(out).rows()).equals(Store(out).rows())
+
+
+def test_networks_of_another_domain_do_not_judge_a_folder_unless_told(tmp_path):
+    for side in ("originals", "results"):
+        folder = tmp_path / side
+        folder.mkdir()
+        Image.fromarray(np.full((64, 64, 3), 90, np.uint8)).save(folder / "a.png")
+    words = ["score", str(tmp_path / "results"), "--against", str(tmp_path / "originals"), "--out", str(tmp_path / "out")]
+    refused = CliRunner().invoke(main, words)
+    assert refused.exit_code == 2 and "nothing says that pictures in originals are such" in refused.output
+    assert not (tmp_path / "out").exists()
+    plain = CliRunner().invoke(main, [*words, "--metrics", "mse,psnr"])
+    assert plain.exit_code == 0 and "alone was measured" in plain.output
+    told = CliRunner().invoke(main, [*words, "--metrics", "lpips_proc", "--suite", "procfaces"])
+    assert told.exit_code == 0, told.output

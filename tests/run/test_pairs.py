@@ -64,7 +64,7 @@ def test_the_time_of_the_embedder_is_a_stage_of_the_whole(run: Path) -> None:
 
 def test_tables_page_and_plan_know_pairs(run: Path) -> None:
     before = Store(run).rows()
-    assert "pti+restyle_e4e" in invbench("show", run)
+    assert "pti+restyle_e4e" in invbench("show", run, "--all")
     invbench("report", run)
     page = (run / "report" / "index.html").read_text(encoding="utf-8")
     assert "dhr+e4e" in page and "images/dhr%2Be4e.released.procfaces-test-ood/" in page

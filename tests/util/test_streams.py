@@ -23,7 +23,7 @@ from PIL import Image
 
 from invbench.api import InvbenchError
 from invbench.cli import main
-from invbench.reports.formats import _field
+from invbench.reports.formats import field
 from invbench.util import errors, files, images, progress, streams
 
 HERE = Path(__file__).resolve().parents[2]
@@ -205,8 +205,8 @@ def test_only_pictures_that_a_run_writes_are_opened(tmp_path: Path) -> None:  # 
 
 @pytest.mark.parametrize("text", ["=1+1", "@SUM(A1)", "+cmd", "-2+3", "\t=1"])
 def test_a_spreadsheet_takes_no_name_for_a_formula(text: str) -> None:
-    assert _field(text) == f"'{text}"
-    assert _field(-2.5) == -2.5 and _field("plain") == "plain"
+    assert field(text) == f"'{text}"
+    assert field(-2.5) == -2.5 and field("plain") == "plain"
 
 
 def test_calls_that_one_system_alone_has_are_not_used() -> None:
