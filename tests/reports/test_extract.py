@@ -1,4 +1,4 @@
-"""What `show` prints by default and for a paper: verdicts that follow from the rows, columns that are those of the leaderboard."""
+"""What `show` prints: verdicts that follow from the rows, columns that are those of the leaderboard, tables for a paper."""
 
 from __future__ import annotations
 
@@ -71,7 +71,8 @@ def test_too_few_images_say_so_and_how_many_would_decide(few: Store) -> None:
 
 def test_a_method_alone_and_methods_that_are_equal(tmp_path: Path) -> None:
     run = Run.of(make_run(tmp_path, count=3, methods=METHODS, datasets=("d",), failing=None, strengths=()))
-    assert re.fullmatch(r"DHR alone was measured: PSNR [\d.]+ on 3 images\.", extract.main(run.only(methods=["dhr"]))[0].verdict)
+    alone = extract.main(run.only(methods=["dhr"]))[0].verdict
+    assert re.fullmatch(r"DHR alone was measured: PSNR [\d.]+ on 3 images\.", alone)
     rows = run.rows.assign(**{"psnr@native": np.inf})
     equal = Run(run.store, rows, run.sets, run.manifest, run.plan)
     assert "infinite" in verdicts.reconstruction(equal, "d", {})

@@ -1,4 +1,4 @@
-"""Progress: what is left is told by each method's own rate; steps are counted without the method's help; colours obey NO_COLOR."""
+"""Progress: each method has its own rate, steps are counted without its help, colours obey NO_COLOR."""
 
 from __future__ import annotations
 
