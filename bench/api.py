@@ -87,7 +87,7 @@ class MethodSpec:
     paper: str = ""
     venue: str = ""
     summary: str = ""
-    optional: tuple[str, ...] = ()  # roles that only some options need; the method gets them if the suite has them
+    optional: Mapping[str, str] = field(default_factory=dict)  # role -> "OPTION=VALUE" that asks for it, where the suite has it
     gives: str = ""  # of an embedder: the space of its latents
     refines: tuple[str, ...] = ()  # of a refinement: the spaces of the latents that it starts from
     embedder: Mapping[str, str] = field(default_factory=dict)  # of a refinement: preset -> published embedder, "ID[:PRESET]"

@@ -25,7 +25,7 @@ Spec = MethodSpec | MetricSpec | DatasetSpec | ProtocolSpec
 ID = re.compile(r"[a-z0-9][a-z0-9_-]*")  # ids become file names, so they must not lead out of a folder
 NAMES = ("SPEC", "SPECS", "PROTOCOLS")
 MARKS: dict[str, type[Spec]] = {"kind": MetricSpec, "domain": DatasetSpec, "options": MethodSpec, "recipe": ProtocolSpec}
-TUPLES = {"roles", "needs", "edits", "optional", "protocols", "refines"}
+TUPLES = {"roles", "needs", "edits", "protocols", "refines"}
 CHOICES = {"kind": ("inversion", "edit", "set", "round_trip"), "better": ("lower", "higher", "none"), "gives": SPACES}
 ITEMS = {"needs": ("need", NEEDS), "refines": ("space", SPACES)}  # what the items of a list are, and which there are
 UNDECLARED = ("entry", "parts")  # fields that the registry fills in
@@ -114,6 +114,7 @@ def parse(declared: Any, *, path: Path, module: str) -> list[Spec]:
     if model is MethodSpec:
         _check_presets(where, values)
         _check_embedder(where, values)
+        _check_optional(where, values)
     if not isinstance(declared["class"], str) or not declared["class"].isidentifier():
         raise InvbenchError(f"{where}: class: expected the name of a class, found {declared['class']!r}")
     entry = f"{module}:{declared['class']}"
@@ -142,7 +143,7 @@ def _value(where: str, key: str, value: Any, model: type[Spec]) -> Any:
         raise InvbenchError(f"{where}: {unknown(key, value, CHOICES[key])}")
     if key == "embedder" and isinstance(value, str):
         return value
-    if key in {"options", "presets", "embedder"}:
+    if key in {"options", "presets", "embedder", "optional"}:
         if not isinstance(value, dict):
             raise InvbenchError(f"{where}: {key}: expected a dict, found {value!r}")
         if model is MethodSpec and key == "options":
@@ -170,6 +171,13 @@ def _check_embedder(where: str, values: dict[str, Any]) -> None:
     if named and (set(named) != set(presets) or not all(isinstance(name, str) for name in named.values())):
         raise InvbenchError(f"{where}: embedder: expected a name for each preset ({', '.join(presets)}), found {named!r}")
     values["embedder"] = named
+
+
+def _check_optional(where: str, values: Mapping[str, Any]) -> None:
+    for role, asked in values.get("optional", {}).items():
+        name, equals, _ = asked.partition("=") if isinstance(asked, str) else ("", "", "")
+        if not equals or name not in values["options"]:
+            raise InvbenchError(f"{where}: optional.{role}: expected OPTION=VALUE of one of its options, found {asked!r}")
 
 
 def _check_presets(where: str, values: Mapping[str, Any]) -> None:

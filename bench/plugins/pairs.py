@@ -112,7 +112,7 @@ def _composed(id: str, own: MethodSpec, start: MethodSpec) -> MethodSpec:
         id=id,
         title=own.title if id == own.id else f"{own.title} + {start.title}",
         roles=_unique([*own.roles, *start.roles]),
-        optional=_unique([*own.optional, *start.optional]),
+        optional={**own.optional, **{role: PREFIX + asked for role, asked in start.optional.items()}},
         options={**own.options, **prefixed(start.options)},
         presets={name: {**changes, **brought[name]} for name, changes in names.items()},
         parts=(own, start),

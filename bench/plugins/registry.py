@@ -148,16 +148,21 @@ def load(spec: Spec) -> type:
     return load_class(spec.entry)
 
 
-def build(spec: MethodSpec, options: Mapping[str, Any], networks: Callable[[MethodSpec], Mapping[str, Any]]) -> Method:
-    """A method with ``options``; ``networks`` gives those of a declared spec. Of a pair, the embedder is built first.
+def build(
+    spec: MethodSpec,
+    options: Mapping[str, Any],
+    networks: Callable[[MethodSpec, Mapping[str, Any]], Mapping[str, Any]],
+) -> Method:
+    """A method with ``options``; ``networks`` gives those of a declared spec with its options. The embedder is built first.
 
     Raises InvbenchError if a class does not exist or an option is not admitted, and what the classes raise.
     """
     if not spec.parts:
-        return load(spec)(networks(spec), make(spec, options))
+        return load(spec)(networks(spec, options), make(spec, options))
     own, start = spec.parts
     embedder = build(start, pairs.start_options(options), networks)
-    return load(own)(networks(own), make(own, pairs.own_options(options)), embedder)
+    options = pairs.own_options(options)
+    return load(own)(networks(own, options), make(own, options), embedder)
 
 
 def load_class(entry: str) -> type:

@@ -204,7 +204,7 @@ def recipe(
     settings: RunSettings, method: MethodChoice, classes: Sequence[type], networks: Networks, *, device: str
 ) -> str:
     """Digest of all that can change a method's results, except the image itself; ``classes``: a pair has two."""
-    roles = networks.roles(method.spec)
+    roles = networks.roles(method.spec, method.options)
     several = {"threads": settings.threads} if device == "cpu" and settings.threads > 1 else {}  # they round otherwise than one
     return digest(
         several

@@ -267,7 +267,7 @@ class _Run:
             self.session,
             self.scorer,
             methods=manifest.of_methods(methods),
-            roles={role for method in methods for role in networks.roles(method.spec)},
+            roles={role for method in methods for role in networks.roles(method.spec, method.options)},
             datasets=[choice.spec for choice in self.settings.datasets],
             seed=self.settings.seed,
             configuration=self.settings.configuration,

@@ -152,6 +152,14 @@ def _encoder(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
     return facts | _trained_on(trained)
 
 
+def _encoder_w(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
+    blocks = _numbers(r"state_dict/decoder\.to_rgbs\.(\d+)\.bias", shapes)
+    opts = _opts(content)
+    size = 8 * 2 ** max(blocks) if blocks else opts.get("stylegan_size") or opts.get("output_size")
+    own = content.get("latent_avg") is not None or bool(blocks)  # HyperInverter's files take the mean latent from the generator
+    return {"mean": own} | ({"resolution": size} if isinstance(size, int) else {}) | _trained_on(opts.get("dataset_type"))
+
+
 def _restyle(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
     opts = _opts(content)
     # Both trainers write the same options; the class's name, and a discriminator, tell them apart.
@@ -243,9 +251,20 @@ LAYOUTS = {
         _rosinality,
     ),
     "encoder_w": Layout(
-        "pSp's encoder into W with its decoder",
+        "Encoder into W of pSp, HyperStyle or HyperInverter, IR-SE50",
         {"state_dict/encoder.body.23.res_layer.3.weight": (512, 512, 3, 3), "state_dict/encoder.linear.weight": (None, None)},
-        {"psp": "invbench.methods.convert.encoders:psp", **DECODER},
+        {"w_encoder": "invbench.methods.convert.encoders:w_encoder", **DECODER},
+        _encoder_w,
+    ),
+    "encoder_w_resnet34": Layout(
+        "Encoder into W of HyperInverter, ResNet-34",
+        {
+            "state_dict/encoder.conv1.weight": (64, 3, 7, 7),
+            "state_dict/encoder.body.15.conv2.weight": (512, 512, 3, 3),
+            "state_dict/encoder.linear.weight": (None, None),
+        },
+        {"w_encoder": "invbench.methods.convert.encoders:w_encoder", **DECODER},
+        _encoder_w,
     ),
     "encoder": Layout(
         "pSp or e4e: encoder with its decoder",

@@ -60,13 +60,16 @@ class Networks(Mapping[str, nn.Module]):
     def __len__(self) -> int:
         return len(self.suite.networks)
 
-    def roles(self, spec: MethodSpec) -> tuple[str, ...]:
-        """The roles that a method is built with: all that it needs, and the optional ones that the suite declares."""
-        return (*spec.roles, *(role for role in spec.optional if role in self))
+    def roles(self, spec: MethodSpec, options: Mapping[str, Any]) -> tuple[str, ...]:
+        """The roles of a method with ``options``: all that it needs, and of the optional ones those that an option asks for and
+        the suite declares.
+        """
+        wanted = {f"{name}={value}" for name, value in options.items()}
+        return (*spec.roles, *(role for role, asked in spec.optional.items() if asked in wanted and role in self))
 
-    def chosen(self, spec: MethodSpec) -> dict[str, nn.Module]:
+    def chosen(self, spec: MethodSpec, options: Mapping[str, Any]) -> dict[str, nn.Module]:
         """The networks that a method is built with."""
-        return {role: self[role] for role in self.roles(spec)}
+        return {role: self[role] for role in self.roles(spec, options)}
 
     def provenance(self, role: str) -> dict[str, Any]:
         """The content that keys depend on: class or loader, file and sha256 of a role's weights, and its configuration."""

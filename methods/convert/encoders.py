@@ -1,5 +1,6 @@
-"""Read published encoders: the files of eladrich/pixel2style2pixel (pSp), omertov/encoder4editing (e4e) and
-yuval-alaluf/restyle-encoder (ReStyle over both).
+"""Read published encoders: the files of eladrich/pixel2style2pixel (pSp), omertov/encoder4editing (e4e),
+yuval-alaluf/restyle-encoder (ReStyle over both), and the encoders into W of yuval-alaluf/hyperstyle and
+VinAIResearch/HyperInverter.
 
 Such a file is {"state_dict": {"encoder.*", "decoder.*"}, "latent_avg": tensor, "opts": dict}; a training checkpoint also holds
 its progress. The published encoder gives offsets from ``latent_avg``, which here becomes a buffer of the encoder.
@@ -16,9 +17,10 @@ from torch import Tensor, nn
 
 from invbench.api import InvbenchError
 from invbench.methods.convert.stylegan2 import ConvertedGenerator, convert_generator
-from invbench.methods.nets.encoders import E4EEncoder, PSPEncoder, WEncoder
+from invbench.methods.nets.encoders import E4EEncoder, PSPEncoder
 from invbench.methods.nets.restyle import RESNET34, ReStyleE4EEncoder, ReStylePSPEncoder
 from invbench.methods.nets.stylegan2 import Generator
+from invbench.methods.nets.w_encoder import WEncoder
 from invbench.metrics.nets.published import entry, fitted, tensors
 
 TRAINING = ("global_step", "optimizer", "best_val_loss", "discriminator_state_dict", "discriminator_optimizer_state_dict")
@@ -80,6 +82,27 @@ def psp(checkpoint: Mapping[str, Any], *, source: str) -> tuple[nn.Module, tuple
     return converted.encoder, converted.notes
 
 
+def w_encoder(
+    checkpoint: Mapping[str, Any], *, source: str, generator: Mapping[str, Any] | None = None, generator_source: str = ""
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """An encoder into W of either backbone, and notes. ``generator``: a file of the generator that it was trained for; its mean
+    latent is taken if the encoder's file has none, as HyperInverter's code does.
+
+    Raises InvbenchError if the file does not fit, or if it is an encoder into W+.
+    """
+    keys = tensors(entry(checkpoint, "state_dict", source=source), source=source)
+    if any(key.startswith("encoder.styles.") for key in keys):
+        raise InvbenchError(f"{source}: expected an encoder into W, with encoder.linear.weight, found one into W+")
+    taken: tuple[str, ...] = ()
+    carries = checkpoint.get("latent_avg") is not None or any(key.startswith("decoder.") for key in keys)
+    if generator is not None and not carries:
+        mean = convert_generator(generator, source=generator_source).state["mapping.w_avg"]
+        checkpoint = {**checkpoint, "latent_avg": mean, "opts": {}}  # whatever its options say, the mean is added
+        taken = (f"latent_avg: not in the file, that of {generator_source} is taken",)
+    converted = _convert(checkpoint, PSPEncoder, source=source)
+    return converted.encoder, (*taken, *converted.notes)
+
+
 def decoder(checkpoint: Mapping[str, Any], *, source: str) -> tuple[Generator, tuple[str, ...]]:
     """The generator in an encoder's file, and notes. Raises InvbenchError if the file has none."""
     return _carried(convert_e4e(checkpoint, source=source), source)
@@ -123,7 +146,8 @@ def _convert(checkpoint: Mapping[str, Any], build: Build, *, source: str) -> Con
         latent_avg = decoder.state["mapping.w_avg"].expand(shape)
         notes.append("latent_avg: not in the file, the decoder's mean latent is taken")
     found["latent_avg"] = latent_avg.clone() if heads else latent_avg[0].clone()
-    built: Encoder = fitted(lambda: build(*shape) if heads else WEncoder(shape[1]), found, source=source)
+    resnet: dict[str, Any] = {"backbone": "resnet", "stages": RESNET34} if "conv1.weight" in found else {}
+    built: Encoder = fitted(lambda: build(*shape) if heads else WEncoder(shape[1], **resnet), found, source=source)
     return ConvertedEncoder(built, decoder, tuple(notes))
 
 
@@ -141,7 +165,11 @@ def _width(found: Mapping[str, Tensor], source: str) -> int:
 
 
 def _rows(latent_avg: Any, shape: tuple[int, int], source: str) -> Tensor:
-    """latent_avg as [L, D], from [D], [1, D] or [L, D]; published files have all three."""
+    """latent_avg as [L, D], from [D], [1, D] or [L, D]; published files have all three. Of an encoder into W, L is 1, and equal
+    rows are taken as one.
+    """
+    if shape[0] == 1 and isinstance(latent_avg, Tensor) and latent_avg.ndim == 2 and bool((latent_avg == latent_avg[:1]).all()):
+        latent_avg = latent_avg[:1]
     fits = isinstance(latent_avg, Tensor) and tuple(latent_avg.shape) in {shape[1:], (1, shape[1]), shape}
     if not fits:
         found = tuple(latent_avg.shape) if isinstance(latent_avg, Tensor) else type(latent_avg).__name__

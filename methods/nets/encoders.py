@@ -1,4 +1,4 @@
-"""Encoders of the pSp family: pictures -> latent codes in W+ (pSp, e4e) or W.
+"""Encoders of the pSp family into W+: pSp and e4e; invbench.methods.nets.w_encoder has the one into W.
 
 pSp: Richardson et al., "Encoding in Style", CVPR 2021 (eladrich/pixel2style2pixel).
 e4e: Tov et al., "Designing an Encoder for StyleGAN Image Manipulation", SIGGRAPH 2021 (omertov/encoder4editing).
@@ -117,27 +117,6 @@ class E4EEncoder(PSPEncoder):
         """Images [N, 3, H, W] in [-1, 1] -> latents [N, num_ws, w_dim], with the offsets 1 to ``stage``; None: all offsets."""
         taps = self._taps(images)
         return self.latent_avg + base_and_offsets(lambda i: self.styles[i](taps[self._level(i)]), self.num_ws, stage)
-
-
-class WEncoder(nn.Module):
-    """pSp's encoder into W: IR-SE backbone, global mean, equalised linear layer.
-
-    ``forward(images)`` takes [N, 3, H, W] in [-1, 1] and gives one code each, [N, w_dim].
-    """
-
-    def __init__(self, w_dim: int = 512, *, size: int = 256, stages: Sequence[Sequence[int]] = IRSE50) -> None:
-        super().__init__()
-        self.size = size
-        self.input_layer = stem(stages[0][0], channels=3)
-        self.linear = EqualLinear(stages[-1][0], w_dim)
-        self.body = trunk(stages)
-        self.latent_avg = nn.Buffer(torch.zeros(w_dim))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images [N, 3, H, W] in [-1, 1] -> latents [N, w_dim]."""
-        features = self.body(self.input_layer(resized(images, self.size)))
-        latents: Tensor = self.latent_avg + self.linear(features.mean((2, 3)))
-        return latents
 
 
 def base_and_offsets(head: Callable[[int], Tensor], num_ws: int, stage: int | None) -> Tensor:

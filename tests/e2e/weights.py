@@ -171,6 +171,11 @@ def _encoder(shapes: Mapping[str, Sequence[int]], *, seed: int) -> dict[str, Ten
     return {key: value * 3e-5 if re.search(r"styles\.\d+\.linear\.weight", key) else value for key, value in state.items()}
 
 
+def _w_encoder(shapes: Mapping[str, Sequence[int]], *, seed: int) -> dict[str, Tensor]:
+    state = official.drawn(shapes, seed=seed)
+    return {key: value * 3e-5 if key == "linear.weight" else value for key, value in state.items()}
+
+
 def _e4e(num_ws: int, kind: str, seed: int) -> Write:
     return _torch(lambda: official.e4e(num_ws, f"{kind}_encode", fill=partial(_encoder, seed=seed)))
 
@@ -193,6 +198,11 @@ WRITERS: dict[str, Write] = {
     "e4e_horse": _e4e(14, "horse", 14),
     "e4e_cat": _e4e(14, "lsuncats", 15),
     "psp_ffhq": _torch(lambda: official.psp(fill=partial(_encoder, seed=16))),
+    "w_encoder_ffhq": _torch(lambda: official.w_encoder(1024, "ffhq_encode", fill=partial(_w_encoder, seed=91))),
+    "w_encoder_cars": _torch(lambda: official.w_encoder(512, "cars_encode", fill=partial(_w_encoder, seed=92))),
+    "w_encoder_wild": _torch(lambda: official.w_encoder(512, "afhq_wild_encode", fill=partial(_w_encoder, seed=93))),
+    "hyperinverter_w_ffhq": _torch(lambda: official.hyperinverter_w("ffhq_encode", fill=partial(_w_encoder, seed=94))),
+    "hyperinverter_w_church": _torch(lambda: official.hyperinverter_w("church_encode", fill=partial(_w_encoder, seed=95))),
     "restyle_psp_ffhq": _restyle(18, "psp", "ffhq", 81),
     "restyle_psp_cars": _restyle(16, "psp", "cars", 82),
     "restyle_psp_church": _restyle(14, "psp", "church", 83),

@@ -9,11 +9,13 @@ from torch import Tensor
 from invbench.api import Edit
 from invbench.methods.directions.linear import Directions
 from invbench.methods.e4e import E4E
-from invbench.methods.nets.encoders import E4EEncoder, PSPEncoder, WEncoder
+from invbench.methods.nets.encoders import E4EEncoder, PSPEncoder
 from invbench.methods.nets.latent_discriminator import LatentDiscriminator, LatentPool
 from invbench.methods.nets.stylegan2 import Generator
 from invbench.methods.nets.stylegan2_config import GeneratorConfig
+from invbench.methods.nets.w_encoder import WEncoder
 from invbench.methods.psp import PSP
+from invbench.methods.w_encoder import WEncoding
 from invbench.metrics.nets.irse import IRSE50, stage_ends
 from invbench.options import Options
 from invbench.util.clock import StageClock
@@ -153,6 +155,30 @@ def test_methods_encode_synthesise_and_move(method, role, network, images):
     alone = model.invert(images[2:3], clock)
     torch.testing.assert_close(alone.images, found.images[2:3], atol=1e-4, rtol=1e-4)
     assert (moved - found.images).abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("asked", ["hyperstyle", "hyperinverter"])
+def test_the_encoder_into_w_gives_one_code_for_all_layers(asked, images):
+    config = GeneratorConfig(64, dict.fromkeys((4, 8, 16, 32, 64), 8), z_dim=4, w_dim=16, n_mapping=2)
+    small = {"w_dim": 16, "size": 64, "stages": SMALL["stages"]}
+    generator, shared, own = filled(Generator(config)), filled(WEncoder(**small)), filled(WEncoder(**small), seed=1)
+    networks = {"generator": generator, "encoder_w": shared, "directions": Directions(["age"], 10, 16)}
+    for has in (networks, networks | {"encoder_w_hyperinverter": own}):
+        model = WEncoding(has, Options("w_encoder", {"trained_for": asked}))
+        found = model.invert(images, StageClock("cpu"))
+        expected = own if asked == "hyperinverter" and has is not networks else shared
+        with torch.no_grad():
+            torch.testing.assert_close(found.latents, expected(images)[:, None].expand(-1, 10, -1))
+            torch.testing.assert_close(found.images, generator.synthesis(found.latents))
+
+
+def test_a_resnet_has_no_pooling_and_sees_one_picture(images):
+    encoder = filled(WEncoder(16, size=64, backbone="resnet", stages=[[4, 1], [8, 2], [12, 1], [16, 1]]))
+    with torch.no_grad():
+        assert encoder.conv1.weight.shape == (4, 3, 7, 7) and encoder(images).shape == (4, 16)
+        assert encoder.body(encoder.conv1(images)).shape == (4, 16, 4, 4)
+    with pytest.raises(ValueError, match="backbone: expected one of irse, resnet, found 'vgg'"):
+        WEncoder(backbone="vgg")
 
 
 def test_latent_discriminator_has_the_official_layout():

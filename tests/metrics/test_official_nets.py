@@ -13,7 +13,8 @@ from torch.nn import functional as F
 from invbench.api import InvbenchError
 from invbench.methods.convert.encoders import convert_e4e, convert_psp
 from invbench.methods.convert.invertibility import convert_invertibility
-from invbench.methods.nets.encoders import E4EEncoder, PSPEncoder, WEncoder
+from invbench.methods.nets.encoders import E4EEncoder, PSPEncoder
+from invbench.methods.nets.w_encoder import WEncoder
 from invbench.metrics.nets import arcface, bisenet, curricularface, dex, lpips_package
 from invbench.metrics.nets.irse import IR101, FaceEmbedding, stage_ends
 from invbench.metrics.nets.published import LISTED

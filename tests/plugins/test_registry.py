@@ -207,7 +207,7 @@ def test_entry_points_are_read_and_not_imported(tmp_path: Path, monkeypatch: pyt
     ("declared", "message"),
     [
         (METHOD | {"roles": ["generatr"]}, "method mine of .*:Mine: unknown role 'generatr'; did you mean 'generator'"),
-        (METHOD | {"optional": ["direktions"]}, "unknown role 'direktions'; did you mean 'directions'"),
+        (METHOD | {"optional": {"direktions": "steps=1"}}, "unknown role 'direktions'; did you mean 'directions'"),
         (METRIC | {"roles": ["regresor"]}, "metric m@native of .*: unknown role 'regresor'; did you mean 'regressor'"),
     ],
 )

@@ -16,7 +16,8 @@ from invbench.datasets.procfaces import FACTORS
 from invbench.methods.nets.encoders import E4EEncoder, PSPEncoder
 from invbench.methods.nets.stylegan2 import Generator
 from invbench.methods.nets.stylegan2_config import GeneratorConfig
-from invbench.methods.train import e4e, encoding, psp
+from invbench.methods.nets.w_encoder import WEncoder
+from invbench.methods.train import e4e, encoding, psp, w_encoder
 from invbench.methods.train.common import Budget, fit, save_network
 from invbench.methods.train.frozen import load_frozen
 from invbench.methods.train.ranger import Ranger
@@ -44,7 +45,7 @@ def small_networks(monkeypatch):
     generator.mapping.w_avg.copy_(torch.linspace(-1, 1, 16) / 3)
     networks = {"generator": generator, "perceptual": Perceptual(), "identity": Identity()}
     monkeypatch.setattr(encoding, "load_frozen", lambda name, **_: networks[name].eval().requires_grad_(False))
-    for module in (psp, e4e):
+    for module in (psp, e4e, w_encoder):
         monkeypatch.setattr(module, "architecture", lambda generator: SMALL)
     return networks
 
@@ -105,20 +106,29 @@ def built(module, **changes):
     return module.Training(**entry.get("options", {}) | changes)
 
 
-@pytest.mark.parametrize(("module", "network"), [(psp, PSPEncoder), (e4e, E4EEncoder)])
+@pytest.mark.parametrize(("module", "network"), [(psp, PSPEncoder), (e4e, E4EEncoder), (w_encoder, WEncoder)])
 def test_a_short_training_improves_and_its_export_loads(module, network, tmp_path, small_networks, monkeypatch):
     recipe = built(module, seed=3, batch=4, lr=1e-2)
     monkeypatch.setattr(encoding, "WARM_START", 0.0)  # what is left of so short a training would not show it
-    monkeypatch.setattr(recipe, "validate", lambda net: recipe.reconstruction.validate(net, images=8))
-    before = recipe.reconstruction.validate(recipe.network.eval(), images=8)
+
+    def validated(net: nn.Module) -> dict[str, float]:
+        def encode(images: Tensor) -> Tensor:
+            codes = net(images)
+            return codes if codes.ndim == 3 else codes[:, None].expand(-1, 10, -1)
+
+        return recipe.reconstruction.validate(encode, images=8)
+
+    monkeypatch.setattr(recipe, "validate", validated)
+    before = validated(recipe.network.eval())
     path = fit(recipe, "small", budget=Budget(1, images=160), seed=3, folder=tmp_path / "run", zoo=tmp_path)
-    after = recipe.reconstruction.validate(recipe.network.eval(), images=8)
+    after = validated(recipe.network.eval())
     assert after["psnr"] > before["psnr"] + 0.3
     assert after["lpips"] < before["lpips"]
-    assert after["delta"] > 0
+    assert (after["delta"] > 0) == (network is not WEncoder)
     encoder = load_frozen("small", zoo=tmp_path)
     assert type(encoder) is network and not any(p.requires_grad for p in encoder.parameters())
-    assert torch.equal(encoder.latent_avg, small_networks["generator"].mean_latent.expand(10, 16))
+    mean = small_networks["generator"].mean_latent
+    assert torch.equal(encoder.latent_avg, mean if network is WEncoder else mean.expand(10, 16))
     assert load_file(path)["latent_avg"].dtype == torch.float32
     images, _ = recipe.reconstruction.pictures(0, 2)
     with torch.no_grad():
@@ -164,12 +174,20 @@ def test_frozen_networks_name_what_is_wrong(tmp_path: Path):
         load_frozen("psp", zoo=tmp_path)
 
 
-@pytest.mark.parametrize("module", [psp, e4e])
+@pytest.mark.parametrize("module", [psp, e4e, w_encoder])
 def test_the_warm_start_learns_the_latents_of_the_factors(module):
     recipe = built(module, seed=3, batch=8, lr=1e-2)
     errors = [recipe.step(index, 0.1).losses["latents"] for index in range(25)]
     assert np.mean(errors[-5:]) < 0.99 * np.mean(errors[:5])
     assert "l2" in recipe.step(25, encoding.WARM_START).losses
+
+
+def test_an_encoder_into_w_has_e4es_discriminator_or_none(monkeypatch):
+    monkeypatch.setattr(encoding, "WARM_START", 0.0)
+    judged = built(w_encoder, seed=3, batch=4).step(0, 0.5).losses
+    alone = built(w_encoder, seed=3, batch=4, adversarial=0.0)
+    assert set(judged) - set(alone.step(0, 0.5).losses) == {"adversarial", "discriminator"}
+    assert len(alone.optimisers) == 1 and not list(alone.heads.parameters())
 
 
 def test_the_norm_of_w_holds_psp_near_the_mean_latent(monkeypatch, small_networks):

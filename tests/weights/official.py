@@ -117,6 +117,35 @@ def psp(dataset_type: str = "ffhq_encode", *, fill: Callable[..., dict[str, Tens
     return encoder(18, opts, fill=fill)
 
 
+def w_encoder(
+    resolution: int, dataset_type: str | None, *, fill: Callable[..., dict[str, Tensor]] = stand_in
+) -> dict[str, Any]:
+    """A file of HyperStyle's encoder into W, with the decoder that the code of e4e saves beside it."""
+    keys = golden_vectors.load("psp")["modules"]["w_encoder"]["keys"]
+    opts = {"encoder_type": "WEncoder", "stylegan_size": resolution, "start_from_latent_avg": True}
+    state = {f"encoder.{key}": value for key, value in fill({key: shape for key, (shape, _) in keys.items()}).items()}
+    parts = rosinality(resolution, w_dim=512, z_dim=512)["g_ema"]
+    state |= {f"decoder.{key}": value for key, value in parts.items()}
+    return {
+        "state_dict": state,
+        "latent_avg": torch.zeros(1, 512),
+        "opts": opts | ({"dataset_type": dataset_type} if dataset_type else {}),
+    }
+
+
+def hyperinverter_w(dataset_type: str, *, fill: Callable[..., dict[str, Tensor]] = stand_in) -> dict[str, Any]:
+    """A file of HyperInverter's encoder into W, without decoder and mean latent: IR-SE50 for faces, else ResNet-34."""
+    faces = dataset_type.startswith("ffhq")
+    shapes = {key: shape for key, (shape, _) in golden_vectors.load("psp")["modules"]["w_encoder"]["keys"].items()}
+    if not faces:
+        resnet = golden_vectors.load("restyle_layout")["resnet34"]
+        own = {key: shapes[key] for key in ("linear.weight", "linear.bias")}
+        shapes = {key: shape for key, shape in resnet.items() if not key.startswith("styles.")} | own
+        shapes["conv1.weight"] = [64, 3, 7, 7]
+    state = {f"encoder.{key}": value for key, value in fill(shapes).items()}
+    return {"state_dict": state, "opts": {"dataset_type": dataset_type, "output_size": 1024 if faces else 256}}
+
+
 def bare(name: str, variant: str, *, fill: Callable[..., dict[str, Tensor]] = stand_in) -> dict[str, Tensor]:
     """A bare state dict of a golden layout."""
     golden = golden_vectors.load(name)
