@@ -1,18 +1,5 @@
 """The run folder: Parquet parts, features, pictures and manifests, each written whole or not at all.
 
-    manifest.json                       the origin of the numbers
-    plan.json                           cells, their images and keys
-    rows/<cell>/<part>.parquet          one row per image, and one per image and edit
-    features/<cell>/<part>.safetensors  features of the set metrics, float32 [n, F], for the images of the part
-    images/<cell>/<image>.png           reconstructions; <image>@<edit><strength>.png are edits
-    masks/<cell>/<image>.png            domain masks as grey levels, where the method has them
-    inputs/<dataset>/<image>.png        the originals
-    truths/<dataset>/<image>.png        the true edited pictures, named like the edits, if the dataset knows them
-    truth_masks/<dataset>/<image>.png   the true domain masks as grey levels (white = in-domain), likewise
-    sets.parquet                        values of the set metrics, with interval, bias and n
-    latency/<method>-<key>.parquet      times of the latency pass, one row per picture, and one per picture and edit
-    statistics/<name>.json              intervals and ranks of a large run, cached by reports; computed again if they do not fit
-
 A part of rows is written after its pictures and its features, so every row has the files that it was scored from.
 Reading never imports torch.
 """
@@ -36,17 +23,15 @@ import pandas as pd
 import pyarrow as pa
 
 from invbench.api import Edit, InvbenchError, printable
-from invbench.schema import ORDER, ROWS, SETS, TIMES, signed
+from invbench.folder import OWN, Folder
+from invbench.schema import ORDER, ROWS, SETS, TIMES
 from invbench.util import sealed
-from invbench.util.files import WriteFailed, file_name, write_atomic
+from invbench.util.files import WriteFailed, write_atomic
+from invbench.util.images import MOST_PIXELS, read_png
 
-PARTS = (
-    "rows", "features", "images", "masks", "inputs", "truths", "truth_masks", "latency", "superseded", "statistics", "report",
-)  # fmt: skip
-OWN = (*PARTS, "sets.parquet", "manifest.json", "plan.json")
-BEFORE_PLAN = (".lock", "inputs", "truths", "truth_masks")  # left by a run that was killed before it wrote its plan
 _METRICS, _FAILURES = b"invbench.metrics", b"invbench.failures"
 _PART, _FEATURES, _TIMES, _SETS = "a part of a run", "features of a run", "times of a run", "the set metrics of a run"
+_TRUTHS = "the sha256 of true pictures"
 _JSON = {"plan.json": "the plan", "manifest.json": "the manifest"}
 
 
@@ -65,11 +50,12 @@ class Part:
     failures: dict[str, str] = field(default_factory=dict)
 
 
-class Store:
+class Store(Folder):
     """A run folder, for the runner that writes it and for everything that reads it."""
 
     def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+        super().__init__(path)
+        self._most: int | None = None  # pixels of a picture, as the plan says; None before it is asked for
 
     # -- reading ----------------------------------------------------------------------------------------------------
     def rows(self) -> pd.DataFrame:
@@ -82,8 +68,8 @@ class Store:
         Raises InvbenchError naming a file that cannot be read.
         """
         with duckdb.connect() as connection:
-            connection.register("rows", _together(self._files("rows/*/*.parquet"), _PART, empty=ROWS))
-            times = self._files("latency/*.parquet")
+            connection.register("rows", _together(self.files("rows/*/*.parquet"), _PART, empty=ROWS))
+            times = self.files("latency/*.parquet")
             if times:
                 connection.register("latency", _together(times, _TIMES, empty=TIMES))
             if self.has_sets():
@@ -116,42 +102,45 @@ class Store:
         """Whether a folder without a plan is a run folder: it has a readable manifest or part."""
         if self.readable_json("manifest.json"):
             return True
-        for path in self._files("rows/*/*.parquet"):
+        for path in self.files("rows/*/*.parquet"):
             with suppress(InvbenchError):
                 return bool(_read_part(path).rows)
         return False
 
-    def picture(self, cell: str, image: str, edit: Edit | None = None) -> Path:
-        """Where the picture of a reconstruction (or of an edit) of an image is."""
-        tag = "" if edit is None else f"@{file_name(edit.name)}{signed(edit.strength)}"
-        return self.path / "images" / file_name(cell) / f"{file_name(image)}{tag}.png"
+    def read_picture(self, path: Path) -> np.ndarray:
+        """A picture or mask of the run, uint8 [H, W, 3] or [H, W]; it is not larger than the largest original of the plan.
 
-    def mask(self, cell: str, image: str) -> Path:
-        """The path of an image's predicted domain mask; the file exists only if the method has masks."""
-        return self.path / "masks" / file_name(cell) / f"{file_name(image)}.png"
+        Raises InvbenchError as :func:`invbench.util.images.read_png` does.
+        """
+        if self._most is None:
+            cells = self.readable_json("plan.json").get("cells", {})
+            pixels = [image.get("pixels", 0) for cell in cells.values() for image in cell["images"]]
+            # A run folder of the time before plans named sizes, or one without its plan, has the bound of all runs.
+            known = pixels and all(type(one) is int and one > 0 for one in pixels)
+            self._most = min(max(pixels), MOST_PIXELS) if known else MOST_PIXELS
+        return read_png(path, most=self._most)
 
-    def input(self, dataset: str, image: str) -> Path:
-        """The path of the run folder's copy of an original."""
-        return self.path / "inputs" / file_name(dataset) / f"{file_name(image)}.png"
+    def pixel_digest(self, path: Path) -> str | None:
+        """sha256 of the pixels of a picture; None if it is missing, damaged, or larger than the plan says."""
+        try:
+            return hashlib.sha256(self.read_picture(path).tobytes()).hexdigest()
+        except InvbenchError:
+            return None
 
-    def truth(self, dataset: str, image: str, edit: Edit) -> Path:
-        """The path of the true edited picture of an image; the file exists only if the dataset knows it."""
-        tag = f"@{file_name(edit.name)}{signed(edit.strength)}"
-        return self.path / "truths" / file_name(dataset) / f"{file_name(image)}{tag}.png"
-
-    def truth_mask(self, dataset: str, image: str) -> Path:
-        """The path of an image's true domain mask; the file exists only if the dataset knows it."""
-        return self.path / "truth_masks" / file_name(dataset) / f"{file_name(image)}.png"
+    def truths(self, dataset: str) -> dict[str, str]:
+        """sha256 of the pixels of the true pictures and masks of a dataset, by their paths in the folder; empty if unknown."""
+        path = self.truth_digests(dataset)
+        return _read_truths(path) if path.exists() else {}
 
     def latency(self) -> pd.DataFrame:
         """Rows of the latency pass; empty if there was none. ``latency.*`` are seconds for a picture processed alone."""
-        if not self._files("latency/*.parquet"):
+        if not self.files("latency/*.parquet"):
             return pd.DataFrame(columns=TIMES.names)
         return self.query("SELECT * FROM latency ORDER BY method, preset, machine, index, edit NULLS FIRST")
 
     def parts(self, cell: str) -> list[Part]:
         """The parts of a cell in the order of their images."""
-        return [_read_part(path) for path in sorted(self._folder("rows", cell).glob("*.parquet"))]
+        return [_read_part(path) for path in sorted(self.rows_folder(cell).glob("*.parquet"))]
 
     def whole_parts(self, folder: str) -> list[Part]:
         """The parts in a folder below ``rows`` that can be read."""
@@ -164,7 +153,7 @@ class Store:
     def failures(self) -> dict[str, dict[str, Any]]:
         """Metric -> ``count``, the number of values missing because it raised, and the last ``reason``, over all cells."""
         found: dict[str, dict[str, Any]] = {}
-        for part in (_read_part(path) for path in self._files("rows/*/*.parquet")):
+        for part in (_read_part(path) for path in self.files("rows/*/*.parquet")):
             for id, reason in part.failures.items():
                 per_image = any(id in row for row in part.rows)  # a set metric has no column, and owes its features
                 owed = sum(math.isnan(row.get(id, 0.0)) if per_image else "edit" not in row for row in part.rows)
@@ -181,25 +170,27 @@ class Store:
 
     def features(self, cell: str, part: str) -> tuple[dict[str, np.ndarray], list[str], dict[str, str]]:
         """Features by name (float32 [n, F]), the n image names, and the recipe digest of each feature."""
-        path = self._features_path(cell, part)
+        path = self.features_path(cell, part)
         if not path.exists():
             return {}, [], {}
         return _read_features(path)
 
     def feature_parts(self, cell: str) -> list[str]:
         """Names of the feature files of a cell."""
-        return sorted(path.stem for path in self._folder("features", cell).glob("*.safetensors"))
+        return sorted(path.stem for path in self.features_path(cell, "x").parent.glob("*.safetensors"))
 
     def readers(self) -> Iterator[tuple[Path, Callable[[], Any]]]:
         """Every file of the run that says itself whether it is whole, and what reads it or raises InvbenchError."""
         for name in filter(lambda name: (self.path / name).exists(), _JSON):
             yield self.path / name, partial(getattr, self, name.removesuffix(".json"))
-        for path in self._files("rows/*/*.parquet"):
+        for path in self.files("rows/*/*.parquet"):
             yield path, partial(_read_part, path)
-        for path in self._files("features/*/*.safetensors"):
+        for path in self.files("features/*/*.safetensors"):
             yield path, partial(_read_features, path)
-        for path in self._files("latency/*.parquet"):
+        for path in self.files("latency/*.parquet"):
             yield path, partial(sealed.read_table, path, what=_TIMES)
+        for path in self.files("truths/*.json"):
+            yield path, partial(_read_truths, path)
         if self.has_sets():
             yield self.path / "sets.parquet", self._read_sets
 
@@ -213,7 +204,7 @@ class Store:
         metadata = {name: json.dumps(note, sort_keys=True).encode() for name, note in notes.items()}
         rows = [{name: _plain(value) if isinstance(value, str) else value for name, value in row.items()} for row in part.rows]
         table = pa.Table.from_pylist(rows, schema=schema.with_metadata(metadata))
-        write_atomic(self._folder("rows", cell) / f"{part.name}.parquet", sealed.table_bytes(table))
+        write_atomic(self.rows_folder(cell) / f"{part.name}.parquet", sealed.table_bytes(table))
 
     def write_features(
         self, cell: str, part: str, *, features: Mapping[str, np.ndarray], images: Sequence[str], recipes: Mapping[str, str]
@@ -224,7 +215,7 @@ class Store:
                 raise InvbenchError(f"feature {name!r}: expected [{len(images)}, F], found shape {value.shape}")
         plain = {name: np.ascontiguousarray(value, dtype=np.float32) for name, value in sorted(features.items())}
         metadata = {"images": json.dumps(list(images)), "recipes": json.dumps(dict(recipes), sort_keys=True)}
-        write_atomic(self._features_path(cell, part), sealed.tensors_bytes(plain, metadata))
+        write_atomic(self.features_path(cell, part), sealed.tensors_bytes(plain, metadata))
 
     def write_sets(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Replace the values of the set metrics."""
@@ -236,11 +227,16 @@ class Store:
         times = sorted({column for row in rows for column in row} - set(TIMES.names))
         schema = pa.schema([*TIMES, *((column, pa.float64()) for column in times)])
         table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
-        write_atomic(self._latency_path(name, key), sealed.table_bytes(table))
+        write_atomic(self.latency_path(name, key), sealed.table_bytes(table))
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Replace ``manifest.json`` or ``plan.json``."""
+        self._most = None
         write_atomic(self.path / name, sealed.json_bytes(_plain(content)))
+
+    def write_truths(self, dataset: str, digests: Mapping[str, str]) -> None:
+        """Replace what :meth:`truths` reads."""
+        write_atomic(self.truth_digests(dataset), sealed.json_bytes({"pixels": dict(digests)}))
 
     def set_aside(self, cell: str, keys: Iterable[str], *, keep: bool) -> int:
         """Remove rows from a cell; with ``keep`` they are moved to ``superseded/``. Returns how many were found."""
@@ -250,16 +246,16 @@ class Store:
             if not out:
                 continue
             moved += len(out)
-            path = self._folder("rows", cell) / f"{part.name}.parquet"
+            path = self.rows_folder(cell) / f"{part.name}.parquet"
             if keep:
-                aside = self._folder("superseded", cell) / f"{part.name}.parquet"
+                aside = self.path / "superseded" / self.rows_folder(cell).name / f"{part.name}.parquet"
                 write_atomic(aside, sealed.table_bytes(pa.Table.from_pylist(out)))
             left = [row for row in part.rows if row["key"] not in wanted]
             if left:
                 self.write_part(cell, Part(part.name, left, part.metrics, part.failures))
             else:
                 path.unlink()
-                self._features_path(cell, part.name).unlink(missing_ok=True)
+                self.features_path(cell, part.name).unlink(missing_ok=True)
         return moved
 
     def set_broken_aside(self) -> list[str]:
@@ -301,18 +297,6 @@ class Store:
                 path.unlink(missing_ok=True)
 
     # -- inside -----------------------------------------------------------------------------------------------------
-    def _folder(self, kind: str, cell: str) -> Path:
-        return self.path / kind / file_name(cell)
-
-    def _latency_path(self, name: str, key: str) -> Path:
-        return self.path / "latency" / f"{file_name(name)}-{key[:16]}.parquet"
-
-    def _features_path(self, cell: str, part: str) -> Path:
-        return self._folder("features", cell) / f"{part}.safetensors"
-
-    def _files(self, pattern: str) -> list[Path]:
-        return sorted(self.path.glob(pattern))
-
     def _read_sets(self) -> pa.Table:
         return sealed.read_table(self.path / "sets.parquet", what=_SETS)
 
@@ -342,6 +326,13 @@ def file_digest(path: Path) -> str | None:
             return hashlib.file_digest(handle, "sha256").hexdigest()
     except OSError:
         return None
+
+
+def _read_truths(path: Path) -> dict[str, str]:
+    found = sealed.read_json(path, what=_TRUTHS).get("pixels")
+    if not isinstance(found, dict):
+        raise InvbenchError(f"{path}: pixels: expected {_TRUTHS}, found {found!r:.80}")
+    return found
 
 
 def _read_part(path: Path) -> Part:

@@ -53,6 +53,8 @@ def render(run: Run, page: Path, *, inline: bool, images: int) -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"shown": shown, "signed": signed}
+    pictures = Pictures(run.store, page, inline=inline)
+    shown_panels = panels(run, board, pictures, count=images)
     environment.policies["json.dumps_kwargs"] = {"sort_keys": False, "allow_nan": False}  # keeps the order of metrics
     return environment.get_template("board.html.j2").render(
         suite=manifest.get("suite", {}),
@@ -60,7 +62,8 @@ def render(run: Run, page: Path, *, inline: bool, images: int) -> str:
         datasets=[page_tables.of_dataset(run, one) for one in figures.datasets(run, board, edits)],
         latency=page_tables.latency(run, figures.latency(run)),
         level=f"{LEVEL:.0%}",
-        panels=panels(run, board, Pictures(run.store.path, page, inline=inline), count=images),
+        panels=shown_panels,
+        left_out=sorted(pictures.left_out),
         failures=query.failures(run).to_dict("records"),
         unavailable=query.unavailable(run),
         provenance=_provenance(manifest),

@@ -6,6 +6,7 @@ import base64
 import io
 import os
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,11 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from invbench.api import Edit
+from invbench.api import Edit, InvbenchError
 from invbench.reports.query import Run
+from invbench.store import Store, file_digest
 from invbench.util.files import write_atomic
-from invbench.util.images import png_bytes, read_png
+from invbench.util.images import png_bytes
 
 AMPLIFIED = 4  # factor on |input - reconstruction| in the gallery; the product is clipped at white
 
@@ -52,14 +54,24 @@ class Panel:
 
 
 class Pictures:
-    """Sources of ``<img>`` for files of the run: relative links from the page's folder, or data URLs."""
+    """Sources of ``<img>`` for files of the run: relative links from the page's folder, or data URLs.
 
-    def __init__(self, root: Path, page: Path, *, inline: bool) -> None:
-        self.root, self.page, self.inline = root.resolve(), page.resolve(), inline
+    ``left_out`` collects the files, by their paths in the run folder, that are not those that the run wrote.
+    """
+
+    def __init__(self, store: Store, page: Path, *, inline: bool) -> None:
+        self.store, self.root, self.page, self.inline = store, store.path.resolve(), page.resolve(), inline
+        self.left_out: list[str] = []
+        self._expected: dict[Path, tuple[str | None, bool]] = {}
+        self._known: dict[Path, bool] = {}
+
+    def expect(self, path: Path, digest: str | None, *, pixels: bool = False) -> None:
+        """Name the sha256 that a file must have, of its bytes or its ``pixels``; None: it only has to be readable."""
+        self._expected[path] = digest, pixels
 
     def source(self, path: Path) -> str | None:
-        """A link to a picture, or a data URL with its bytes. None if the file is missing or lies outside the run folder."""
-        if not self._inside(path):
+        """A link to a picture, or a data URL with its bytes. None if it is missing, changed, or outside the run folder."""
+        if not self._shown(path):
             return None
         if self.inline:
             return _data(png_bytes(path))
@@ -67,9 +79,9 @@ class Pictures:
 
     def difference(self, original: Path, inversion: Path) -> str | None:
         """The amplified absolute difference of two pictures of equal size; written beside the page unless inlined."""
-        if not (self._inside(original) and self._inside(inversion)):
+        if not (self._shown(original) and self._shown(inversion)):
             return None
-        a, b = (_read(path).astype(np.int16) for path in (original, inversion))
+        a, b = (_read(self.store, path).astype(np.int16) for path in (original, inversion))
         if a.shape != b.shape:
             return None
         buffer = io.BytesIO()
@@ -80,8 +92,17 @@ class Pictures:
         write_atomic(target, buffer.getvalue())
         return self.source(target)
 
-    def _inside(self, path: Path) -> bool:
-        return path.is_file() and path.resolve().is_relative_to(self.root)
+    def _shown(self, path: Path) -> bool:
+        return path.is_file() and path.resolve().is_relative_to(self.root) and self._unchanged(path)
+
+    def _unchanged(self, path: Path) -> bool:
+        if path not in self._known:
+            digest, pixels = self._expected.get(path, (None, True))
+            found = self.store.pixel_digest(path) if pixels or digest is None else file_digest(path)
+            self._known[path] = found is not None and digest in (None, found)
+            if not self._known[path]:
+                self.left_out.append(path.relative_to(self.store.path).as_posix())
+        return self._known[path]
 
 
 def panels(run: Run, board: pd.DataFrame, pictures: Pictures, *, count: int) -> list[Panel]:
@@ -93,11 +114,23 @@ def panels(run: Run, board: pd.DataFrame, pictures: Pictures, *, count: int) -> 
     for cell in run.plan["cells"].values():
         edits = {Edit(edit["name"], float(edit["strength"])) for edit in cell["edits"]}
         asked[cell["dataset"]] = asked.get(cell["dataset"], set()) | edits
+    shown = {image["name"] for cell in run.plan["cells"].values() for image in _first(cell, count)}
+    for row in run.rows[run.rows["image"].isin(shown) & (run.rows["status"] == "ok")].to_dict("records"):
+        cell, edit = f"{row['method']}.{row['preset']}.{row['dataset']}", None
+        if isinstance(row["edit"], str):
+            edit = Edit(row["edit"], row["strength"])
+        pictures.expect(run.store.picture(cell, row["image"], edit), _text(row["picture"]))
+        if _text(row["mask"]):
+            pictures.expect(run.store.mask(cell, row["image"]), row["mask"])
+    for dataset in asked:
+        for place, digest in run.store.truths(dataset).items():
+            pictures.expect(run.store.path / place, digest, pixels=True)
     for row in board.to_dict("records"):
         id = f"{row['method']}.{row['preset']}.{row['dataset']}"
         cell = run.plan["cells"][id]
-        for image in sorted(cell["images"], key=lambda one: one["index"])[:count]:
+        for image in _first(cell, count):
             key = (row["dataset"], image["name"])
+            pictures.expect(run.store.input(*key), image["sha256"], pixels=True)
             if key not in found:
                 found[key] = Panel(*key, pictures.source(run.store.input(*key)), _truth(run, pictures, asked[key[0]], *key))
             reason = reasons.get((row["method"], row["preset"], *key), "")
@@ -105,13 +138,21 @@ def panels(run: Run, board: pd.DataFrame, pictures: Pictures, *, count: int) -> 
     return list(found.values())
 
 
+def _first(cell: Mapping[str, Any], count: int) -> list[Mapping[str, Any]]:
+    return sorted(cell["images"], key=lambda one: one["index"])[:count]
+
+
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
 def size(run: Run) -> int | None:
     """Height in pixels of the run's pictures, from the first input; None if there is no input."""
     for cell in run.plan["cells"].values():
         for image in cell["images"]:
             path = run.store.input(cell["dataset"], image["name"])
-            if path.is_file():
-                return _read(path).shape[0]
+            with suppress(InvbenchError):  # another one will do
+                return _read(run.store, path).shape[0]
     return None
 
 
@@ -150,7 +191,7 @@ def _data(png: bytes) -> str:
     return "data:image/png;base64," + base64.b64encode(png).decode()
 
 
-def _read(path: Path) -> np.ndarray:
+def _read(store: Store, path: Path) -> np.ndarray:
     """The picture as RGB, uint8 [H, W, 3]; a grey picture gets three equal channels."""
-    picture = read_png(path)
+    picture = store.read_picture(path)
     return picture if picture.ndim == 3 else np.repeat(picture[..., None], 3, axis=2)

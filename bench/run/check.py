@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from invbench.api import Edit, InvbenchError
+from invbench.folder import OWN
 from invbench.run.plan import Cell
-from invbench.store import OWN, Part, Store, file_digest
-from invbench.util.images import is_whole, read_png
+from invbench.store import Part, Store, file_digest
 
 WHOLE, DAMAGED, MISSING, STRANGE = STATES = ("whole", "damaged", "missing", "strange")
 AGAIN = "the next run makes it again"
@@ -74,7 +75,7 @@ def check(path: Path) -> Checked:
         _unfinished(found, store, cell, parts.get(store.picture(cell.id, "x").parent.name, []))
     _truths(found, store, cells, seen)
     if not cells:
-        _copies(found, path, seen)
+        _copies(found, store, seen)
     _statistics(found, path, seen)
     _strangers(found, path, seen)
     return found
@@ -135,11 +136,8 @@ def _inputs(found: Checked, store: Store, cell: Cell, seen: set[Path]) -> None:
         if path in seen or (entry.sha256 is None and not path.exists()):
             continue
         seen.add(path)
-        _compare(found, "inputs", path, is_whole(path) and entry.sha256 in (None, _pixels(path)))
-
-
-def _pixels(path: Path) -> str:
-    return hashlib.sha256(read_png(path).tobytes()).hexdigest()
+        digest = store.pixel_digest(path)
+        _compare(found, "inputs", path, digest is not None and entry.sha256 in (None, digest))
 
 
 def _unfinished(found: Checked, store: Store, cell: Cell, parts: list[Part]) -> None:
@@ -152,20 +150,25 @@ def _unfinished(found: Checked, store: Store, cell: Cell, parts: list[Part]) -> 
 
 
 def _truths(found: Checked, store: Store, cells: list[Cell], seen: set[Path]) -> None:
-    """Check true pictures and masks, which contain their own checksums."""
+    """Check true pictures and masks by the sha256 of their pixels, if the run recorded it; else whether they can be read."""
     own = {store.truth_mask(cell.dataset, entry.name) for cell in cells for entry in cell.entries}
     own |= {store.truth(cell.dataset, entry.name, edit) for cell in cells for entry in cell.entries for edit in cell.edits}
-    for path in sorted(path for path in own if path.exists()):
+    expected: dict[Path, str] = {}
+    for dataset in dict.fromkeys(cell.dataset for cell in cells):
+        with suppress(InvbenchError):  # a record that cannot be read is reported with the other files of its kind
+            expected |= {store.path / place: digest for place, digest in store.truths(dataset).items()}
+    for path in sorted({path for path in own if path.exists()} | {*expected}):
         seen.add(path)
-        _compare(found, "truths", path, is_whole(path))
+        digest = store.pixel_digest(path)
+        _compare(found, "truths", path, digest is not None and digest == expected.get(path, digest))
 
 
-def _copies(found: Checked, path: Path, seen: set[Path]) -> None:
+def _copies(found: Checked, store: Store, seen: set[Path]) -> None:
     """Check inputs and truths without a plan: only whether they are whole, not whether they belong to the run."""
     for top in ("inputs", "truths", "truth_masks"):
-        for file in sorted(path.glob(f"{top}/*/*.png")):
+        for file in store.files(f"{top}/*/*.png"):
             seen.add(file)
-            _compare(found, KINDS[top], file, is_whole(file))
+            _compare(found, KINDS[top], file, store.pixel_digest(file) is not None)
 
 
 def _statistics(found: Checked, path: Path, seen: set[Path]) -> None:

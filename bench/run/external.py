@@ -200,8 +200,7 @@ class _Work:
             write_all(copies)
         originals.expect_same(earlier, id, entries)
         recipe = digest({"protocol": plan.PROTOCOL, "scored": self.settings.name, "files": self.folder.digest()})
-        known = frozenset(image["sha256"] for one in earlier.get("cells", {}).values() for image in one["images"])
-        truths.write(store, id, dataset, entries=entries, edits=self.folder.edits, known=known)
+        truths.write(store, id, dataset, entries=entries, edits=self.folder.edits)
         return Cell(
             method=self.settings.name,
             preset=PRESET,

@@ -11,7 +11,6 @@ import numpy as np
 from invbench.api import InvbenchError
 from invbench.run.plan import Entry
 from invbench.store import Store
-from invbench.util.images import read_png
 
 
 def expect_same(earlier: Mapping[str, Any], dataset: str, entries: Iterable[Entry]) -> None:
@@ -38,7 +37,7 @@ def expect_same(earlier: Mapping[str, Any], dataset: str, entries: Iterable[Entr
 
 def read(store: Store, dataset: str, name: str, sha256: str) -> np.ndarray:
     """uint8 [H, W, 3], the run folder's copy of an original. Raises InvbenchError if its sha256 is not ``sha256``."""
-    picture = read_png(store.input(dataset, name))
+    picture = store.read_picture(store.input(dataset, name))
     found = hashlib.sha256(picture.tobytes()).hexdigest()
     if found != sha256:
         raise InvbenchError(f"{store.input(dataset, name)}: expected the original (sha256 {sha256}), found sha256 {found}")

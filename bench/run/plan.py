@@ -12,7 +12,7 @@ because the state of an inversion may be far larger than a picture and is not st
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -29,12 +29,16 @@ PRECISION = "float32"
 
 @dataclass(frozen=True)
 class Entry:
-    """One image of the plan; ``sha256`` is None and ``reason`` is set for a picture that cannot be used."""
+    """One image of the plan: ``sha256`` is None and ``reason`` is set for a picture that cannot be used.
+
+    ``pixels`` is the number of its pixels; 0 if it could not be decoded.
+    """
 
     index: int
     name: str
     sha256: str | None
     reason: str = ""
+    pixels: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,7 +184,7 @@ def beyond(described: Mapping[str, Any], entries: Sequence[Entry]) -> tuple[Entr
 
 
 def _entries(described: Mapping[str, Any]) -> list[Entry]:
-    return [Entry(one["index"], one["name"], one["sha256"], one["reason"]) for one in described["images"]]
+    return [Entry(one["index"], one["name"], one["sha256"], one["reason"], one.get("pixels", 0)) for one in described["images"]]
 
 
 def read_entry(
@@ -196,8 +200,8 @@ def read_entry(
     height, width = sample.picture.shape[:2]
     if size is not None and (height, width) != size:
         reason = f"expected a picture of {size[1]}x{size[0]}, found {width}x{height}"
-        return Entry(index, name, None, reason), sample.picture
-    return Entry(index, name, sample.sha256), sample.picture
+        return Entry(index, name, None, reason, height * width), sample.picture
+    return Entry(index, name, sample.sha256, pixels=height * width), sample.picture
 
 
 def recipe(

@@ -15,7 +15,6 @@ from invbench.run.session import Tools
 from invbench.run.shard import Row
 from invbench.scoring.evaluator import Evaluator
 from invbench.store import Part
-from invbench.util.images import read_png
 
 
 def rescore(cell: Cell, tools: Tools) -> int:
@@ -78,7 +77,7 @@ def _evaluate_group(
             found = evaluator.inversion(only=wanted)
     else:
         with tools.ledger.spent("data"):
-            output = np.stack([read_png(tools.store.picture(cell.id, entry.name, edit)) for entry in entries])
+            output = np.stack([tools.store.read_picture(tools.store.picture(cell.id, entry.name, edit)) for entry in entries])
         with tools.ledger.spent("metrics"):
             truth, factors = truths.of(tools.datasets[cell.dataset], entries, edit, tools.scorer)
             found = evaluator.edit(edit, output, truth=truth, true_factors=factors, only=wanted)
@@ -93,9 +92,9 @@ def _evaluator(cell: Cell, entries: Sequence[Entry], evaluators: dict[tuple[str,
         masks = None
         with tools.ledger.spent("data"):
             samples = [tools.datasets[cell.dataset].read(entry.index) for entry in entries]
-            inverted = np.stack([read_png(tools.store.picture(cell.id, name)) for name in names])
+            inverted = np.stack([tools.store.read_picture(tools.store.picture(cell.id, name)) for name in names])
             if all(tools.store.mask(cell.id, name).exists() for name in names):
-                masks = np.stack([read_png(tools.store.mask(cell.id, name)) for name in names])
+                masks = np.stack([tools.store.read_picture(tools.store.mask(cell.id, name)) for name in names])
         evaluators[names] = Evaluator(tools.scorer, samples, inverted, masks=masks)
     return evaluators[names]
 

@@ -121,10 +121,9 @@ class _Run:
 
     def _cells(self, earlier: dict[str, Any]) -> list[Cell]:
         entries = {choice.id: self._entries(choice.id, choice.count, earlier) for choice in self.settings.datasets}
-        known = frozenset(image["sha256"] for cell in earlier.get("cells", {}).values() for image in cell["images"])
         with self.session.ledger.spent("data"):
             for id, images in entries.items():
-                truths.write(self.store, id, self.datasets[id], entries=images, edits=self.settings.edits, known=known)
+                truths.write(self.store, id, self.datasets[id], entries=images, edits=self.settings.edits)
         trips = tuple(map(schema.round_trip, self.settings.consistency))
         cells = []
         for method in self.settings.methods:

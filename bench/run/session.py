@@ -20,12 +20,13 @@ import torch
 from invbench.api import Dataset, DatasetSpec, InvbenchError, Method, MethodSpec, MetricSpec, ProtocolSpec
 from invbench.data import sources
 from invbench.data.prefetch import Prefetch
+from invbench.folder import BEFORE_PLAN
 from invbench.plugins.config import MethodChoice, Suite
 from invbench.plugins.registry import build
 from invbench.run.calls import Failing, Watch
 from invbench.run.round_trips import Move, mover
 from invbench.scoring.scorer import Scorer
-from invbench.store import BEFORE_PLAN, Store
+from invbench.store import Store
 from invbench.util import provenance
 from invbench.util.clock import Ledger
 from invbench.weights.networks import Networks

@@ -5,17 +5,18 @@ The copies are edited pictures and domain masks of the first images. No key and 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from invbench.api import Dataset, Edit, KnowsFactors
+from invbench.api import Dataset, Edit, InvbenchError, KnowsFactors
 from invbench.run.plan import Entry
+from invbench.schema import signed
 from invbench.scoring.scorer import Scorer
 from invbench.store import Store
 from invbench.util.behind import Behind
-from invbench.util.images import is_whole
 
 FIRST = 16  # images of a dataset; a page shows the first few
 
@@ -38,30 +39,42 @@ def _all(arrays: Iterable[np.ndarray | None]) -> np.ndarray | None:
     return None if any(array is None for array in found) else np.stack([array for array in found if array is not None])
 
 
-def write(
-    store: Store, id: str, dataset: Dataset, *, entries: Sequence[Entry], edits: Sequence[Edit], known: frozenset[str]
-) -> None:
-    """Write the truth of the first images, as far as the dataset knows it.
+def write(store: Store, id: str, dataset: Dataset, *, entries: Sequence[Entry], edits: Sequence[Edit]) -> None:
+    """Write the truth of the first images, as far as the dataset knows it; files that hold it already are left alone.
 
-    ``known`` holds the sha256 of the pictures of earlier runs in the folder: whole files of them are not written again.
+    Raises InvbenchError naming the image if the folder was made with another truth of it: rows of two truths must not meet.
     """
+    earlier, digests = store.truths(id), dict[str, str]()
     with Behind() as behind:
         for entry in [entry for entry in entries if entry.sha256 is not None][:FIRST]:
-
-            def missing(path: Path, entry: Entry = entry) -> bool:
-                return entry.sha256 not in known or not is_whole(path)
-
             pictures: dict[Path, np.ndarray] = {}
-            mask_path = store.truth_mask(id, entry.name)
-            if missing(mask_path):
-                mask = dataset.read(entry.index).ood_mask
-                if mask is not None:
-                    pictures[mask_path] = np.where(mask, 0, 255).astype(np.uint8)
-            for edit in edits:
-                path = store.truth(id, entry.name, edit)
-                picture = dataset.truth(entry.index, edit) if missing(path) else None
-                if picture is not None:
-                    pictures[path] = picture
+            for path, kind, picture in _known(store, id, dataset, entry, edits):
+                place = path.relative_to(store.path).as_posix()
+                had = earlier.get(place)
+                digest = None if picture is None else hashlib.sha256(picture.tobytes()).hexdigest()
+                if had is not None and had != digest:
+                    raise InvbenchError(
+                        f"{id}: {entry.name}: expected the {kind} that this run folder has (sha256 {had}), "
+                        f"found {'none' if digest is None else f'sha256 {digest}'}; choose another --out, or --fresh"
+                    )
+                if picture is not None and digest is not None:
+                    digests[place] = digest
+                    if store.pixel_digest(path) != digest:
+                        pictures[path] = picture
             if pictures:
                 behind.write(pictures)
         behind.finish()
+    if digests.items() - earlier.items():
+        store.write_truths(id, earlier | digests)
+
+
+def _known(
+    store: Store, id: str, dataset: Dataset, entry: Entry, edits: Sequence[Edit]
+) -> Iterator[tuple[Path, str, np.ndarray | None]]:
+    """The path, the kind and the picture uint8 [H, W, 3] or [H, W] of each truth of an image; None if unknown."""
+    mask = dataset.read(entry.index).ood_mask
+    known = None if mask is None else np.where(mask, 0, 255).astype(np.uint8)
+    yield store.truth_mask(id, entry.name), "true domain mask", known
+    for edit in edits:
+        truth = dataset.truth(entry.index, edit)
+        yield store.truth(id, entry.name, edit), f"true picture of {edit.name}{signed(edit.strength)}", truth

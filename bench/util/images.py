@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 MOST_PIXELS = 100_000_000  # of a picture of a run; the limit for pictures of datasets is the same (datasets/decode.py)
-MOST_BYTES = 4 * MOST_PIXELS
+SLACK = 2**16  # bytes of a PNG file beside four a pixel
 
 
 def quantise(images: Tensor) -> np.ndarray:
@@ -51,32 +51,36 @@ def encode_png(picture: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
-def read_png(path: Path) -> np.ndarray:
+def read_png(path: Path, *, most: int = MOST_PIXELS) -> np.ndarray:
     """Read a picture that :func:`encode_png` wrote, without loss: uint8 [H, W, 3] or [H, W].
 
-    Raises InvbenchError if the file is missing, damaged, not a PNG in RGB or grey, or larger than a run's pictures can be.
+    Raises InvbenchError if the file is missing, damaged, not a PNG in RGB or grey, or has more than ``most`` pixels.
     """
     try:
         with warnings.catch_warnings():  # Pillow warns about very large files; the check of the size below replaces it
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            opened = Image.open(io.BytesIO(png_bytes(path)), formats=["PNG"])
+            data = png_bytes(path, most=most)
+            opened = Image.open(io.BytesIO(data), formats=["PNG"])
         with opened as image:
-            if image.width * image.height > MOST_PIXELS or image.mode not in ("RGB", "L"):
+            if image.width * image.height > most or image.mode not in ("RGB", "L"):
                 found = f"{image.mode} of {image.width}x{image.height}"
-                raise InvbenchError(f"{path}: expected a PNG picture (RGB or L) of at most {MOST_PIXELS} pixels, found {found}")
-            return np.array(image)
+                raise InvbenchError(f"{path}: expected a PNG picture (RGB or L) of at most {most} pixels, found {found}")
+            picture = np.array(image)
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            image.verify()  # the checksums of the chunks that decoding leaves alone
+        return picture
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise InvbenchError(f"{path}: expected a PNG picture, found something unreadable: {error}") from error
 
 
-def png_bytes(path: Path) -> bytes:
-    """The bytes of a PNG file of a run. Raises InvbenchError if it is no file, no PNG, or longer than a run's can be."""
+def png_bytes(path: Path, *, most: int = MOST_PIXELS) -> bytes:
+    """The bytes of a PNG file of a run. Raises InvbenchError if it is no file, no PNG, or too long for ``most`` pixels."""
     try:
         found = path.stat()
         if not stat.S_ISREG(found.st_mode):  # reading a FIFO would block
             raise InvbenchError(f"{path}: expected a PNG picture, found no regular file")
-        if found.st_size > MOST_BYTES:
-            raise InvbenchError(f"{path}: expected a PNG picture of at most {MOST_BYTES} bytes, found {found.st_size}")
+        if found.st_size > (longest := 4 * most + SLACK):
+            raise InvbenchError(f"{path}: expected a PNG picture of at most {longest} bytes, found {found.st_size}")
         data = path.read_bytes()
     except FileNotFoundError:
         raise InvbenchError(f"{path}: expected a picture of the run, found no file") from None
@@ -85,14 +89,3 @@ def png_bytes(path: Path) -> bytes:
     if not data.startswith(SIGNATURE):
         raise InvbenchError(f"{path}: expected a PNG picture, found something unreadable: no PNG signature")
     return data
-
-
-def is_whole(path: Path) -> bool:
-    """Whether a file is a PNG picture as a run writes it, with correct checksums in all its chunks."""
-    try:
-        read_png(path)
-        with Image.open(io.BytesIO(png_bytes(path)), formats=["PNG"]) as image:
-            image.verify()
-    except (InvbenchError, OSError, SyntaxError, ValueError):
-        return False
-    return True

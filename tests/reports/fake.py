@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -91,7 +92,11 @@ def make_run(
                     continue
                 rows += _rows(store, cell, head, originals, index, edited, random)
             store.write_part(cell, Part("000000-all", rows, dict.fromkeys(METRICS, "r")))
-            images = [{"index": i, "name": name, "sha256": "0", "reason": "", "key": str(i)} for i, name in enumerate(names)]
+            hashes = [hashlib.sha256(picture.tobytes()).hexdigest() for picture in originals.images]
+            images = [
+                {"index": i, "name": name, "sha256": sha256, "reason": "", "key": str(i)}
+                for i, (name, sha256) in enumerate(zip(names, hashes, strict=True))
+            ]
             asked = [{"name": edit, "strength": strength} for edit, strength in edited]
             cells[cell] = {"method": method, "preset": "paper", "dataset": dataset, "edits": asked, "consistency": []}
             cells[cell]["images"] = images

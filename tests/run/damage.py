@@ -31,6 +31,7 @@ KINDS = (
     "masks/*/*",
     "inputs/*/*",
     "truths/*/*",
+    "truths/*.json",
 )
 PICTURES = ("images", "masks", "inputs", "truths")
 

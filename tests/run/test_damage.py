@@ -27,6 +27,8 @@ def _trial(settings, known, path, bad, *, kind: str, page: bool) -> None:
         if name not in known or (name == "report" and not page):
             continue
         found = told(verb)
+        if name == "report" and found is not None and kind.split("/")[0] in PICTURES and "and left out: 1<" in found:
+            continue  # the page says so, and does without the picture
         assert found in (None, known[name]) or (name == "score" and found == "different"), (kind, name, found)
     if kind.split("/")[0] not in PICTURES[2:]:  # inputs and truths are known by their pixels
         assert noticed(settings.out), kind

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
 
-from invbench.api import Edit
+from invbench.api import Edit, InvbenchError
 from invbench.plugins.registry import discover, load
 from invbench.run import runner, truths
+from invbench.run.check import check
 from invbench.store import Store
 from invbench.util.images import read_png
 from tests.fixtures import TOYS
@@ -38,6 +42,49 @@ def test_masks_of_pictures_with_unknown_things(tmp_path) -> None:
     dataset, store = Procfaces("test-ood"), Store(tmp_path)
     sample = dataset.read(0)
     entries = [Entry(0, sample.name, sample.sha256), Entry(1, dataset.names[1], None, "broken")]
-    truths.write(store, "d", dataset, entries=entries, edits=[Edit("age", 1.0), Edit("unknown", 1.0)], known=frozenset())
+    truths.write(store, "d", dataset, entries=entries, edits=[Edit("age", 1.0), Edit("unknown", 1.0)])
     assert np.array_equal(read_png(store.truth_mask("d", sample.name)) == 0, sample.ood_mask)
     assert [path.name for path in (store.path / "truths" / "d").iterdir()] == [f"{sample.name}@age+1.png"]
+
+
+def test_f2_another_truth_under_a_name_is_refused_before_any_work(make_settings, monkeypatch) -> None:
+    """F2, and its like: the dataset gives another true picture, or none, between two calls."""
+    from invbench.data.prefetch import Prefetch
+
+    settings = make_settings(images=3)
+    assert runner.run(settings, progress=False) == 0
+    store = Store(settings.out)
+    rows, path = store.rows(), store.truth("toys", "toy-01", settings.edits[0])
+    content, real = path.read_bytes(), Prefetch.truth
+    for change in (lambda picture: picture[::-1].copy(), lambda picture: None):
+
+        def truth(self, index, edit, change=change):
+            picture = real(self, index, edit)
+            return change(picture) if index == 1 and edit == settings.edits[0] else picture
+
+        monkeypatch.setattr(Prefetch, "truth", truth)
+        told = rf"toys: toy-01: expected the true picture of bright-1 that this run folder has \(sha256 {'.' * 64}\), found "
+        with pytest.raises(InvbenchError, match=told):
+            runner.run(make_settings(images=3, methods=["toy:fine"]), progress=False)
+        pd.testing.assert_frame_equal(store.rows(), rows)
+        assert path.read_bytes() == content
+    assert runner.run(make_settings(images=3, fresh=True), progress=False) == 0  # there is no earlier truth
+
+
+@pytest.mark.parametrize("how", ["changed", "gone", "larger", "grey", "record"])
+def test_f2_a_file_of_the_truth_that_changed_is_named_and_made_again(make_settings, how) -> None:
+    settings = make_settings(images=3)
+    assert runner.run(settings, progress=False) == 0
+    store = Store(settings.out)
+    path = store.truth_digests("toys") if how == "record" else store.truth("toys", "toy-02", settings.edits[1])
+    right = path.read_bytes()
+    if how == "gone":
+        path.unlink()
+    elif how == "record":
+        path.write_bytes(right[:-20])
+    else:
+        Image.new("L" if how == "grey" else "RGB", (1000, 1000) if how == "larger" else (16, 16)).save(path)
+    (problem,) = check(settings.out).problems
+    assert path.name in problem
+    assert runner.run(settings, progress=False) == 0
+    assert path.read_bytes() == right and not check(settings.out).problems
