@@ -5,11 +5,9 @@ Each function gives new file -> the file that it is a copy of, for what the fold
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import numpy as np
 import pyarrow as pa
 
 from invbench.api import InvbenchError
@@ -17,7 +15,6 @@ from invbench.run import aggregate, truths
 from invbench.run.plan import Cell
 from invbench.store import Store
 from invbench.util.files import file_name
-from invbench.util.images import is_whole, read_png
 
 
 def inputs(cells: Sequence[Cell], stores: Sequence[Store], into: Store) -> dict[Path, Path]:
@@ -25,7 +22,8 @@ def inputs(cells: Sequence[Cell], stores: Sequence[Store], into: Store) -> dict[
     found: dict[Path, Path] = {}
     for dataset, entry in {(cell.dataset, entry): None for cell in cells for entry in cell.entries}:
         new, *paths = [store.input(dataset, entry.name) for store in (into, *stores)]
-        whole = next((path for path in (new, *paths) if is_whole(path) and entry.sha256 in (None, _pixels(path))), None)
+        digests = {path: store.pixel_digest(path) for path, store in zip((new, *paths), (into, *stores), strict=True)}
+        whole = next((path for path, digest in digests.items() if digest and entry.sha256 in (None, digest)), None)
         if whole is None and entry.sha256 is not None:
             raise InvbenchError(
                 f"{paths[0]}: expected the original (sha256 {entry.sha256}), found another picture or none; "
@@ -39,15 +37,30 @@ def inputs(cells: Sequence[Cell], stores: Sequence[Store], into: Store) -> dict[
 def true_pictures(cells: Sequence[Cell], stores: Sequence[Store], into: Store) -> dict[Path, Path]:
     """True edited pictures and masks. Raises InvbenchError where two runs have other ones under a name."""
     found: dict[Path, Path] = {}
+    digests: dict[Path, str] = {}
     wanted = [dict.fromkeys(path for cell in cells for path in _truths(cell, store)) for store in (into, *stores)]
-    for paths in wanted[1:]:
-        for new, path in zip(wanted[0], paths):
-            if not path.exists() or not is_whole(path):
+    for store, paths in zip(stores, wanted[1:], strict=True):
+        for new, path in zip(wanted[0], paths, strict=True):
+            digest = store.pixel_digest(path)
+            if digest is None:
                 continue
-            known = new if is_whole(new) else found.setdefault(new, path)
-            if known != path and not _equal(path, known):
-                raise InvbenchError(f"{path}: expected the picture of {known}, found another: the dataset has changed")
+            if new not in digests:
+                own = into.pixel_digest(new)
+                digests[new] = own or digest
+                found |= {} if own else {new: path}
+            if digests[new] != digest:
+                raise InvbenchError(f"{path}: expected the picture of {found.get(new, new)}, found another: the dataset has changed")
     return found
+
+
+def truth_digests(cells: Sequence[Cell], stores: Sequence[Store], into: Store) -> None:
+    """Write which true pictures the folder has, with those of the runs. Raises InvbenchError for a record that is damaged."""
+    for dataset in dict.fromkeys(cell.dataset for cell in cells):
+        own, known = into.truths(dataset), dict[str, str]()
+        for store in stores:
+            known |= store.truths(dataset)
+        if known.items() - own.items():
+            into.write_truths(dataset, known | own)
 
 
 def others(cells: Sequence[Cell], stores: Sequence[Store], into: Store) -> dict[Path, Path]:
@@ -81,11 +94,3 @@ def _truths(cell: Cell, store: Store) -> Iterator[Path]:
 
 def _has_failed(times: pa.Table) -> bool:
     return any(status != "ok" for status in times["status"].to_pylist())
-
-
-def _equal(one: Path, other: Path) -> bool:
-    return one.read_bytes() == other.read_bytes() or np.array_equal(read_png(one), read_png(other))
-
-
-def _pixels(path: Path) -> str:
-    return hashlib.sha256(read_png(path).tobytes()).hexdigest()

@@ -80,6 +80,7 @@ def _merge(
     beside |= copies.others(cells, stores, target)
     sets = [row for store in every for row in store.sets()]  # before those of the target are replaced
     _copy(beside)
+    copies.truth_digests(cells, stores, target)
     _write_json(target, "plan.json", plan)
     if not own:
         _write_json(target, "manifest.json", {**manifest, "finished": None})

@@ -12,7 +12,6 @@ from invbench.api import Edit, InvbenchError
 from invbench.run.plan import Cell
 from invbench.run.shard import Row
 from invbench.store import Part, Store
-from invbench.util.images import read_png
 
 
 @dataclass(frozen=True)
@@ -106,7 +105,7 @@ def _expect_same(cell: str, one: Held, other: Held) -> None:
     if one.row.get("picture") == other.row.get("picture"):
         return
     ours, theirs = (held.store.picture(cell, held.row["image"], held.edit) for held in (one, other))
-    if not np.array_equal(read_png(ours), read_png(theirs)):
+    if not np.array_equal(one.store.read_picture(ours), other.store.read_picture(theirs)):
         raise InvbenchError(
             f"{theirs}: expected the picture of {ours}, found another for the same method, options and original: "
             "machines or libraries round otherwise; merge runs that do not share images"
