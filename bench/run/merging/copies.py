@@ -49,7 +49,8 @@ def true_pictures(cells: Sequence[Cell], stores: Sequence[Store], into: Store) -
                 digests[new] = own or digest
                 found |= {} if own else {new: path}
             if digests[new] != digest:
-                raise InvbenchError(f"{path}: expected the picture of {found.get(new, new)}, found another: the dataset has changed")
+                known = found.get(new, new)
+                raise InvbenchError(f"{path}: expected the picture of {known}, found another: the dataset has changed")
     return found
 
 
