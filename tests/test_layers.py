@@ -54,7 +54,8 @@ def test_a_forbidden_import_is_caught(tmp_path: Path, module: str, line: str, co
     for name in (".", *rooms):
         (package / name).mkdir(parents=True, exist_ok=True)
         (package / name / "__init__.py").touch()
-    for name in ("api", "schema", "store", "run/runner", "compare/stats", "compare/gate", "compare/baseline", "compare/pairs"):
+    compared = [f"compare/{name}" for name in ("stats", "gate", "baseline", "pairs")]
+    for name in ("api", "schema", "folder", "store", "run/runner", *compared):
         (package / f"{name}.py").touch()
     (package / "cli" / "reading.py").write_text("import invbench.reports\n")
     done = lint(tmp_path)
