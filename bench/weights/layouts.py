@@ -160,6 +160,12 @@ def _encoder_w(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
     return {"mean": own} | ({"resolution": size} if isinstance(size, int) else {}) | _trained_on(opts.get("dataset_type"))
 
 
+def _ganinverter(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
+    heads = len(_numbers(r"encoder/encoder\.styles\.(\d+)\.linear\.weight", shapes))
+    facts: dict[str, Any] = {"num_ws": heads, "resolution": 2 ** (heads // 2 + 1)}
+    return facts | _trained_on(_opts(content).get("dataset_type"))
+
+
 def _restyle(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
     opts = _opts(content)
     # Both trainers write the same options; the class's name, and a discriminator, tell them apart.
@@ -276,6 +282,20 @@ LAYOUTS = {
         },
         {"e4e": "invbench.methods.convert.encoders:e4e", "psp": "invbench.methods.convert.encoders:psp", **DECODER},
         _encoder,
+    ),
+    "ganinverter": Layout(
+        "LSAP, file of GANInverter: encoder with its decoder",
+        {
+            "encoder/latent_avg": (None, None),
+            "encoder/encoder.input_layer.0.weight": (64, 3, 3, 3),
+            "encoder/encoder.styles.0.linear.weight": (512, 512),
+        },
+        {
+            "lsap": "invbench.methods.convert.encoders:lsap",
+            "generator": "invbench.methods.convert.encoders:lsap_decoder",
+            **MEASURED,
+        },
+        _ganinverter,
     ),
     "restyle_irse50": Layout(
         "ReStyle over pSp or e4e, IR-SE50: iterative encoder with its decoder",

@@ -1,6 +1,6 @@
 """Read published encoders: the files of eladrich/pixel2style2pixel (pSp), omertov/encoder4editing (e4e),
-yuval-alaluf/restyle-encoder (ReStyle over both), and the encoders into W of yuval-alaluf/hyperstyle and
-VinAIResearch/HyperInverter.
+yuval-alaluf/restyle-encoder (ReStyle over both), the encoders into W of yuval-alaluf/hyperstyle and
+VinAIResearch/HyperInverter, and those of caopulan/GANInverter (LSAP).
 
 Such a file is {"state_dict": {"encoder.*", "decoder.*"}, "latent_avg": tensor, "opts": dict}; a training checkpoint also holds
 its progress. The published encoder gives offsets from ``latent_avg``, which here becomes a buffer of the encoder.
@@ -74,6 +74,36 @@ def e4e(checkpoint: Mapping[str, Any], *, source: str) -> tuple[nn.Module, tuple
     """e4e's encoder, and notes."""
     converted = convert_e4e(checkpoint, source=source)
     return converted.encoder, converted.notes
+
+
+def ganinverter(checkpoint: Mapping[str, Any], *, source: str) -> dict[str, Any]:
+    """A file of caopulan/GANInverter in the form of the other encoders' files. There, encoder and decoder are state dicts of
+    their own, and the mean latent is a buffer of the encoder. Raises InvbenchError if the file has something else.
+    """
+    known = ("encoder", "decoder", "discriminator", "opts", *TRAINING)
+    left = [key for key in checkpoint if key not in known]
+    inner = tensors(entry(checkpoint, "encoder", source=source), source=source)
+    found = {key.removeprefix("module."): value for key, value in inner.items()}  # training on several cards adds it
+    mean = found.pop("latent_avg", None)
+    left += [key for key in found if not key.startswith("encoder.")]
+    if left:
+        expected = f"{', '.join(known)}, and in encoder latent_avg, encoder.*"
+        raise InvbenchError(f"{source}: expected {expected}, found {', '.join(left[:8])}")
+    inner = tensors(checkpoint["decoder"], source=source) if "decoder" in checkpoint else {}
+    names = {key: key.removeprefix("module.").removeprefix("decoder.") for key in inner}
+    parts = {f"decoder.{names[key]}": value for key, value in inner.items()}
+    plain: dict[str, Any] = {"state_dict": {**found, **parts}, "opts": checkpoint.get("opts") or {}}
+    return plain if mean is None else {**plain, "latent_avg": mean}
+
+
+def lsap(checkpoint: Mapping[str, Any], *, source: str) -> tuple[nn.Module, tuple[str, ...]]:
+    """LSAP's encoder, which is e4e's, and notes."""
+    return e4e(ganinverter(checkpoint, source=source), source=source)
+
+
+def lsap_decoder(checkpoint: Mapping[str, Any], *, source: str) -> tuple[Generator, tuple[str, ...]]:
+    """The generator in a file of LSAP, as :func:`decoder`."""
+    return decoder(ganinverter(checkpoint, source=source), source=source)
 
 
 def psp(checkpoint: Mapping[str, Any], *, source: str) -> tuple[nn.Module, tuple[str, ...]]:

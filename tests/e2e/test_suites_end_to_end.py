@@ -119,7 +119,7 @@ def test_church_from_files_to_tables(tmp_path, monkeypatch):
     assert looked.exit_code == 0, looked.output
     watch("installation")
     metrics = ["mse@native", "psnr@hyperinverter256", "lpips_alex@native", "moco@native"]
-    works("church", tmp_path, methods=["e4e", "restyle_psp", "sg2_w"], images=1, steps=1, metrics=metrics)
+    works("church", tmp_path, methods=["e4e", "restyle_psp", "sg2_w", "w_encoder"], images=1, steps=1, metrics=metrics)
 
 
 @pytest.mark.slow

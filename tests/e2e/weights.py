@@ -198,6 +198,7 @@ WRITERS: dict[str, Write] = {
     "e4e_horse": _e4e(14, "horse", 14),
     "e4e_cat": _e4e(14, "lsuncats", 15),
     "psp_ffhq": _torch(lambda: official.psp(fill=partial(_encoder, seed=16))),
+    "lsap_ffhq": _torch(lambda: official.lsap(fill=partial(_encoder, seed=17))),
     "w_encoder_ffhq": _torch(lambda: official.w_encoder(1024, "ffhq_encode", fill=partial(_w_encoder, seed=91))),
     "w_encoder_cars": _torch(lambda: official.w_encoder(512, "cars_encode", fill=partial(_w_encoder, seed=92))),
     "w_encoder_wild": _torch(lambda: official.w_encoder(512, "afhq_wild_encode", fill=partial(_w_encoder, seed=93))),

@@ -17,7 +17,7 @@ from invbench.methods.nets.encoders import E4EEncoder, PSPEncoder
 from invbench.methods.nets.stylegan2 import Generator
 from invbench.methods.nets.stylegan2_config import GeneratorConfig
 from invbench.methods.nets.w_encoder import WEncoder
-from invbench.methods.train import e4e, encoding, psp, w_encoder
+from invbench.methods.train import e4e, encoding, lsap, psp, w_encoder
 from invbench.methods.train.common import Budget, fit, save_network
 from invbench.methods.train.frozen import load_frozen
 from invbench.methods.train.ranger import Ranger
@@ -45,7 +45,7 @@ def small_networks(monkeypatch):
     generator.mapping.w_avg.copy_(torch.linspace(-1, 1, 16) / 3)
     networks = {"generator": generator, "perceptual": Perceptual(), "identity": Identity()}
     monkeypatch.setattr(encoding, "load_frozen", lambda name, **_: networks[name].eval().requires_grad_(False))
-    for module in (psp, e4e, w_encoder):
+    for module in (psp, e4e, lsap, w_encoder):
         monkeypatch.setattr(module, "architecture", lambda generator: SMALL)
     return networks
 
@@ -174,12 +174,29 @@ def test_frozen_networks_name_what_is_wrong(tmp_path: Path):
         load_frozen("psp", zoo=tmp_path)
 
 
-@pytest.mark.parametrize("module", [psp, e4e, w_encoder])
+@pytest.mark.parametrize("module", [psp, e4e, lsap, w_encoder])
 def test_the_warm_start_learns_the_latents_of_the_factors(module):
     recipe = built(module, seed=3, batch=8, lr=1e-2)
     errors = [recipe.step(index, 0.1).losses["latents"] for index in range(25)]
     assert np.mean(errors[-5:]) < 0.99 * np.mean(errors[:5])
     assert "l2" in recipe.step(25, encoding.WARM_START).losses
+
+
+def test_lsap_aligns_styles_and_opens_offsets_as_published(monkeypatch, small_networks):
+    for step in (0, 19_999, 20_001, 20_101, 21_501, 21_701, 199_999):  # from 20,000 of 200,000 steps on one more every 100
+        published = 0 if step < 20_000 else min(1 + (step - 20_000) // 100, 17)
+        assert lsap.open_offsets(step / 200_000, 18) == published
+    monkeypatch.setattr(encoding, "WARM_START", 0.0)
+    aligned = []
+    for weight in (0.0, 50.0):
+        monkeypatch.setattr(lsap, "ALIGNMENT_WEIGHT", weight)
+        recipe = built(lsap, seed=3, batch=4, lr=1e-2, samples=200)
+        losses = [recipe.step(index, 0.5).losses for index in range(12)]
+        images, _ = recipe.reconstruction.pictures(99, 8)
+        with torch.no_grad():
+            aligned.append(recipe.styles.distance(recipe.network(images)).mean().item())
+    assert set(losses[0]) == {"l2", "lpips", "id", "delta", "alignment"}
+    assert aligned[1] < aligned[0]
 
 
 def test_an_encoder_into_w_has_e4es_discriminator_or_none(monkeypatch):

@@ -146,6 +146,21 @@ def hyperinverter_w(dataset_type: str, *, fill: Callable[..., dict[str, Tensor]]
     return {"state_dict": state, "opts": {"dataset_type": dataset_type, "output_size": 1024 if faces else 256}}
 
 
+def lsap(num_ws: int = 18, *, fill: Callable[..., dict[str, Tensor]] = stand_in) -> dict[str, Any]:
+    """A file of LSAP as GANInverter writes it."""
+    plain = e4e(num_ws, "ffhq_encode", fill=fill)
+    inner = {key: value for key, value in plain["state_dict"].items() if key.startswith("encoder.")}
+    rest = {key.removeprefix("decoder."): value for key, value in plain["state_dict"].items() if key not in inner}
+    opts = {"encoder_type": "Encoder4Editing", "output_size": 2 ** (num_ws // 2 + 1), "start_from_latent_avg": True}
+    return {
+        "encoder": inner | {"latent_avg": plain["latent_avg"]},
+        "decoder": rest,
+        "opts": opts | {"dataset_type": "ffhq_encode"},
+        "global_step": 0,
+        "best_val_loss": None,
+    }
+
+
 def bare(name: str, variant: str, *, fill: Callable[..., dict[str, Tensor]] = stand_in) -> dict[str, Tensor]:
     """A bare state dict of a golden layout."""
     golden = golden_vectors.load(name)
