@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 
-NEEDS = ("factors", "ood_mask", "parsing", "truth", "true_factors", "domain_mask", "region", "latents_back")
+NEEDS = ("factors", "ood_mask", "parsing", "truth", "true_factors", "domain_mask", "region", "latents", "latents_back")
 """Names that a metric's ``needs`` may hold: fields of Sample, of MetricInput, or (domain_mask) of an inversion's state."""
 
 SPACES = ("w", "w+")  # of latents: one code for all layers, or one for each
@@ -322,8 +322,8 @@ class MetricInput:
     truth      [N, 3, h, w] in [-1, 1]: the true edited picture if the dataset knows it, else None
     state      the inversion's state
     true_factors  float64 [N, K] in [0, 1]: the factors of the true edited pictures if the dataset knows them, else None
-    latents       [N, L, D] of the first inversion of a round trip (edit, inversion, inverse edit; ``output`` is then its last
-               picture); None for all other outputs
+    latents       [N, L, D] of the inversion, in a round trip (edit, inversion, inverse edit) of the first one; None for edits,
+               and where the method did not run: latents are not stored, and external pictures have none
     latents_back  [N, L, D] at the end of a round trip; None also if it is not known how the method's edits move latents
     region     names of the parser's classes that the suite lets the edit change; empty if it names none
     memo       results of :meth:`once`; the harness keeps them for all edits of a batch

@@ -29,7 +29,7 @@ def rescore(cell: Cell, tools: Tools) -> int:
 def rescore_part(cell: Cell, part: Part, tools: Tools) -> int:
     """Bring one part up to date and write it; a part with failed rows is left unchanged. Returns how many rows changed."""
     entries = {entry.name: entry for entry in cell.entries if entry.sha256 is not None}
-    recipes = {id: recipe for id, recipe in tools.scorer.recipes.items() if id not in tools.scorer.round_trips}
+    recipes = {id: recipe for id, recipe in tools.scorer.recipes.items() if id not in tools.scorer.of_latents}
     stale = [id for id, recipe in recipes.items() if part.metrics.get(id) != recipe]
     rows = [row for row in part.rows if row["status"] == "ok" and row["image"] in entries]
     if len(rows) < len(part.rows) or not (stale or _lacks_features(cell, part, tools)):
@@ -68,7 +68,8 @@ def _evaluate_group(
     evaluators: dict[tuple[str, ...], Evaluator],
     tools: Tools,
 ) -> None:
-    wanted = [id for id in tools.scorer.wanted("inversion" if edit is None else "edit", edit) if id in ids]
+    again = {*ids} - tools.scorer.of_latents
+    wanted = [id for id in tools.scorer.wanted("inversion" if edit is None else "edit", edit) if id in again]
     if not wanted:
         return
     evaluator = _evaluator(cell, entries, evaluators, tools)

@@ -199,7 +199,7 @@ def _finish_inversion(batch: _Batch, attempt: Attempt[Inversion], tools: Tools) 
         with tools.ledger.spent("writing"):
             batch.behind.write(files)
         with tools.ledger.spent("metrics"):
-            values = evaluator.inversion()
+            values = evaluator.inversion(latents=inversion.latents)
             features = evaluator.features()
         batch.features.append(([entry.name for entry in entries], features))
         batch.rows += _rows(tools, cell, entries, None, attempt.clock, values)

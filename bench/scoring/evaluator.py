@@ -38,8 +38,11 @@ class Evaluator:
         self._kept: dict[tuple[str, str], Tensor] = {}  # by protocol entry and "target" or "inverted"
         self._memo = _Memo()
 
-    def inversion(self, *, only: Sequence[str] | None = None) -> dict[str, np.ndarray]:
-        """The metrics of reconstructions: id -> float64 [N]; ``only`` restricts them to some ids."""
+    def inversion(self, *, latents: Tensor | None = None, only: Sequence[str] | None = None) -> dict[str, np.ndarray]:
+        """The metrics of reconstructions: id -> float64 [N]; ``only`` restricts them to some ids.
+
+        latents  [N, L, D] of the inversions, or None where the method did not run
+        """
         values: dict[str, np.ndarray] = {}
         for protocol, ids in self._groups("inversion", None, only):
 
@@ -48,7 +51,9 @@ class Evaluator:
                 state: dict[str, Tensor] = {}
                 if self._masks is not None:
                     state = {"domain_mask": torch.from_numpy(self._masks[:, None]).to(output.device).float() / 255}
-                return MetricInput(target=target, output=output, samples=self._samples, state=state, memo=self._memo)
+                return MetricInput(
+                    target=target, output=output, samples=self._samples, state=state, latents=latents, memo=self._memo
+                )
 
             values |= self._evaluated(ids, given, self._kept)
         return values

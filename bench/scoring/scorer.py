@@ -105,6 +105,11 @@ class Scorer:
         """Recipes by id of the round-trip metrics, which only a run of the method itself can update."""
         return {id: recipe for id, recipe in self.recipes.items() if self.specs[id].kind == "round_trip"}
 
+    @property
+    def of_latents(self) -> set[str]:
+        """The metrics computed from latents, which are not stored: only a run of the method itself can compute them."""
+        return {id for id, spec in self.specs.items() if spec.kind == "round_trip" or "latents" in spec.needs}
+
     def wants_truth(self, edit: Edit) -> bool:
         """Whether some metric compares this edit with the true edited picture."""
         return any("truth" in self.specs[id].needs for id in self.wanted("edit", edit))
@@ -155,7 +160,8 @@ def _covers(spec: MetricSpec, given: MetricInput, index: int) -> bool:
     sample = given.samples[index]
     if any(need in spec.needs and getattr(sample, need) is None for need in SAMPLE_NEEDS):
         return False
-    known = {"truth": given.truth, "true_factors": given.true_factors, "latents_back": given.latents_back}
+    known = {"truth": given.truth, "true_factors": given.true_factors}
+    known |= {"latents": given.latents, "latents_back": given.latents_back}
     if any(need in spec.needs and value is None for need, value in known.items()):
         return False
     if "region" in spec.needs and not given.region:

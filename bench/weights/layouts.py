@@ -227,7 +227,10 @@ STATISTICS = Derived(
     "generator", "invbench.methods.convert.latent_stats:measure", "invbench.methods.nets.latent_stats:LatentStatistics"
 )
 SEFA = Derived("generator", "invbench.methods.convert.directions:sefa", "invbench.methods.directions.positions:EditDirections")
-MEASURED: dict[str, str | Derived] = {"latent_stats": STATISTICS, "sefa": SEFA}
+STYLES = Derived(
+    "generator", "invbench.methods.nets.style_space:measure", "invbench.methods.nets.style_space:StyleSpace"
+)
+MEASURED: dict[str, str | Derived] = {"latent_stats": STATISTICS, "sefa": SEFA, "style_space": STYLES}
 GENERATOR: dict[str, str | Derived] = {"generator": "invbench.methods.convert.stylegan2:generator", **MEASURED}
 DECODER: dict[str, str | Derived] = {"generator": "invbench.methods.convert.encoders:decoder", **MEASURED}
 RESTYLE: dict[str, str | Derived] = {

@@ -59,8 +59,8 @@ def measure(
     if [index[name] for name in layers] != list(range(generator.num_ws)):
         raise ValueError(f"generator: expected a layer for each of {generator.num_ws} latent vectors, found {layers}")
     affines = [generator.synthesis.get_submodule(f"{name}.affine") for name in layers]
-    config: dict[str, int | list[int]] = {"w_dim": generator.w_dim, "widths": [int(one.weight.shape[0]) for one in affines]}
-    space = StyleSpace(generator.w_dim, [int(one.weight.shape[0]) for one in affines])
+    widths = [affine.get_parameter("weight").shape[0] for affine in affines]
+    space = StyleSpace(generator.w_dim, widths)
     for own, affine in zip(space.affines, affines, strict=True):
         own.load_state_dict(affine.state_dict())
     draw, done = torch.Generator().manual_seed(seed), 0
@@ -72,4 +72,4 @@ def measure(
         done += len(latents)
     for anchor, total in zip(space.anchors, sums, strict=True):
         anchor.copy_(total / samples)
-    return space.eval().requires_grad_(False), config
+    return space.eval().requires_grad_(False), {"w_dim": generator.w_dim, "widths": widths}

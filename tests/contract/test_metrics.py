@@ -87,6 +87,13 @@ def material() -> tuple[list[Sample], dict[str, np.ndarray], np.ndarray]:
     return samples, pictures, np.stack([dataset.true_factors(index, edit) for index in range(IMAGES)])
 
 
+def latents() -> Tensor:
+    """Latents [N, L, D] near the mean one."""
+    mean = networks()["latent_stats"].mean
+    spread = torch.randn(IMAGES, 10, len(mean), generator=torch.Generator().manual_seed(2))
+    return mean + 0.1 * networks()["latent_stats"].std * spread / len(mean) ** 0.5
+
+
 def given(case: Case, **changed: np.ndarray) -> MetricInput:
     """The input of a metric, with what it says that it needs and nothing else; fresh tensors at every call."""
     samples, pictures, factors = material()
@@ -106,6 +113,7 @@ def given(case: Case, **changed: np.ndarray) -> MetricInput:
         inverted=made("inverted") if edits else None,
         truth=made("truth") if "truth" in spec.needs else None,
         true_factors=factors.copy() if "true_factors" in spec.needs else None,
+        latents=latents() if "latents" in spec.needs else None,
         region=("inner_mouth",) if "region" in spec.needs else (),
         state={"domain_mask": torch.linspace(0, 1, IMAGES).reshape(-1, 1, 1, 1).repeat(1, 1, 8, 8)}
         if "domain_mask" in spec.needs
@@ -117,7 +125,7 @@ def alone(whole: MetricInput, index: int) -> MetricInput:
     """The same of one image."""
     part = slice(index, index + 1)
     cut = {name: None if getattr(whole, name) is None else getattr(whole, name)[part]
-           for name in ("target", "output", "inverted", "truth", "true_factors")}  # fmt: skip
+           for name in ("target", "output", "inverted", "truth", "true_factors", "latents")}  # fmt: skip
     state = {name: value[part] for name, value in whole.state.items()}
     return replace(whole, **cut, samples=[whole.samples[index]], state=state, memo={})
 

@@ -76,7 +76,7 @@ def works(
             assert (picture.height, picture.width) == suite.picture_size
     assert len(list((out / "images").rglob("*.png"))) == len(rows)
 
-    shown = call("show", out, "--coverage")
+    shown = call("show", out, "--all", "--coverage")
     assert shown.exit_code == 0 and all(method in shown.output for method in methods), shown.output
     page = call("report", out)
     assert page.exit_code == 0 and Path(page.output.strip()).stat().st_size > 10_000, page.output
