@@ -207,17 +207,3 @@ def test_only_pictures_that_a_run_writes_are_opened(tmp_path: Path) -> None:  # 
 def test_a_spreadsheet_takes_no_name_for_a_formula(text: str) -> None:
     assert field(text) == f"'{text}"
     assert field(-2.5) == -2.5 and field("plain") == "plain"
-
-
-def test_calls_that_one_system_alone_has_are_not_used() -> None:
-    modules, calls = "fcntl|pwd|grp|termios|resource|pty", "sched_getaffinity|uname|fork|getuid|mkfifo"
-    strange = re.compile(rf"^\s*(?:import|from) (?:{modules})\b|os\.(?:{calls})\(")
-    folders = ("bench", "methods", "metrics", "datasets", "reports")
-    found = [
-        f"{path.relative_to(HERE)}:{number}"
-        for folder in folders
-        for path in sorted((HERE / folder).rglob("*.py"))
-        for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
-        if strange.search(line)
-    ]
-    assert not found
