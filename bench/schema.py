@@ -16,6 +16,7 @@ from __future__ import annotations
 import pyarrow as pa
 
 from invbench.api import Edit
+from invbench.util.names import signed as signed
 
 TEXT = (
     "key",
@@ -108,9 +109,3 @@ def one_way(edit: Edit) -> Edit:
 def is_round_trip(edit: str | None) -> bool:
     """Whether an edit name in rows is that of a round trip."""
     return edit is not None and edit.startswith(ROUND_TRIP)
-
-
-def signed(strength: float) -> str:
-    """A strength with its sign, for file names: "+3", "-1.5". Different numbers give different texts."""
-    short = f"{strength:+g}"
-    return short if float(short) == strength else f"{strength:+}"

@@ -15,7 +15,7 @@ from invbench.reports.compare import Method
 from invbench.reports.figures import DatasetFigures, Figure, Table
 from invbench.reports.run import Run
 from invbench.reports.text import edit_text, mebibytes, short_head, written
-from invbench.util.names import unknown
+from invbench.util.names import signed, unknown
 
 # The main columns: of each kind the first that a run has, by the name of the metric (families with all their members).
 MAIN = (("psnr", "mse"), ("lpips",), ("id",), ("fid", "kid"))
@@ -193,15 +193,20 @@ def _specs(run: Run, metrics: Sequence[str], *, edits: bool) -> list[MetricSpec]
     return found
 
 
+def _asked(edit: str, strength: float) -> str:
+    """An edit as a user names it: "age:3"; different strengths give different texts."""
+    return f"{edit}:{signed(strength).removeprefix('+')}"
+
+
 def _edit(run: Run, name: str) -> tuple[str, float | None]:
     """An edit as the user names it -> its name and strength (None: the largest)."""
     held: Iterable[Mapping[str, Any]] = [edit for cell in run.plan["cells"].values() for edit in cell["edits"]]
-    known = {f"{edit['name']}:{edit['strength']:g}": (edit["name"], float(edit["strength"])) for edit in held}
+    known = {_asked(edit["name"], float(edit["strength"])): (edit["name"], float(edit["strength"])) for edit in held}
     word, colon, strength = name.partition(":")
     if not colon and word in {edit for edit, _ in known.values()}:
         return word, None
     try:
-        asked = f"{word}:{float(strength):g}"
+        asked = _asked(word, float(strength))
     except ValueError:
         asked = name
     if asked not in known:

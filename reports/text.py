@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
+from invbench import schema
 from invbench.api import MetricSpec
 from invbench.compare.text import NOTHING
 
@@ -42,8 +43,8 @@ def mebibytes(value: float) -> str:
 
 
 def signed(value: float) -> str:
-    """A strength or a change as text with its sign: 3.0 -> "+3"."""
-    return written(value, "+zg")
+    """A strength or a change as text with its sign: 3.0 -> "+3". Different numbers give different texts."""
+    return NOTHING if math.isnan(value) else schema.signed(value + 0.0)  # no zero is negative
 
 
 def edit_text(name: str, strength: float) -> str:

@@ -14,6 +14,7 @@ from invbench.cli.common import plain_config_option, plugin_option
 from invbench.options import limits
 from invbench.plugins import files
 from invbench.plugins.registry import Registry, discover
+from invbench.util.names import signed
 
 if TYPE_CHECKING:
     from invbench.plugins.config import Suite
@@ -134,7 +135,8 @@ def _suite(suite: Suite) -> list[str]:
         for name, items in suite.collections.items()
     ]
     edits = [
-        f"edit {name}: strength 1 = {edit.per_strength:+g} {edit.unit}, strengths {_join(f'{s:g}' for s in edit.strengths)}"
+        f"edit {name}: strength 1 = {signed(edit.per_strength)} {edit.unit}, "
+        f"strengths {_join(signed(one).removeprefix('+') for one in edit.strengths)}"
         for name, edit in suite.edits.items()
     ]
     networks = [f"network {role}: {network.origin}" for role, network in suite.networks.items()]

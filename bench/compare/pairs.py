@@ -289,7 +289,7 @@ def _held(rows: pd.DataFrame, columns: list[str]) -> dict[tuple, set[str]]:
 
 
 def _name(rows: pd.DataFrame) -> pd.Series:
-    return rows["image"] if "image" in rows else rows["edit"] + [f"{s:+g}" if s else "" for s in rows["strength"]]
+    return rows["image"] if "image" in rows else rows["edit"] + [schema.signed(s) if s else "" for s in rows["strength"]]
 
 
 def _other_pictures(rows: pd.DataFrame) -> list[str]:

@@ -43,3 +43,9 @@ def _existing_folder(item: str) -> bool:
     """Whether an item is such a folder, or NAME:COUNT with one."""
     name, colon, count = item.rpartition(":")
     return is_folder(item) or bool(colon) and count.isdecimal() and is_folder(name)
+
+
+def signed(strength: float) -> str:
+    """A strength with its sign, for file names: "+3", "-1.5". Different numbers give different texts."""
+    short = f"{strength:+g}"
+    return short if float(short) == strength else f"{strength:+}"

@@ -141,3 +141,13 @@ def test_every_format_escapes_what_others_have_named(tmp_path: Path) -> None:
     table = figures.boards(query.Run.of(store), query.leaderboard(store))["procfaces-test"]
     assert tables.leaderboard(table, Layout(GITHUB)).splitlines()[0].count("\\_") == 3  # of three metrics' names
     assert "\\_" not in tables.leaderboard(table, Layout(SIMPLE))
+
+
+def test_f11_edits_of_different_strengths_have_different_labels() -> None:
+    """F11: strengths that are equal to six digits, and very small and large ones."""
+    from invbench.reports.text import edit_text, signed
+
+    strengths = [3.0, 3.0000001, 3.00000010000001, 1e-300, 1.0000001e20, 1e20, -3.0, -3.0000001, 0.1, 0.1 + 2**-56]
+    assert len({edit_text("age", one) for one in strengths}) == len(strengths)
+    assert all(float(signed(one)) == one for one in strengths)
+    assert signed(-0.0) == signed(0) == "+0" and signed(3) == "+3" and signed(float("nan")) == "–"
