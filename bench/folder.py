@@ -27,7 +27,8 @@ PARTS = (
     "rows", "features", "images", "masks", "inputs", "truths", "truth_masks", "latency", "superseded", "statistics", "report",
 )  # fmt: skip
 OWN = (*PARTS, "sets.parquet", "manifest.json", "plan.json")
-BEFORE_PLAN = (".lock", "inputs", "truths", "truth_masks")  # what a run that was killed before its plan leaves
+JOBS = ".jobs"  # what jobs of a cluster were given and what they printed
+BEFORE_PLAN = (".lock", JOBS, "inputs", "truths", "truth_masks")  # what a run that was killed before its plan leaves
 
 
 class Folder:

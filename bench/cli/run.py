@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
@@ -22,6 +23,9 @@ from invbench.cli.reading import print_summary, write_page
 from invbench.util.numbers import Within
 from invbench.util.startup import start_server
 
+if TYPE_CHECKING:
+    from invbench.plugins.config import Executors
+EXECUTORS = ("local", "slurm", "ray")
 FINISHED = (0, 1)  # exit codes of a run that came to its end
 
 EPILOG = """\b
@@ -64,6 +68,8 @@ Exit code: 0 all images done; 1 some failed; 2 nothing was started; 3 a file cou
     type=click.IntRange(min=0),
     help="Processes that do the work. [default: one a GPU; on a CPU one for every --threads cores, if memory suffices]",
 )
+@click.option("--executor", type=click.Choice(EXECUTORS), default="local", show_default=True, help="Whose processes do it.")
+@click.option("--job", "asked", multiple=True, metavar="KEY=VALUE", help="What a job asks for: slurm_partition=gpu, mem_gb=32.")
 @click.option("--in-process", is_flag=True, envvar="INVBENCH_IN_PROCESS", help="As --workers 0, for a debugger.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of a process on a CPU.")
 @click.option(
@@ -97,6 +103,8 @@ def run(
     batch: int | None,
     latency: int,
     workers: int | None,
+    executor: Executors,
+    asked: tuple[str, ...],
     in_process: bool,
     threads: int,
     limit: float | None,
@@ -120,7 +128,7 @@ def run(
     if in_process and workers and ctx.get_parameter_source("in_process") is ParameterSource.COMMANDLINE:
         raise click.UsageError("--workers: expected this or --in-process, found both")
     workers = 0 if in_process and workers is None else workers
-    if workers != 0:
+    if workers != 0 and executor == "local":
         start_server("invbench.run.executors.worker")  # while the rest is loaded here
 
     from invbench.plugins.files import sources
@@ -140,6 +148,8 @@ def run(
         latency=latency,
         workers=workers,
         threads=threads,
+        executor=executor,
+        asked=asked,
         limit=limit,
         readers=readers,
         device=device,

@@ -224,6 +224,9 @@ class DatasetChoice(Frozen):
         return self.spec.id
 
 
+Executors = Literal["local", "slurm", "ray"]
+
+
 class RunSettings(Frozen):
     """All settings of a run. Names are already resolved."""
 
@@ -241,6 +244,8 @@ class RunSettings(Frozen):
     seed: Seed
     workers: Workers | None = None  # processes that do the work; 0 = none but this one; None = auto
     threads: Annotated[Workers, Field(gt=0)] = 1  # of each process, on a CPU
+    executor: Executors = "local"  # where methods work
+    asked: dict[str, int | float | str] = {}  # what a job of a cluster asks for, by the cluster's names
     limit: Finite | None = Field(default=None, gt=0)  # seconds that a call of a method may take for each of its images
     readers: Workers | None = None  # processes that read pictures ahead; None = auto
     out: Path

@@ -26,7 +26,7 @@ from pydantic import ValidationError
 from invbench.api import DatasetSpec, Edit, InvbenchError, MethodSpec, MetricSpec, printable
 from invbench.options import laid_over
 from invbench.plugins import pairs
-from invbench.plugins.config import DatasetChoice, MethodChoice, RunSettings, Suite
+from invbench.plugins.config import DatasetChoice, Executors, MethodChoice, RunSettings, Suite
 from invbench.plugins.pairs import default_preset
 from invbench.plugins.registry import Registry, find, find_metric
 from invbench.util.names import is_folder, says_folder, unknown
@@ -51,6 +51,8 @@ def settings(
     latency: int = 0,
     workers: int | None = 0,
     threads: int = 1,
+    executor: Executors = "local",
+    asked: Sequence[str] = (),
     limit: float | None = None,
     readers: int | None = None,
     device: str,
@@ -67,6 +69,7 @@ def settings(
     ``consistency``: edits of round trips (:mod:`invbench.run.round_trips`), written like ``edits``.
     ``batch``, ``workers`` and ``readers``: None = auto. ``workers``: processes that do the work (0: this one), each with
     ``threads`` threads on a CPU. ``limit``: seconds that a call may take for each of its images; it needs workers.
+    ``executor``: "local", "slurm" or "ray", with ``workers`` jobs at a time that ask for ``asked`` (``KEY=VALUE``).
     ``share``: (i, n), only the i-th of n shares of the work; it needs ``batch``.
     ``latency``: images timed one at a time after the cells. ``seed`` becomes the option ``seed`` of every method that has one.
     ``overrides``: ``method.option=value``. ``configuration``: the files that were
@@ -78,6 +81,12 @@ def settings(
         raise InvbenchError("--limit: expected workers, which can be ended, found --in-process (or --workers 0)")
     if share is not None and batch is None:
         raise InvbenchError("--shard: expected --batch N, so that all shards have the same batches, found --batch auto")
+    if executor != "local" and device == "auto":
+        raise InvbenchError(f"--executor {executor}: expected --device cpu or cuda, which its machines have, found auto")
+    if executor != "local" and workers == 0:
+        raise InvbenchError(f"--executor {executor}: expected jobs, found --in-process (or --workers 0)")
+    if executor == "local" and asked:
+        raise InvbenchError("--job: expected --executor slurm or ray, found local")
     names = chosen_methods(suite, methods, registry.methods)
     if not names:
         raise InvbenchError(f"suite {suite.id}: no registered method finds all its networks here; see `invbench doctor`")
@@ -101,6 +110,8 @@ def settings(
             latency=latency,
             workers=workers,
             threads=threads,
+            executor=executor,
+            asked=_asked(asked),
             limit=limit,
             readers=readers,
             device=device,
@@ -114,6 +125,17 @@ def settings(
         item = error.errors()[0]
         place = ".".join(map(str, item["loc"]))
         raise InvbenchError(f"{place}: {item['msg']}, found {item['input']!r}") from error
+
+
+def _asked(items: Sequence[str]) -> dict[str, int | float | str]:
+    """``KEY=VALUE`` of ``--job``; numbers as numbers."""
+    found: dict[str, int | float | str] = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not (key.isidentifier() and equals and value):
+            raise InvbenchError(f"--job: expected KEY=VALUE, found {printable(item)!r}")
+        found[key] = int(value) if value.isascii() and value.isdecimal() else value
+    return found
 
 
 def chosen_methods(suite: Suite, named: Sequence[str], methods: Mapping[str, MethodSpec]) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from invbench.api import Edit, InvbenchError
-from invbench.folder import OWN
+from invbench.folder import JOBS, OWN
 from invbench.run.plan import Cell
 from invbench.store import Part, Store, file_digest
 
@@ -30,7 +30,7 @@ KINDS = {
     "truths": "truths",
     "truth_masks": "truths",
 }
-_NOT_LOOKED_INTO = ("superseded", "report", ".lock")
+_NOT_LOOKED_INTO = ("superseded", "report", ".lock", JOBS)
 
 
 @dataclass

@@ -43,6 +43,7 @@ def build(
     earlier: Mapping[str, Any],
     failures: Mapping[str, Any],
     workers: int = 1,
+    elsewhere: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
     """The manifest of a run; it keeps methods, weights, datasets and metrics of ``earlier`` runs in the same folder.
 
@@ -51,6 +52,7 @@ def build(
     configuration  configuration file -> sha256
     failures   metrics that raised in any cell of the folder and have not succeeded since: count and reason by id
     workers    tasks that were worked on at a time
+    elsewhere  machines on which methods ran instead of this one
     seconds    seconds of this run by purpose, over all its processes: methods, metrics, data, loading, writing, waiting (for
                workers); ``wall`` and ``overhead`` (:meth:`invbench.util.clock.Ledger.summary`)
     finished   None while the run goes on, and after it was killed
@@ -60,10 +62,10 @@ def build(
     """
     suite, networks, seconds = session.suite, session.networks, session.ledger.summary()
     used = sorted({*roles, *scorer.roles})
-    machine = provenance.machine(str(session.device))
-    machines = list(earlier.get("machines", []))
-    if seconds.get("methods", 0.0) > 0 and machine not in machines:
-        machines.append(machine)
+    here = list(elsewhere) or [provenance.machine(str(session.device))]
+    machine, machines = here[-1], list(earlier.get("machines", []))
+    if seconds.get("methods", 0.0) > 0:
+        machines += [one for one in here if one not in machines]
     metrics = {id: asdict(spec) | {"recipe": scorer.recipes[id]} for id, spec in scorer.specs.items()}
     return {
         "format": 1,

@@ -16,8 +16,7 @@ from invbench.plugins.config import MethodChoice, RunSettings
 from invbench.plugins.pairs import leaves
 from invbench.plugins.registry import load
 from invbench.run import aggregate, latency, manifest, originals, plan, truths
-from invbench.run.executors.choice import devices
-from invbench.run.executors.processes import Processes
+from invbench.run.executors.choice import device_here, opened
 from invbench.run.plan import Cell, Entry
 from invbench.run.rescoring import rescore
 from invbench.run.session import Session, open_store
@@ -42,21 +41,21 @@ def run(settings: RunSettings, *, progress: bool = True) -> int:
     cannot work: a method without its weights, a folder that is not a run folder, an unknown device.
     """
     try:
-        with Session(settings.suite, device=settings.device, readers=settings.readers, threads=settings.threads) as session:
-            found = devices(settings)
-            if not found:
-                return _open(settings, session, None, progress=progress)
-            with Processes(settings, found, limit=settings.limit, ledger=session.ledger) as processes:
-                return _open(settings, session, processes, progress=progress)
+        here = device_here(settings)
+        with (
+            Session(settings.suite, device=here, readers=settings.readers, threads=settings.threads) as session,
+            opened(settings, session.ledger) as executor,
+        ):
+            return _open(settings, session, executor, progress=progress)
     except (WriteFailed, KeyboardInterrupt) as error:
         return halted(error)
 
 
-def _open(settings: RunSettings, session: Session, processes: Processes | None, *, progress: bool) -> int:
+def _open(settings: RunSettings, session: Session, others: Executor | None, *, progress: bool) -> int:
     """Open everything that the settings name, so that missing items are reported before any work; then do the work."""
     scorer = session.scorer(settings.metrics, protocols=settings.protocols, required=settings.metrics_required)
     datasets = {choice.id: session.dataset(choice.spec) for choice in settings.datasets}
-    executor = processes or Bench(settings, session, scorer, datasets)
+    executor = others or Bench(settings, session, scorer, datasets)
     batches = executor.batches(settings.methods)
     store = open_store(settings.out)
     with locked(store.path), Progress(enabled=progress) as bar:
@@ -129,7 +128,7 @@ class _Run:
         for method in self.settings.methods:
             classes = [load(spec) for spec in leaves(method.spec)]
             recipe = plan.recipe(
-                self.settings, method, classes, self.session.networks, device=self.session.device.type
+                self.settings, method, classes, self.session.networks, device=self._device_type()
             )
             auto = self.settings.batch or self.batches[method.id, method.preset]
             for dataset, images in entries.items():
@@ -154,6 +153,10 @@ class _Run:
                     )
                 )
         return cells
+
+    def _device_type(self) -> str:
+        """The kind of device on which methods work, which may be elsewhere."""
+        return self.session.device.type if self.settings.executor == "local" else self.settings.device.partition(":")[0]
 
     def _entries(self, id: str, count: int | None, earlier: Mapping[str, Any]) -> tuple[Entry, ...]:
         """Read every image once: record its hash and whether it can be used, and copy it into the run folder."""
@@ -275,6 +278,7 @@ class _Run:
             failures=self.store.failures(),
             earlier=self.store.readable_json("manifest.json"),
             workers=self.executor.workers,
+            elsewhere=self.executor.machines,
         )
         self.store.write_json("manifest.json", content)
 

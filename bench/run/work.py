@@ -88,6 +88,11 @@ class Executor(Protocol):
         """The largest number of tasks that are worked on at a time."""
         ...
 
+    @property
+    def machines(self) -> list[dict[str, Any]]:
+        """The machines on which methods ran, as manifests have them; empty: this one."""
+        ...
+
     def batches(self, methods: Iterable[MethodChoice]) -> dict[Place, int]:
         """The batch of each method for ``--batch auto``. Raises InvbenchError for a method that cannot be built."""
         ...
@@ -104,6 +109,7 @@ class Bench:
         self, settings: RunSettings, session: Session, scorer: Scorer, datasets: Mapping[str, Prefetch], *, workers: int = 1
     ) -> None:
         self.workers = workers
+        self.machines: list[dict[str, Any]] = []
         self._settings, self._session, self._scorer, self._datasets = settings, session, scorer, datasets
         self._store = Store(settings.out)
         self._choices = {(choice.id, choice.preset): choice for choice in settings.methods}

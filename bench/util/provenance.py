@@ -101,8 +101,11 @@ def versions() -> dict[str, str | None]:
     return found
 
 
-def machine(device: str) -> dict[str, Any]:
-    """The kind of machine, without its name: processor, cores, threads, memory in bytes, system, and the device in use."""
+def machine(device: str, *, threads: int | None = None) -> dict[str, Any]:
+    """The kind of machine, without its name: processor, cores, threads, memory in bytes, system, and the device in use.
+
+    ``threads``: of the processes that do the work; None: this one does it.
+    """
     import psutil  # takes a while to import
     import torch
 
@@ -110,7 +113,7 @@ def machine(device: str) -> dict[str, Any]:
     return {
         "processor": _processor(),
         "cores": psutil.cpu_count(logical=True),
-        "threads": torch.get_num_threads(),
+        "threads": threads or torch.get_num_threads(),
         "memory": psutil.virtual_memory().total,
         "system": f"{platform.system()} {platform.machine()}",
         "device": device,

@@ -2,14 +2,62 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import psutil
 import torch
 
 from invbench.api import InvbenchError
 from invbench.plugins.config import RunSettings
+from invbench.run.executors.elsewhere import Cluster, Elsewhere
+from invbench.run.executors.processes import Processes
+from invbench.run.executors.ray_cluster import Ray
+from invbench.run.executors.slurm import Slurm
+from invbench.run.session import open_store
+from invbench.run.work import Executor
+from invbench.util.clock import Ledger
 from invbench.util.startup import cores
 
 GIB = 2**30
+
+
+@contextmanager
+def opened(settings: RunSettings, ledger: Ledger) -> Iterator[Executor | None]:
+    """The executor of a run; None: all work is done in this process.
+
+    Raises InvbenchError as :func:`devices` does, and where the package or the cluster of an executor is missing.
+    """
+    if settings.executor != "local":
+        cluster = _CLUSTERS[settings.executor](settings)
+        with Elsewhere(settings, cluster, ledger=ledger) as elsewhere:
+            yield elsewhere
+    elif found := devices(settings):
+        with Processes(settings, found, limit=settings.limit, ledger=ledger) as processes:
+            yield processes
+    else:
+        yield None
+
+
+def device_here(settings: RunSettings) -> str:
+    """The device of the process that plans and scores. Jobs may have a GPU where this process has none."""
+    absent = settings.executor != "local" and not torch.cuda.is_available()
+    return "cpu" if absent else settings.device
+
+
+def _slurm(settings: RunSettings) -> Cluster:
+    open_store(settings.out)  # refuses a stranger's folder before logs of jobs are put into it
+    needs = {"cpus_per_task": settings.threads, "mem_gb": memory(settings.suite.resolution) // GIB}
+    gpus = {"gpus_per_node": 1} if settings.device.startswith("cuda") else {}
+    return Slurm(settings.out, {"name": "invbench", **needs, **gpus, **settings.asked})
+
+
+def _ray(settings: RunSettings) -> Cluster:
+    gpus = {"num_gpus": 1} if settings.device.startswith("cuda") else {}
+    return Ray({"num_cpus": settings.threads, "memory": memory(settings.suite.resolution), **gpus, **settings.asked})
+
+
+_CLUSTERS = {"slurm": _slurm, "ray": _ray}
 
 
 def devices(settings: RunSettings) -> list[str]:

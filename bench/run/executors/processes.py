@@ -13,10 +13,11 @@ import math
 import signal
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import wait
 from types import TracebackType
+from typing import Any
 
 from invbench.api import InvbenchError
 from invbench.plugins.config import MethodChoice, RunSettings
@@ -44,18 +45,28 @@ class _Try:
 class Processes:
     """An executor (:class:`invbench.run.work.Executor`) for ``with``.
 
+    broken   methods whose every call fails with the reason, without being built
     devices  of each worker, as in :class:`invbench.run.session.Session`
     limit    seconds that a call may take for each of its images; None: no limit
     """
 
-    def __init__(self, settings: RunSettings, devices: Sequence[str], *, limit: float | None, ledger: Ledger) -> None:
+    def __init__(
+        self,
+        settings: RunSettings,
+        devices: Sequence[str],
+        *,
+        limit: float | None,
+        ledger: Ledger,
+        broken: Mapping[Place, str] | None = None,
+    ) -> None:
         self.workers = len(devices)
+        self.machines: list[dict[str, Any]] = []
         self._limit, self._ledger = limit, ledger
         self._lanes = [Lane[_Try](settings, device, self.workers) for device in devices]
         self._lanes[0].start()
         self._in_a_row = Counter[tuple[str, str]]()  # deaths by group of calls, since the last call that succeeded
         self._given_up: dict[Hashable, Ended | Outgrown] = {}
-        self._broken: dict[Place, str] = {}
+        self._broken: dict[Place, str] = dict(broken or {})
         self._stillborn = 0  # workers in a row that died before they were ready
         self._fits: dict[tuple[str, str], int] = {}
 

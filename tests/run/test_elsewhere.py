@@ -1,0 +1,202 @@
+"""Tasks as jobs of a cluster: the bytes of one process; a lost job costs nothing, one that is always lost its rows."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import psutil
+import pytest
+
+from invbench.api import InvbenchError
+from invbench.run.check import check
+from invbench.run.executors import choice, elsewhere
+from invbench.run.executors.elsewhere import Answer, Lost
+from invbench.run.runner import run
+from invbench.store import Store
+from tests.fixtures import timeless
+
+SAME = {".png", ".safetensors"}  # files without times
+
+
+class Here:
+    """A cluster whose jobs are done when they are handed over. ``lose`` says of (job's number, tasks) after how many of its
+    tasks a job is lost; None: it is not."""
+
+    def __init__(self, lose: Callable[[int, list], int | None] = lambda number, tasks: None) -> None:
+        self.lose, self.jobs = lose, list[list]()
+
+    def submit(self, call: Callable[..., Any], *arguments: Any) -> Here.Job:
+        settings, tasks, *others = pickle.loads(pickle.dumps(arguments))
+        self.jobs.append([task.shard.name for task in tasks])
+        after = self.lose(len(self.jobs), tasks)
+        answer: Answer | None = None
+        if after != 0:
+            answer = pickle.loads(pickle.dumps(call(settings, tasks[:after], *others)))
+        return Here.Job(answer if after is None else None)
+
+    class Job:
+        def __init__(self, answer: Answer | None) -> None:
+            self.answer = answer
+
+        def done(self) -> bool:
+            return True
+
+        def result(self) -> Answer:
+            if self.answer is None:
+                raise Lost("job 7: preempted")
+            return self.answer
+
+        def cancel(self) -> None:
+            pass
+
+
+@pytest.fixture
+def on(make_settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """on(CLUSTER, **settings) -> settings of a run of 10 images in 3 batches whose jobs go to the cluster, one at a time."""
+
+    def make(cluster: object, **changes):
+        monkeypatch.setitem(choice._CLUSTERS, "slurm", lambda settings: cluster)
+        monkeypatch.setattr(elsewhere, "POLL", 0.05)
+        asked = {"executor": "slurm", "workers": 1, "images": 10, "out": tmp_path / "elsewhere", "edits": ["bright:1"]}
+        return make_settings(**(asked | changes))
+
+    return make
+
+
+def files(folder: Path) -> dict[Path, bytes]:
+    every = [path for path in folder.rglob("*") if path.suffix in SAME and ".jobs" not in path.parts]
+    return {path.relative_to(folder): path.read_bytes() for path in every}
+
+
+def same_as_one_process(folder: Path, make_settings, **settings) -> None:
+    one = make_settings(out=folder.parent / "one", images=10, edits=["bright:1"], **settings)
+    assert run(one, progress=False) == 0
+    pd.testing.assert_frame_equal(*(timeless(Store(out).rows()) for out in (folder, one.out)))
+    assert files(folder) == files(one.out) and len(files(folder)) > 40
+    assert check(folder).problems == []
+
+
+def test_jobs_that_are_lost_are_tried_again_without_what_they_had_written(on, make_settings) -> None:
+    lost = {1: 1, 2: 0}  # the first after its first task, the second before any
+    cluster = Here(lambda number, tasks: lost.get(number))
+    settings = on(cluster)
+    assert run(settings, progress=False) == 0
+    first, *_ = cluster.jobs
+    assert cluster.jobs == [first[:2], cluster.jobs[1], first[1:2], cluster.jobs[1]] and len(first) == 2
+    same_as_one_process(settings.out, make_settings)
+    manifest = Store(settings.out).manifest
+    assert manifest["machines"] == [manifest["machine"]] and manifest["machine"]["threads"] == 1
+    assert manifest["seconds"]["methods"] > 0
+
+
+def test_a_task_whose_jobs_are_always_lost_fails_and_the_others_are_done(on) -> None:
+    cluster = Here(lambda number, tasks: 0 if any(task.shard.entries[0].index == 4 for task in tasks) else None)
+    settings = on(cluster)
+    assert run(settings, progress=False) == 1
+    rows = Store(settings.out).rows()
+    failed = rows[rows["status"] == "failed"]
+    assert sorted(failed["image"].unique()) == [f"toy-{index:02d}" for index in range(4, 8)] and len(failed) == 8
+    assert failed["reason"].str.contains("its job was lost 3 times: job 7: preempted").all()
+    alone = [names for names in cluster.jobs if names and names[0].startswith("000004")]
+    assert alone[-1] == [name for name in alone[-1] if name.startswith("000004")]
+    assert run(settings.model_copy(update={"executor": "local", "workers": 0}), progress=False) == 0  # the next run does them
+
+
+def test_an_error_that_ends_a_job_ends_the_run(on) -> None:
+    class Full(Here):
+        def submit(self, call, *arguments):
+            return Here.Job(Answer(error=InvbenchError("disk full")))
+
+    with pytest.raises(InvbenchError, match="disk full"):
+        run(on(Full()), progress=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"device": "auto"}, "--executor slurm: expected --device cpu or cuda, which its machines have, found auto"),
+        ({"workers": 0}, "--executor slurm: expected jobs, found --in-process"),
+        ({"executor": "local", "asked": ["mem_gb=3"]}, "--job: expected --executor slurm or ray, found local"),
+        ({"asked": ["mem_gb"]}, "--job: expected KEY=VALUE, found 'mem_gb'"),
+    ],
+)
+def test_settings_that_cannot_work(on, changes: dict, told: str) -> None:
+    with pytest.raises(InvbenchError, match=told):
+        on(Here(), **changes)
+
+
+@pytest.mark.parametrize(("executor", "package"), [("slurm", "submitit"), ("ray", "ray")])
+def test_a_package_that_is_missing_is_named(make_settings, monkeypatch, executor: str, package: str) -> None:
+    monkeypatch.setitem(__import__("sys").modules, package, None)
+    with pytest.raises(InvbenchError, match=rf"--executor {executor}: expected the package {package} \(pip install invbench"):
+        run(make_settings(executor=executor, workers=1), progress=False)
+
+
+def local_jobs(out: Path):
+    pytest.importorskip("submitit", reason="the extra invbench[slurm] is not installed")
+    from invbench.run.executors.slurm import Slurm
+
+    return Slurm(out, {"cpus_per_task": 1, "timeout_min": 5}, cluster="local")
+
+
+def test_jobs_of_submitit_give_the_bytes_of_one_process(on, make_settings, tmp_path: Path) -> None:
+    settings = on(local_jobs(tmp_path / "elsewhere"), workers=2)
+    assert run(settings, progress=False) == 0
+    same_as_one_process(settings.out, make_settings)
+
+
+@pytest.mark.slow
+def test_a_job_of_submitit_that_is_killed_in_the_middle_is_tried_again(on, tmp_path: Path) -> None:
+    """Its first task is kept, its second is done by another job."""
+    cluster, out, submitted = local_jobs(tmp_path / "elsewhere"), tmp_path / "elsewhere", []
+
+    class Killed:
+        def __init__(self, job) -> None:
+            self.job = job
+
+        def done(self) -> bool:
+            if submitted[0] is self and list(out.glob("rows/*/*.parquet")):
+                with suppress(psutil.NoSuchProcess):
+                    first = psutil.Process(int(self.job._job.job_id))
+                    for process in [*first.children(recursive=True), first]:
+                        process.kill()
+            return self.job.done()
+
+        def result(self):
+            return self.job.result()
+
+        def cancel(self) -> None:
+            self.job.cancel()
+
+    class Killing:
+        def submit(self, call, *arguments):
+            submitted.append(Killed(cluster.submit(call, *arguments)))
+            return submitted[-1]
+
+    settings = on(Killing(), overrides=["toy.sleep=1"])
+    assert run(settings, progress=False) == 0
+    assert len(submitted) == 3 and set(Store(settings.out).rows()["status"]) == {"ok"}
+
+
+@pytest.mark.slow
+def test_a_slurm_cluster_gives_the_bytes_of_one_process(make_settings, tmp_path: Path) -> None:
+    if shutil.which("sbatch") is None:
+        pytest.skip("no SLURM here: sbatch is not found")
+    pytest.importorskip("submitit", reason="the extra invbench[slurm] is not installed")
+    settings = make_settings(executor="slurm", workers=2, images=10, edits=["bright:1"], out=tmp_path / "elsewhere")
+    assert run(settings, progress=False) == 0
+    same_as_one_process(settings.out, make_settings)
+
+
+@pytest.mark.slow
+def test_a_ray_cluster_gives_the_bytes_of_one_process(make_settings, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="the extra invbench[ray] is not installed")
+    settings = make_settings(executor="ray", workers=2, images=10, edits=["bright:1"], out=tmp_path / "elsewhere")
+    assert run(settings, progress=False) == 0
+    same_as_one_process(settings.out, make_settings)
