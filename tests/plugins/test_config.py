@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import comb
 from pathlib import Path
 from typing import Any
 
@@ -63,14 +64,16 @@ def test_our_own_file_is_valid_and_its_names_exist() -> None:
     suites = load()
     procfaces = suites["procfaces"]
     assert procfaces.resolution == 64
-    assert procfaces.collections["quick"] == ("procfaces-test:8", "procfaces-test-ood:8")
+    assert procfaces.collections["quick"] == ("procfaces-test:12", "procfaces-test-ood:12")
     for network in procfaces.networks.values():
         assert network.weights is None or network.weights.is_relative_to(SUITES.parent)
     from invbench.plugins.registry import discover
 
     chosen = settings(procfaces, discover())
     assert len(chosen.methods) >= 7
-    assert [(d.id, d.count) for d in chosen.datasets] == [("procfaces-test", 8), ("procfaces-test-ood", 8)]
+    assert [(d.id, d.count) for d in chosen.datasets] == [("procfaces-test", 12), ("procfaces-test-ood", 12)]
+    # A paired sign-flip test of n images gives at least 2 / 2^n; Holm multiplies the smallest p by the number of pairs.
+    assert all(comb(len(chosen.methods), 2) * 2 / 2**dataset.count < 0.05 for dataset in chosen.datasets)
     assert chosen.out == Path("runs/latest-procfaces")
 
 
