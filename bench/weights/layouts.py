@@ -174,6 +174,12 @@ def _restyle(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
     return facts | ({"encoder": kind} if kind else {})
 
 
+def _heads(shapes: Shapes, pattern: str, *, each: int = 1) -> dict[str, Any]:
+    """Facts of a network with ``each`` style vectors for every tensor of the pattern."""
+    found = each * len(_numbers(pattern, shapes))
+    return {"num_ws": found, "resolution": 2 ** (found // 2 + 1)}
+
+
 def _opts(content: Mapping[str, Any]) -> Mapping[str, Any]:
     opts = content.get("opts") or {}
     return opts if isinstance(opts, Mapping) else vars(opts)
@@ -233,6 +239,12 @@ STYLES = Derived(
 MEASURED: dict[str, str | Derived] = {"latent_stats": STATISTICS, "sefa": SEFA, "style_space": STYLES}
 GENERATOR: dict[str, str | Derived] = {"generator": "invbench.methods.convert.stylegan2:generator", **MEASURED}
 DECODER: dict[str, str | Derived] = {"generator": "invbench.methods.convert.encoders:decoder", **MEASURED}
+HFGI: dict[str, str | Derived] = {
+    "hfgi": "invbench.methods.convert.features:hfgi",
+    "e4e": "invbench.methods.convert.features:hfgi_e4e",
+    "generator": "invbench.methods.convert.features:hfgi_decoder",
+    **MEASURED,
+}
 RESTYLE: dict[str, str | Derived] = {
     "restyle_e4e": "invbench.methods.convert.encoders:restyle_e4e",
     "restyle_psp": "invbench.methods.convert.encoders:restyle_psp",
@@ -274,6 +286,16 @@ LAYOUTS = {
         },
         {"w_encoder": "invbench.methods.convert.encoders:w_encoder", **DECODER},
         _encoder_w,
+    ),
+    "hfgi": Layout(
+        "HFGI: residue encoder and aligner, with a copy of e4e and its decoder",
+        {
+            "state_dict/residue.condition_scale3.2.weight": (None, None, 3, 3),
+            "state_dict/grid_align.conv_layer1.0.weight": (16, 6, 3, 3),
+            "state_dict/encoder.styles.0.linear.weight": (512, 512),
+        },
+        HFGI,
+        _encoder,
     ),
     "encoder": Layout(
         "pSp or e4e: encoder with its decoder",
@@ -319,6 +341,44 @@ LAYOUTS = {
         },
         RESTYLE,
         _restyle,
+    ),
+    "feature_style": Layout(
+        "Feature-Style encoder",
+        {
+            "conv.0.weight": (None, 3, 3, 3),
+            "content_layer.4.weight": (None, None, 3, 3),
+            "styles.0.weight": (None, None),
+        },
+        {"network": "invbench.methods.convert.features:feature_style"},
+        lambda shapes, content: _heads(shapes, r"styles\.(\d+)\.weight"),
+    ),
+    "styleres": Layout(
+        "StyleRes: e4e, and a generator with the modules of StyleRes in it",
+        {
+            "e4e/styles.0.linear.weight": (None, None),
+            "generator_smooth/synthesis.b64.modify_feature_gates.down1.weight": (None, None, 3, 3),
+            "generator_smooth/synthesis.b4.const": (None, 4, 4),
+        },
+        {
+            "styleres": "invbench.methods.convert.features:styleres",
+            "generator": "invbench.methods.convert.features:styleres_generator",
+            **MEASURED,
+        },
+        lambda shapes, content: _heads(shapes, r"generator_smooth/synthesis\.b(\d+)\.torgb\.bias", each=2),
+    ),
+    "padinv": Layout(
+        "Padding-space inversion: encoder and the generator that it was trained for",
+        {
+            "models/encoder/padding_modulation_heads.0.weight": (None, None, 1, 1),
+            "models/generator/w_avg": (None,),
+            "models/generator/synthesis.early_layer.const": (1, None, 4, 4),
+        },
+        {
+            "padding": "invbench.methods.convert.padding:padding",
+            "generator": "invbench.methods.convert.padding:generator",
+            **MEASURED,
+        },
+        lambda shapes, content: _heads(shapes, r"models/generator/synthesis\.output(\d+)\.bias", each=2),
     ),
     "arcface_irse50": Layout(
         "ArcFace IR-SE50",

@@ -161,7 +161,7 @@ def _convert(checkpoint: Mapping[str, Any], build: Build, *, source: str) -> Con
     shape = (heads or 1, _width(found, source))
     latent_avg = checkpoint.get("latent_avg")
     if latent_avg is not None:
-        latent_avg = _rows(latent_avg, shape, source)
+        latent_avg = latent_rows(latent_avg, shape, source)
     if parts:
         mean = None if latent_avg is None else latent_avg.mean(0)
         if latent_avg is not None and not torch.allclose(latent_avg, latent_avg[:1].expand_as(latent_avg)):
@@ -194,7 +194,7 @@ def _width(found: Mapping[str, Tensor], source: str) -> int:
     raise InvbenchError(f"{source}: expected an encoder with styles.* or with linear.weight, found {keys}")
 
 
-def _rows(latent_avg: Any, shape: tuple[int, int], source: str) -> Tensor:
+def latent_rows(latent_avg: Any, shape: tuple[int, int], source: str) -> Tensor:
     """latent_avg as [L, D], from [D], [1, D] or [L, D]; published files have all three. Of an encoder into W, L is 1, and equal
     rows are taken as one.
     """

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from invbench.api import Clock, Inversion
 from invbench.datasets.procfaces import FACTORS, factors_from_z, render, render_split
 from invbench.methods.train.common import ZOO, step_generator, step_rng
 from invbench.methods.train.frozen import load_frozen
@@ -99,12 +100,24 @@ class Reconstruction:
         ``delta`` is the mean distance of a code's vectors from its first one, ``offset`` the mean distance of a code from the
         mean latent.
         """
+
+        def invert(real: Tensor) -> Inversion:
+            latents = encoder(real)
+            return Inversion(latents, self.generator.synthesis(latents))
+
+        return self.validate_inversions(invert, images=images, batch=batch)
+
+    @torch.no_grad()
+    def validate_inversions(
+        self, invert: Callable[[Tensor], Inversion], *, images: int = VALIDATION_IMAGES, batch: int = 50
+    ) -> dict[str, float]:
+        """As :meth:`validate`, of a method that makes pictures of its own."""
         pictures = torch.from_numpy(render_split("val", range(images)).images).to(self.device)
         target = pictures.movedim(3, 1).float() / 127.5 - 1
         rows: dict[str, list[Tensor]] = {"psnr": [], "lpips": [], "id": [], "delta": [], "offset": []}
         for real in target.split(batch):
-            latents = encoder(real)
-            output = self.generator.synthesis(latents).clamp(-1, 1)
+            found = invert(real)
+            latents, output = found.latents, found.images.clamp(-1, 1)
             rows["psnr"].append(10 * torch.log10(4 / (output - real).double().square().flatten(1).mean(1)))
             rows["lpips"].append(self.perceptual.distance(output, real))
             rows["id"].append(self._similarity(output, real))
@@ -114,6 +127,25 @@ class Reconstruction:
 
     def _similarity(self, a: Tensor, b: Tensor) -> Tensor:
         return (self.identity(a) * self.identity(b)).sum(1)
+
+
+class FrozenEmbedder:
+    """A trained encoder as the first stage of a refinement (:class:`invbench.api.Embedder` has the methods), not timed.
+
+    encoder  makes codes [N, D] in W or [N, L, D] in W+ of images
+    """
+
+    def __init__(self, encoder: Any, generator: Any) -> None:
+        self.encoder, self.generator = encoder, generator
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor) -> Tensor:
+        """Latents [N, L, D] of images [N, 3, H, W] in [-1, 1]."""
+        found: Tensor = self.encoder(images)
+        return self.generator.repeat(found) if found.ndim == 2 else found
+
+    def embed(self, images: Tensor, clock: Clock) -> Tensor:
+        return self(images)
 
 
 def after_warm_start(progress: float) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -20,6 +21,7 @@ from invbench.plugins.selection import default_preset, resolve
 from invbench.util.clock import StageClock
 from invbench.weights.networks import Networks
 from tests.checkout import PROJECT
+from tests.contract.stand_ins import stand_ins
 
 IMAGES = 3
 STEPS = 3  # of every option that counts steps: the contract does not need good pictures
@@ -103,12 +105,14 @@ def inverted(built: Built) -> tuple[Inversion, StageClock]:
 
 @cache
 def _real() -> tuple[Suite, Mapping[str, nn.Module], Tensor]:
-    """The embedded suite, its networks of the zoo, and its first pictures with occluders."""
+    """The embedded suite, its networks of the zoo or stand-ins, and its first pictures with occluders."""
     suite = load()[SUITE]
     spec = registry.datasets()["procfaces-test-ood"]
     dataset: Any = registry.load(spec)(**spec.options)
     pictures = [torch.from_numpy(dataset.read(i).picture.copy()) for i in range(IMAGES)]
-    return suite, Networks(suite), torch.stack(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+    networks = Networks(suite)
+    networks = ChainMap(stand_ins(networks["generator"], suite.networks), networks)
+    return suite, networks, torch.stack(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
 
 
 @cache

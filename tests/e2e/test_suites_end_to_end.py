@@ -111,7 +111,7 @@ def _measured(store: Store, methods: Sequence[str], metrics: Sequence[str]) -> N
 def test_church_from_files_to_tables(tmp_path, monkeypatch):
     monkeypatch.setenv("INVBENCH_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("INVBENCH_SHARED", raising=False)
-    watch = Stopwatch("church, three methods")
+    watch = Stopwatch("church, five methods")
     files = weights.install(tmp_path / "home/weights", installation.assets("church"))
     weights.say(files)
     installation.prepare(["lsun-church-val"], tmp_path)
@@ -119,7 +119,23 @@ def test_church_from_files_to_tables(tmp_path, monkeypatch):
     assert looked.exit_code == 0, looked.output
     watch("installation")
     metrics = ["mse@native", "psnr@hyperinverter256", "lpips_alex@native", "moco@native"]
-    works("church", tmp_path, methods=["e4e", "restyle_psp", "sg2_w", "w_encoder"], images=1, steps=1, metrics=metrics)
+    methods = ["e4e", "restyle_psp", "sg2_w", "w_encoder", "padding"]
+    works("church", tmp_path, methods=methods, images=1, steps=1, metrics=metrics)
+
+
+@pytest.mark.slow
+def test_networks_that_change_features_of_faces_from_files_to_tables(tmp_path, monkeypatch):
+    monkeypatch.setenv("INVBENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("INVBENCH_SHARED", raising=False)
+    watch = Stopwatch("faces, networks that change features")
+    roles = {"generator", "hfgi", "encoder_hfgi", "encoder_feature_style", "encoder_padding", "styleres", "perceptual_alex"}
+    chosen = {role: network for role, network in SUITES["faces"].networks.items() if role in roles | {"directions"}}
+    files = weights.install(tmp_path / "home/weights", weights.needed(chosen.values()))
+    weights.say(files)
+    installation.prepare(["celebahq-test"], tmp_path)
+    watch("installation")
+    methods = ["hfgi", "feature_style", "padding", "styleres"]
+    works("faces", tmp_path, methods=methods, images=1, steps=1, metrics=["mse@native", "lpips_alex@native"])
 
 
 @pytest.mark.slow

@@ -26,6 +26,7 @@ from tests.weights import official
 from tests.weights.pickles import nvidia, tensorflow
 
 WIDE = {"z_dim": 512, "w_dim": 512, "n_mapping": 8}  # as official; the convolutions have few channels
+FEATURES = {1024: 64, 256: 32}  # features up to this size are as wide as official: networks of these suites replace them
 NAMELESS = frozenset(
     {
         "stylegan2_car",
@@ -76,7 +77,7 @@ def _torch(make: Callable[[], Any]) -> Write:
 
 def _generator(resolution: int, seed: int) -> dict[str, Tensor]:
     """A small generator whose pictures are neither grey nor all black and white."""
-    _, state = official.generator(resolution, seed=seed, **WIDE)
+    _, state = official.generator(resolution, seed=seed, wide=FEATURES.get(resolution, 0), **WIDE)
     for key, value in state.items():
         if "affine.bias" in key:
             value.add_(1 - value)
@@ -88,7 +89,7 @@ def _generator(resolution: int, seed: int) -> dict[str, Tensor]:
 
 
 def _rosinality(resolution: int, seed: int) -> Write:
-    config, _ = official.generator(resolution, **WIDE)
+    config, _ = official.generator(resolution, wide=FEATURES.get(resolution, 0), **WIDE)
     return _torch(lambda: official.to_rosinality(config, _generator(resolution, seed)))
 
 
@@ -213,6 +214,11 @@ WRITERS: dict[str, Write] = {
     "restyle_e4e_church": _restyle(14, "e4e", "church", 87),
     "restyle_e4e_wild": _restyle(16, "e4e", "afhq_wild", 88),
     "restyle_e4e_horse": _restyle(14, "e4e", "horse", 89),
+    "hfgi_ffhq": _torch(lambda: official.hfgi(fill=partial(_encoder, seed=91))),
+    "feature_style_ffhq": _torch(lambda: official.feature_style(fill=partial(_encoder, seed=92))),
+    "padinv_ffhq": _torch(lambda: official.padinv(1024, fill=partial(_encoder, seed=93))),
+    "padinv_church": _torch(lambda: official.padinv(256, fill=partial(_encoder, seed=94))),
+    "styleres_ffhq": _torch(lambda: official.styleres(fill=partial(_encoder, seed=95))),
     "arcface_irse50": _golden("arcface_irse50", "facenet", 21),
     "curricularface": _golden("curricularface_ir101_layout", "facenet", 22),
     "bisenet": _golden("bisenet_face_parsing", "net", 23),

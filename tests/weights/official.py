@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from invbench.methods.convert.stylegan2 import to_rosinality
+from invbench.methods.nets.equalised import binomial_filter
 from invbench.methods.nets.stylegan2 import Generator, GeneratorConfig
 from invbench.metrics.nets.instances import InstanceSegmenter
 from tests import golden_vectors
@@ -29,9 +30,9 @@ def one(shape: list[int], *, whole: bool = False) -> Tensor:
     return value.expand(shape)
 
 
-def generator(resolution: int, *, seed: int = 0, **sizes: int) -> tuple[GeneratorConfig, dict[str, Tensor]]:
-    """A small random generator of that resolution."""
-    widths = {2**i: 4 for i in range(2, resolution.bit_length())}
+def generator(resolution: int, *, seed: int = 0, wide: int = 0, **sizes: int) -> tuple[GeneratorConfig, dict[str, Tensor]]:
+    """A small random generator of that resolution; its features are as wide as the official ones up to ``wide`` pixels."""
+    widths = {2**i: 512 if 2**i <= wide else 4 for i in range(2, resolution.bit_length())}
     config = GeneratorConfig(resolution, widths, **{**SMALL, **sizes})
     network = Generator(config)
     draw = torch.Generator().manual_seed(seed)
@@ -159,6 +160,64 @@ def lsap(num_ws: int = 18, *, fill: Callable[..., dict[str, Tensor]] = stand_in)
         "global_step": 0,
         "best_val_loss": None,
     }
+
+
+def hfgi(*, fill: Callable[..., dict[str, Tensor]] = stand_in) -> dict[str, Any]:
+    """A file of HFGI for FFHQ: that of e4e with two networks more."""
+    content = e4e(18, "ffhq_encode", fill=fill)
+    for part in ("residue", "grid_align"):
+        content["state_dict"] |= {f"{part}.{key}": value for key, value in bare("hfgi", part, fill=fill).items()}
+    return content
+
+
+def feature_style(*, fill: Callable[..., dict[str, Tensor]] = stand_in) -> dict[str, Tensor]:
+    """The file of the Feature-Style encoder, which holds no mean latent."""
+    return bare("feature_style_layout", "enc", fill=fill)
+
+
+def styleres(*, fill: Callable[..., dict[str, Tensor]] = stand_in) -> dict[str, Any]:
+    """The file of StyleRes, whose generator has few channels beyond 64."""
+    keys = {key: shape for key, (shape, _) in golden_vectors.load("styleres")["modules"]["generator"]["keys"].items()}
+    own = fill({key: shape for key, shape in keys.items() if ".modify_feature_" in key})
+    config = GeneratorConfig(1024, {2**i: 512 if i < 7 else 4 for i in range(2, 11)})
+    with torch.device("meta"):
+        shapes = {key: tuple(value.shape) for key, value in Generator(config).state_dict().items()}
+    return {
+        "e4e": bare("styleres", "e4e", fill=fill),
+        "latent_avg": torch.zeros(18, 512),
+        "generator_smooth": drawn(shapes) | own,
+    }
+
+
+def padinv(resolution: int, *, fill: Callable[..., dict[str, Tensor]] = stand_in, **parts: Any) -> dict[str, Any]:
+    """What the training script of padding-space inversion writes, with a small generator of that resolution; ``parts`` are
+    models beside the two."""
+    models = {"encoder": bare("padinv", "encoder", fill=fill), "generator": hammer(resolution), **parts}
+    return {"models": models, "running_metadata": {"iter": 1}, "optimizers": {}}
+
+
+def hammer(resolution: int, *, seed: int = 0) -> dict[str, Tensor]:
+    """A random generator under the names of genforce/hammer, with few channels beyond 32."""
+    config = GeneratorConfig(resolution, {2**i: 512 if i < 6 else 4 for i in range(2, resolution.bit_length())})
+    with torch.device("meta"):
+        shapes = {key: tuple(value.shape) for key, value in Generator(config).state_dict().items()}
+    found: dict[str, Tensor] = {}
+    for key, value in drawn(shapes, seed=seed).items():
+        key = re.sub(r"^mapping\.fc", "mapping.dense", key).replace("mapping.w_avg", "w_avg").replace("affine.", "style.")
+        block = re.match(r"synthesis\.b(\d+)\.(conv0|conv1|torgb|const)", key)
+        if block:
+            step = int(block[1]).bit_length() - 3
+            names = {"conv0": f"layer{2 * step - 1}", "conv1": f"layer{2 * step}", "torgb": f"output{step}"}
+            key = key.replace(f"b{block[1]}.{block[2]}", names.get(block[2], "early_layer.const"))
+            key = key.replace("noise_const", "noise")
+            if key.endswith((".noise", ".const")):
+                value = value[None] if value.ndim == 3 else value[None, None]
+            if key.endswith("style.bias"):
+                value = 1 + value
+            if block[2] == "conv0" and key.endswith(".weight") and "style" not in key:
+                found[key.replace(".weight", ".filter")] = binomial_filter()
+        found[key] = value
+    return found
 
 
 def bare(name: str, variant: str, *, fill: Callable[..., dict[str, Tensor]] = stand_in) -> dict[str, Tensor]:

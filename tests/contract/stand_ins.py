@@ -1,0 +1,65 @@
+"""Small random networks for roles that the embedded suite has no network for: the contract does not need good pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from invbench.methods.nets.encoders import E4EEncoder
+from invbench.methods.nets.feature_style import FeatureStyleEncoder
+from invbench.methods.nets.hfgi import HFGINetwork
+from invbench.methods.nets.padding import PaddingEncoder
+from invbench.methods.nets.styleres import StyleResNetwork
+from invbench.methods.train import encoding, feature_style, hfgi, padding, styleres
+
+
+def stand_ins(generator: Any, known: Mapping[str, Any]) -> dict[str, nn.Module]:
+    """Networks for ``generator`` under the roles that are not in ``known``: random, frozen, always the same."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return {role: make(generator).eval().requires_grad_(False) for role, make in ROLES.items() if role not in known}
+
+
+def _encoder(generator: Any) -> nn.Module:
+    return _around(E4EEncoder(**encoding.architecture(generator)), generator)
+
+
+def _around(encoder: Any, generator: Any) -> nn.Module:
+    encoder.latent_avg.copy_(generator.mean_latent)
+    return encoder
+
+
+def _hfgi(generator: Any) -> nn.Module:
+    network = HFGINetwork(**hfgi.architecture(generator, hfgi.SHORTENED["resolution"]))
+    for head in (network.residue.condition_scale3, network.residue.condition_shift3):
+        head[-1].weight.data.mul_(0.1)  # so that the pictures stay in their range
+    return network
+
+
+def _feature_style(generator: Any) -> nn.Module:
+    return _around(FeatureStyleEncoder(**feature_style.architecture(generator)), generator)
+
+
+def _padding(generator: Any) -> nn.Module:
+    return _around(PaddingEncoder(**padding.architecture(generator)), generator)
+
+
+def _styleres(generator: Any) -> nn.Module:
+    channels = generator.channels[styleres.SHORTENED["resolution"]]
+    network = StyleResNetwork(**encoding.architecture(generator), channels=channels)
+    _around(network.e4e, generator)
+    return network
+
+
+ROLES: dict[str, Callable[[Any], nn.Module]] = {
+    "encoder_hfgi": _encoder,
+    "hfgi": _hfgi,
+    "encoder_feature_style": _feature_style,
+    "encoder_padding": _padding,
+    "styleres": _styleres,
+}
+
+
