@@ -9,6 +9,7 @@ import click
 from invbench.cli.check import check
 from invbench.cli.datasets import datasets
 from invbench.cli.doctor import doctor
+from invbench.cli.export import export
 from invbench.cli.gate import baseline, gate
 from invbench.cli.listing import list_
 from invbench.cli.merge import merge
@@ -70,6 +71,7 @@ def main() -> None:
     invbench report runs/latest-procfaces   the page, with pictures
     invbench table paper:dhr-1              a published table, with a run beside it
     invbench score FOLDER --against ID      measure pictures made by any code
+    invbench export ID --out FOLDER         write the pictures of a dataset, for other code
     invbench check runs/new                 is every file of a run whole?
     invbench merge RUN RUN --out FOLDER     put runs together: other datasets, methods, machines
     invbench gate runs/new --baseline old   fail where a run is worse than another
@@ -102,7 +104,7 @@ def _complete(command: click.Command) -> None:
 
 
 for verb in (
-    run, plan, list_, show, compare, report, table, score, check, merge, gate, baseline, datasets, weights, doctor,
+    run, plan, list_, show, compare, report, table, score, check, merge, export, gate, baseline, datasets, weights, doctor,
 ):  # fmt: skip
     _complete(verb)
     main.add_command(verb)
