@@ -53,7 +53,7 @@ def test_a_refinement_alone_starts_from_its_published_embedder() -> None:
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("e4e+psp", "e4e+psp: expected a refinement before '+' (dhr, pti, sam"),
+        ("e4e+psp", "e4e+psp: expected a refinement before '+' (dhr, "),
         ("pti+dhr", "pti+dhr: expected an embedder after '+' (e4e, "),
         ("pti+e4", "pti+e4: unknown method 'e4'; did you mean 'e4e'?"),
         ("ptti+e4e", "ptti+e4e: unknown method 'ptti'; did you mean 'pti'?"),
