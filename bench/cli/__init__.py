@@ -11,6 +11,7 @@ from invbench.cli.datasets import datasets
 from invbench.cli.doctor import doctor
 from invbench.cli.export import export
 from invbench.cli.gate import baseline, gate
+from invbench.cli.interpolate import interpolate
 from invbench.cli.listing import list_
 from invbench.cli.merge import merge
 from invbench.cli.plan import plan
@@ -18,6 +19,7 @@ from invbench.cli.reading import compare, report, show
 from invbench.cli.run import run
 from invbench.cli.score import score
 from invbench.cli.table import table
+from invbench.cli.weight_changes import weight_changes
 from invbench.cli.weights import weights
 from invbench.util.errors import CLOSED_PIPE, tell
 from invbench.util.memory import keep_freed_memory
@@ -74,6 +76,8 @@ def main() -> None:
     invbench export ID --out FOLDER         write the pictures of a dataset, for other code
     invbench check runs/new                 is every file of a run whole?
     invbench merge RUN RUN --out FOLDER     put runs together: other datasets, methods, machines
+    invbench interpolate A.png B.png ...    pictures between two pictures
+    invbench weight-changes --methods ID    how much each layer's weights are changed
     invbench gate runs/new --baseline old   fail where a run is worse than another
     invbench list methods --long            methods, metrics, datasets, suites
     invbench datasets prepare NAME          check the files of a dataset
@@ -104,7 +108,8 @@ def _complete(command: click.Command) -> None:
 
 
 for verb in (
-    run, plan, list_, show, compare, report, table, score, check, merge, export, gate, baseline, datasets, weights, doctor,
-):  # fmt: skip
+    *(run, plan, list_, show, compare, report, table, score, check, merge, export, gate, baseline),
+    *(interpolate, weight_changes, datasets, weights, doctor),
+):
     _complete(verb)
     main.add_command(verb)

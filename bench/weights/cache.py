@@ -20,8 +20,8 @@ from invbench.util.files import WriteFailed, write_atomic
 from invbench.util.provenance import file_digest
 from invbench.weights.catalogue import PACKAGE, Asset, Catalogue, catalogue
 from invbench.weights.checkpoints import load_checkpoint
+from invbench.weights.facts import HINTS
 from invbench.weights.keys import plain
-from invbench.weights.layouts import HINTS
 from invbench.weights.ledger import Ledger, read_json
 
 FOLDER = "weights"

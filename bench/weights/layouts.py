@@ -6,32 +6,14 @@ found when the network is built.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-Shapes = Mapping[str, tuple[int, ...]]
+from invbench.weights import facts
+from invbench.weights.facts import Shapes
 
-HINTS = ("domain", "task")  # facts that a training's options tell; what the user says goes before them
-KINDS = {  # class of an encoder, as a training's options name it
-    "GradualStyleEncoder": "psp",
-    "Encoder4Editing": "e4e",
-    "BackboneEncoder": "restyle_psp",
-    "ResNetBackboneEncoder": "restyle_psp",
-    "ProgressiveBackboneEncoder": "restyle_e4e",
-    "ResNetProgressiveBackboneEncoder": "restyle_e4e",
-}
-STEMS = ("state_dict/encoder.input_layer.0.weight", "state_dict/encoder.conv1.weight")
 DEEPEST = 3  # of dictionaries in dictionaries
-DOMAINS = {
-    r"ffhq|celeb|face": "faces",
-    r"cars?(?![a-z])": "cars",
-    r"church": "church",
-    r"horse": "horse",
-    r"cats?(?![a-z])": "cat",
-    r"wild": "wild",
-}
 
 
 @dataclass(frozen=True)
@@ -118,117 +100,6 @@ def _listed(shape: Iterable[int | None]) -> str:
     return f"[{', '.join('any' if length is None else str(length) for length in shape)}]"
 
 
-def _numbers(pattern: str, shapes: Shapes) -> set[int]:
-    return {int(match[1]) for match in map(re.compile(pattern).fullmatch, shapes) if match}
-
-
-def _nvlabs(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
-    found = max(_numbers(r"(?:G_ema/)?synthesis\.b(\d+)\.conv1\.weight", shapes), default=0)
-    return {"resolution": found} | _trained_on(content.get("init_kwargs", {}).get("training_set", {}).get("path"))
-
-
-def _tensorflow(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
-    return {"resolution": max(_numbers(r"Gs/synthesis/(\d+)x\1/Conv1/weight", shapes), default=0)}
-
-
-def _rosinality(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
-    return {"resolution": 4 * 2 ** len(_numbers(r"(?:g_ema/)?to_rgbs\.(\d+)\.bias", shapes))}
-
-
-def _encoder(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
-    heads = len(_numbers(r"state_dict/encoder\.styles\.(\d+)\.linear\.weight", shapes))
-    opts = _opts(content)
-    kind = KINDS.get(str(opts.get("encoder_type")))
-    if kind is None and ("stylegan_size" in opts or "discriminator_state_dict" in content):
-        kind = "e4e"  # option and part that only its trainer writes
-    if kind is None and "output_size" in opts:
-        kind = "psp"
-    facts: dict[str, Any] = {"num_ws": heads, "resolution": 2 ** (heads // 2 + 1), "in_channels": _channels(shapes)}
-    if kind:
-        facts["encoder"] = kind
-    trained = opts.get("dataset_type")
-    if isinstance(trained, str) and not trained.endswith("encode"):
-        facts["task"] = _printable(trained)
-    return facts | _trained_on(trained)
-
-
-def _encoder_w(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
-    blocks = _numbers(r"state_dict/decoder\.to_rgbs\.(\d+)\.bias", shapes)
-    opts = _opts(content)
-    size = 8 * 2 ** max(blocks) if blocks else opts.get("stylegan_size") or opts.get("output_size")
-    own = content.get("latent_avg") is not None or bool(blocks)  # HyperInverter's files take the mean latent from the generator
-    return {"mean": own} | ({"resolution": size} if isinstance(size, int) else {}) | _trained_on(opts.get("dataset_type"))
-
-
-def _ganinverter(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
-    heads = len(_numbers(r"encoder/encoder\.styles\.(\d+)\.linear\.weight", shapes))
-    facts: dict[str, Any] = {"num_ws": heads, "resolution": 2 ** (heads // 2 + 1)}
-    return facts | _trained_on(_opts(content).get("dataset_type"))
-
-
-def _restyle(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
-    opts = _opts(content)
-    # Both trainers write the same options; the class's name, and a discriminator, tell them apart.
-    kind = "restyle_e4e" if "discriminator_state_dict" in content else KINDS.get(str(opts.get("encoder_type")))
-    facts = {key: value for key, value in _encoder(shapes, content).items() if key != "encoder"}
-    return facts | ({"encoder": kind} if kind else {})
-
-
-def _heads(shapes: Shapes, pattern: str, *, each: int = 1) -> dict[str, Any]:
-    """Facts of a network with ``each`` style vectors for every tensor of the pattern."""
-    found = each * len(_numbers(pattern, shapes))
-    return {"num_ws": found, "resolution": 2 ** (found // 2 + 1)}
-
-
-def _opts(content: Mapping[str, Any]) -> Mapping[str, Any]:
-    opts = content.get("opts") or {}
-    return opts if isinstance(opts, Mapping) else vars(opts)
-
-
-def _channels(shapes: Shapes) -> int:
-    return next(shapes[key][1] for key in STEMS if key in shapes)
-
-
-def _trained_on(name: Any) -> dict[str, Any]:
-    """The domain of a dataset's name; an unknown name becomes its own domain."""
-    if not isinstance(name, str) or not name:
-        return {}
-    words = re.split(r"[/\\]", name)[-1].lower()
-    return {"domain": next((domain for word, domain in DOMAINS.items() if re.search(word, words)), _printable(words))}
-
-
-def _printable(text: str) -> str:
-    """Text from a weights file, made safe for messages: short and without control characters."""
-    return re.sub(r"[^\w .+-]", "?", text)[:40]
-
-
-def _lpips(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
-    second = next(shape[1] for key, shape in shapes.items() if re.fullmatch(r"lin1\.model\.1\.weight|lin\.1\.1\.weight", key))
-    return {"net": {192: "alex", 128: "vgg"}.get(second, "squeeze"), "whole": any(key.startswith("net.") for key in shapes)}
-
-
-def _squeeze(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
-    return {"net": "squeeze", "whole": any(key.startswith("net.") for key in shapes)}
-
-
-def _invertibility(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
-    return {"spaces": sorted(key for key in content if key != "sd_base")}
-
-
-def _moco(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
-    epochs = content.get("epoch")
-    return {"epochs": epochs} if isinstance(epochs, int) else {}
-
-
-def _classes(key: str) -> Callable[[Shapes, Mapping[str, Any]], dict[str, Any]]:
-    return lambda shapes, content: {"classes": shapes[key][0]} if key in shapes else {}
-
-
-def _direction(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
-    shape = shapes["tensor"]
-    return {"num_ws": shape[-2]} if len(shape) > 1 and shape[-2] > 1 else {}
-
-
 STATISTICS = Derived(
     "generator", "invbench.methods.convert.latent_stats:measure", "invbench.methods.nets.latent_stats:LatentStatistics"
 )
@@ -257,25 +128,25 @@ LAYOUTS = {
         "StyleGAN2, network pickle of stylegan2-ada-pytorch",
         {"G_ema/synthesis.b4.const": (None, 4, 4), "G_ema/mapping.fc0.weight": (None, None)},
         GENERATOR,
-        _nvlabs,
+        facts.nvlabs,
     ),
     "stylegan2_tf": Layout(
         "StyleGAN2, network pickle of the original TensorFlow code",
         {"Gs/synthesis/4x4/Const/const": (1, None, 4, 4), "Gs/mapping/Dense0/weight": (None, None)},
         GENERATOR,
-        _tensorflow,
+        facts.tensorflow,
     ),
     "stylegan2_rosinality": Layout(
         "StyleGAN2, checkpoint of rosinality/stylegan2-pytorch",
         {"g_ema/input.input": (1, None, 4, 4), "g_ema/style.1.weight": (None, None)},
         GENERATOR,
-        _rosinality,
+        facts.rosinality,
     ),
     "encoder_w": Layout(
         "Encoder into W of pSp, HyperStyle or HyperInverter, IR-SE50",
         {"state_dict/encoder.body.23.res_layer.3.weight": (512, 512, 3, 3), "state_dict/encoder.linear.weight": (None, None)},
         {"w_encoder": "invbench.methods.convert.encoders:w_encoder", **DECODER},
-        _encoder_w,
+        facts.encoder_w,
     ),
     "encoder_w_resnet34": Layout(
         "Encoder into W of HyperInverter, ResNet-34",
@@ -285,7 +156,7 @@ LAYOUTS = {
             "state_dict/encoder.linear.weight": (None, None),
         },
         {"w_encoder": "invbench.methods.convert.encoders:w_encoder", **DECODER},
-        _encoder_w,
+        facts.encoder_w,
     ),
     "hfgi": Layout(
         "HFGI: residue encoder and aligner, with a copy of e4e and its decoder",
@@ -295,7 +166,7 @@ LAYOUTS = {
             "state_dict/encoder.styles.0.linear.weight": (512, 512),
         },
         HFGI,
-        _encoder,
+        facts.encoder,
     ),
     "encoder": Layout(
         "pSp or e4e: encoder with its decoder",
@@ -306,7 +177,7 @@ LAYOUTS = {
             "state_dict/encoder.styles.0.linear.weight": (512, 512),
         },
         {"e4e": "invbench.methods.convert.encoders:e4e", "psp": "invbench.methods.convert.encoders:psp", **DECODER},
-        _encoder,
+        facts.encoder,
     ),
     "ganinverter": Layout(
         "LSAP, file of GANInverter: encoder with its decoder",
@@ -320,7 +191,7 @@ LAYOUTS = {
             "generator": "invbench.methods.convert.encoders:lsap_decoder",
             **MEASURED,
         },
-        _ganinverter,
+        facts.ganinverter,
     ),
     "restyle_irse50": Layout(
         "ReStyle over pSp or e4e, IR-SE50: iterative encoder with its decoder",
@@ -330,7 +201,7 @@ LAYOUTS = {
             "state_dict/encoder.styles.0.linear.weight": (512, 512),
         },
         RESTYLE,
-        _restyle,
+        facts.restyle,
     ),
     "restyle_resnet34": Layout(
         "ReStyle over pSp or e4e, ResNet-34: iterative encoder with its decoder",
@@ -340,7 +211,7 @@ LAYOUTS = {
             "state_dict/encoder.styles.0.linear.weight": (512, 512),
         },
         RESTYLE,
-        _restyle,
+        facts.restyle,
     ),
     "feature_style": Layout(
         "Feature-Style encoder",
@@ -350,7 +221,7 @@ LAYOUTS = {
             "styles.0.weight": (None, None),
         },
         {"network": "invbench.methods.convert.features:feature_style"},
-        lambda shapes, content: _heads(shapes, r"styles\.(\d+)\.weight"),
+        lambda shapes, content: facts.heads(shapes, r"styles\.(\d+)\.weight"),
     ),
     "styleres": Layout(
         "StyleRes: e4e, and a generator with the modules of StyleRes in it",
@@ -364,7 +235,7 @@ LAYOUTS = {
             "generator": "invbench.methods.convert.features:styleres_generator",
             **MEASURED,
         },
-        lambda shapes, content: _heads(shapes, r"generator_smooth/synthesis\.b(\d+)\.torgb\.bias", each=2),
+        lambda shapes, content: facts.heads(shapes, r"generator_smooth/synthesis\.b(\d+)\.torgb\.bias", each=2),
     ),
     "padinv": Layout(
         "Padding-space inversion: encoder and the generator that it was trained for",
@@ -378,7 +249,30 @@ LAYOUTS = {
             "generator": "invbench.methods.convert.padding:generator",
             **MEASURED,
         },
-        lambda shapes, content: _heads(shapes, r"models/generator/synthesis\.output(\d+)\.bias", each=2),
+        lambda shapes, content: facts.heads(shapes, r"models/generator/synthesis\.output(\d+)\.bias", each=2),
+    ),
+    "hyperstyle": Layout(
+        "HyperStyle: hypernetwork with its decoder",
+        {
+            "state_dict/hypernet.conv1.weight": (64, 6, 7, 7),
+            "state_dict/hypernet.body.15.conv2.weight": (512, 512, 3, 3),
+            "state_dict/hypernet.shared_weight_hypernet.w1": (None, None),
+        },
+        {
+            "hypernet": "invbench.methods.convert.hypernetworks:hyperstyle",
+            "generator": "invbench.methods.convert.hypernetworks:hyperstyle_decoder",
+            **MEASURED,
+        },
+        facts.hyperstyle,
+    ),
+    "hyperinverter": Layout(
+        "HyperInverter: second encoder and hypernetworks",
+        {
+            "state_dict/w_bar_encoder.latlayer1.weight": (512, 256, 1, 1),
+            "state_dict/hypernet.weight_regressors.b4_conv1_weight.w1": (None, None),
+        },
+        {"hypernet": "invbench.methods.convert.hypernetworks:hyperinverter"},
+        facts.hyperinverter,
     ),
     "arcface_irse50": Layout(
         "ArcFace IR-SE50",
@@ -399,7 +293,7 @@ LAYOUTS = {
         "SAM's invertibility predictor",
         {"sd_base/backbone.conv1.weight": (64, 3, 7, 7), "W+/m.0.weight": (8, 4, 3, 3)},
         {"network": "invbench.methods.convert.invertibility:convert_invertibility"},
-        _invertibility,
+        facts.invertibility,
     ),
     "dex": Layout(
         "DEX age classifier, VGG-16 over 101 ages",
@@ -410,19 +304,19 @@ LAYOUTS = {
         "LPIPS v0.1, squeeze: linear layers, or all",
         {"lin6.model.1.weight": (1, 512, 1, 1)},
         {"network": "invbench.metrics.nets.lpips_package:from_checkpoint"},
-        _squeeze,
+        facts.squeeze,
     ),
     "lpips": Layout(
         "LPIPS v0.1, alex or vgg: linear layers, or all",
         {"lin1.model.1.weight": (1, None, 1, 1), "lin4.model.1.weight": (1, None, 1, 1)},
         {"network": "invbench.metrics.nets.lpips_package:from_checkpoint"},
-        _lpips,
+        facts.lpips,
     ),
     "lpips_lists": Layout(
         "LPIPS v0.1 as the encoder papers store it",
         {"lin.1.1.weight": (1, None, 1, 1), "lin.4.1.weight": (1, None, 1, 1)},
         {"network": "invbench.metrics.nets.lpips_package:from_checkpoint"},
-        _lpips,
+        facts.lpips,
     ),
     "alexnet": Layout("torchvision's AlexNet", {"features.0.weight": (64, 3, 11, 11), "classifier.6.weight": (1000, 4096)}),
     "vgg16": Layout("torchvision's VGG-16", {"features.28.weight": (512, 512, 3, 3), "classifier.0.weight": (4096, 25088)}),
@@ -438,13 +332,13 @@ LAYOUTS = {
         "InceptionResnetV1 of facenet-pytorch",
         {"conv2d_1a.conv.weight": (32, 3, 3, 3), "last_linear.weight": (512, 1792)},
         {"network": "invbench.metrics.nets.facenet:from_checkpoint"},
-        _classes("logits.weight"),
+        facts.classes("logits.weight"),
     ),
     "moco": Layout(
         "MoCo v2, ResNet-50",
         {"state_dict/module.encoder_q.conv1.weight": (64, 3, 7, 7), "state_dict/module.encoder_q.fc.2.weight": (128, 2048)},
         {"network": "invbench.metrics.nets.moco:from_checkpoint"},
-        _moco,
+        facts.moco,
     ),
     "hopenet": Layout(
         "Hopenet, ResNet-50",
@@ -457,6 +351,6 @@ LAYOUTS = {
         {"network": "invbench.metrics.nets.instances:from_checkpoint"},
     ),
     "ganspace": Layout("Principal components of W (GANSpace)", {"comp": (None, 1, None), "mean": (1, None), "std": (None,)}),
-    "direction": Layout("One edit direction in W", {"tensor": (1, None)}, {}, _direction),
-    "direction_wplus": Layout("One edit direction in W+", {"tensor": (1, None, None)}, {}, _direction),
+    "direction": Layout("One edit direction in W", {"tensor": (1, None)}, {}, facts.direction),
+    "direction_wplus": Layout("One edit direction in W+", {"tensor": (1, None, None)}, {}, facts.direction),
 }

@@ -11,9 +11,12 @@ from torch import nn
 from invbench.methods.nets.encoders import E4EEncoder
 from invbench.methods.nets.feature_style import FeatureStyleEncoder
 from invbench.methods.nets.hfgi import HFGINetwork
+from invbench.methods.nets.hyperinverter import HyperInverterNetwork
+from invbench.methods.nets.hyperstyle import HyperStyleNetwork
 from invbench.methods.nets.padding import PaddingEncoder
 from invbench.methods.nets.styleres import StyleResNetwork
-from invbench.methods.train import encoding, feature_style, hfgi, padding, styleres
+from invbench.methods.nets.w_encoder import WEncoder
+from invbench.methods.train import encoding, feature_style, hfgi, hyperinverter, hyperstyle, padding, styleres
 
 
 def stand_ins(generator: Any, known: Mapping[str, Any]) -> dict[str, nn.Module]:
@@ -54,12 +57,31 @@ def _styleres(generator: Any) -> nn.Module:
     return network
 
 
+def _w_encoder(generator: Any) -> nn.Module:
+    known = encoding.architecture(generator)
+    return _around(WEncoder(generator.w_dim, size=known["size"], stages=known["stages"]), generator)
+
+
+def _hyperstyle(generator: Any) -> nn.Module:
+    network = HyperStyleNetwork(**hyperstyle.architecture(generator))
+    for value in network.last_parameters():
+        value.data.mul_(0.1)  # as in its training: five passes add up
+    return network
+
+
+def _hyperinverter(generator: Any) -> nn.Module:
+    return HyperInverterNetwork(**hyperinverter.architecture(generator), hidden=16)
+
+
 ROLES: dict[str, Callable[[Any], nn.Module]] = {
     "encoder_hfgi": _encoder,
     "hfgi": _hfgi,
     "encoder_feature_style": _feature_style,
     "encoder_padding": _padding,
     "styleres": _styleres,
+    "encoder_w": _w_encoder,
+    "hypernet_hyperstyle": _hyperstyle,
+    "hypernet_hyperinverter": _hyperinverter,
 }
 
 

@@ -111,7 +111,7 @@ def _measured(store: Store, methods: Sequence[str], metrics: Sequence[str]) -> N
 def test_church_from_files_to_tables(tmp_path, monkeypatch):
     monkeypatch.setenv("INVBENCH_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("INVBENCH_SHARED", raising=False)
-    watch = Stopwatch("church, five methods")
+    watch = Stopwatch("church, six methods")
     files = weights.install(tmp_path / "home/weights", installation.assets("church"))
     weights.say(files)
     installation.prepare(["lsun-church-val"], tmp_path)
@@ -119,7 +119,7 @@ def test_church_from_files_to_tables(tmp_path, monkeypatch):
     assert looked.exit_code == 0, looked.output
     watch("installation")
     metrics = ["mse@native", "psnr@hyperinverter256", "lpips_alex@native", "moco@native"]
-    methods = ["e4e", "restyle_psp", "sg2_w", "w_encoder", "padding"]
+    methods = ["e4e", "hyperinverter", "restyle_psp", "sg2_w", "w_encoder", "padding"]
     works("church", tmp_path, methods=methods, images=1, steps=1, metrics=metrics)
 
 

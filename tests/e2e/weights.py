@@ -185,6 +185,21 @@ def _restyle(num_ws: int, over: str, kind: str, seed: int) -> Write:
     return _torch(lambda: official.restyle(num_ws, over, f"{kind}_encode", fill=partial(_encoder, seed=seed)))
 
 
+def _little(shapes: Mapping[str, Sequence[int]], *, seed: int) -> dict[str, Tensor]:
+    """A hypernetwork that changes weights by little, so that pictures stay pictures."""
+    last = re.compile(r"shared_weight_hypernet\.[wb]1|.*\.output\.[01]\.(weight|bias)|.*weight_regressors\.\w+\.[wb]2")
+    state = official.drawn(shapes, seed=seed)
+    return {key: 0.01 * value if last.fullmatch(key) else value for key, value in state.items()}
+
+
+def _hyperstyle(resolution: int, kind: str, layers: Sequence[int], seed: int) -> Write:
+    return _torch(lambda: official.hyperstyle(resolution, kind, layers=layers, fill=partial(_little, seed=seed)))
+
+
+def _hyperinverter(resolution: int, kind: str, hidden: int, seed: int) -> Write:
+    return _torch(lambda: official.hyperinverter(resolution, kind, hidden=hidden, fill=partial(_little, seed=seed)))
+
+
 WRITERS: dict[str, Write] = {
     "stylegan2_ffhq": _nvidia(1024, 1, "/data/ffhq-1024.zip"),
     "stylegan2_ffhq_rosinality": _rosinality(1024, 1),
@@ -219,6 +234,13 @@ WRITERS: dict[str, Write] = {
     "padinv_ffhq": _torch(lambda: official.padinv(1024, fill=partial(_encoder, seed=93))),
     "padinv_church": _torch(lambda: official.padinv(256, fill=partial(_encoder, seed=94))),
     "styleres_ffhq": _torch(lambda: official.styleres(fill=partial(_encoder, seed=95))),
+    "hyperstyle_ffhq": _hyperstyle(1024, "ffhq_hypernet", official.FFHQ_LAYERS, 91),
+    "hyperstyle_cars": _hyperstyle(512, "cars_hypernet", (0, 2, 3, *official.FFHQ_LAYERS[:-2]), 92),
+    "hyperstyle_wild": _hyperstyle(512, "afhq_wild_hypernet", (0, 2, 3, *official.FFHQ_LAYERS[:-2]), 93),
+    "hyperinverter_ffhq": _hyperinverter(1024, "ffhq_encode", 128, 94),
+    "hyperinverter_ffhq_large": _hyperinverter(1024, "ffhq_encode", 256, 95),
+    "hyperinverter_church": _hyperinverter(256, "church_encode", 128, 96),
+    "hyperinverter_church_large": _hyperinverter(256, "church_encode", 256, 97),
     "arcface_irse50": _golden("arcface_irse50", "facenet", 21),
     "curricularface": _golden("curricularface_ir101_layout", "facenet", 22),
     "bisenet": _golden("bisenet_face_parsing", "net", 23),

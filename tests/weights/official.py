@@ -12,11 +12,17 @@ import torch
 from torch import Tensor
 
 from invbench.methods.convert.stylegan2 import to_rosinality
+from invbench.methods.nets.discriminator import Discriminator, DiscriminatorConfig
 from invbench.methods.nets.equalised import binomial_filter
+from invbench.methods.nets.hyperinverter import HyperInverterNetwork
+from invbench.methods.nets.hyperstyle import HyperStyleNetwork
+from invbench.methods.nets.restyle import RESNET34
 from invbench.methods.nets.stylegan2 import Generator, GeneratorConfig
 from invbench.metrics.nets.instances import InstanceSegmenter
 from tests import golden_vectors
 
+SHARED_LAYERS = (0, 2, 3, 5, 6, 8, 9, 11, 12)  # of HyperStyle
+FFHQ_LAYERS = (5, 6, 8, 9, 11, 12, 14, 15, 17, 18, 20, 21, 23, 24)  # that its file for FFHQ tunes
 SMALL = {"z_dim": 16, "w_dim": 16, "n_mapping": 2}
 
 
@@ -218,6 +224,67 @@ def hammer(resolution: int, *, seed: int = 0) -> dict[str, Tensor]:
                 found[key.replace(".weight", ".filter")] = binomial_filter()
         found[key] = value
     return found
+
+
+def hyperstyle(
+    resolution: int,
+    dataset_type: str | None,
+    *,
+    layers: Sequence[int],
+    channels: Mapping[int, int] | None = None,
+    separable: bool = False,
+    decoder: bool = True,
+    fill: Callable[..., dict[str, Tensor]] = stand_in,
+) -> dict[str, Any]:
+    """A file of HyperStyle for a generator of these channels (None: 4 everywhere); which layers share a hypernetwork does not
+    depend on them, as in the public code."""
+    widths = channels or dict.fromkeys((2**i for i in range(2, resolution.bit_length())), 4)
+    shared = [number for number in SHARED_LAYERS if number in layers]
+    with torch.device("meta"):
+        network = HyperStyleNetwork(resolution, channels=widths, layers=layers, shared=shared, separable=separable)
+    parts = fill({key: list(value.shape) for key, value in network.state_dict().items()})
+    matrices = {key.split(".")[1]: value for key, value in parts.items() if key.startswith("shared_weight_hypernet.")}
+    state = {f"hypernet.{key}": value for key, value in parts.items()}
+    state |= {f"hypernet.refinement_blocks.{i}.hypernet.{name}": value for i in shared for name, value in matrices.items()}
+    if decoder:
+        config = GeneratorConfig(resolution, widths, n_mapping=2)
+        with torch.device("meta"):
+            shapes = {key: list(value.shape) for key, value in Generator(config).state_dict().items()}
+        parts = to_rosinality(config, stand_in(shapes))["g_ema"]
+        state |= {f"decoder.{key}": value for key, value in parts.items()}
+    listed = ",".join(map(str, layers))
+    kind = "SharedWeightsHyperNetResNetSeparable" if separable else "SharedWeightsHyperNetResNet"
+    opts = {"encoder_type": kind, "output_size": resolution, "input_nc": 6, "layers_to_tune": listed}
+    opts |= {"dataset_type": dataset_type} if dataset_type else {}
+    mean = torch.zeros(2 * resolution.bit_length() - 4, 512)
+    return {"state_dict": state, "opts": opts, "latent_avg": mean, "global_step": 1, "best_val_loss": 0.5}
+
+
+def hyperinverter(
+    resolution: int,
+    dataset_type: str | None,
+    *,
+    hidden: int,
+    channels: Mapping[int, int] | None = None,
+    targets: str = "conv_without_bias",
+    fill: Callable[..., dict[str, Tensor]] = stand_in,
+) -> dict[str, Any]:
+    """A file of HyperInverter for a generator of these channels (None: 4 everywhere); ResNet-34 for churches, as released."""
+    widths = channels or dict.fromkeys((2**i for i in range(2, resolution.bit_length())), 4)
+    resnet = bool(dataset_type) and "church" in str(dataset_type)
+    backbone: dict[str, Any] = {"backbone": "resnet", "stages": RESNET34} if resnet else {}
+    with torch.device("meta"):
+        network = HyperInverterNetwork(resolution, channels=widths, targets=targets, hidden=hidden, **backbone)
+        discriminator = Discriminator(DiscriminatorConfig(resolution, widths))
+    shapes = {key: list(value.shape) for key, value in network.state_dict().items()}
+    shapes |= {f"discriminator.{key}": list(value.shape) for key, value in discriminator.state_dict().items()}
+    trunk = {key: value for key, value in shapes.items() if key.startswith("w_bar_encoder.") and ".styles." not in key}
+    trunk = {key.replace("w_bar_encoder.", "w_encoder."): value for key, value in trunk.items() if "latlayer" not in key}
+    shapes |= trunk | {"w_encoder.linear.weight": [512, 512], "w_encoder.linear.bias": [512]}
+    opts = {"hidden_dim": hidden, "output_size": resolution, "target_shape_name": targets}
+    opts |= {"encoder_type": "ResNetLayerWiseEncoder" if resnet else "LayerWiseEncoder"}
+    opts |= {"dataset_type": dataset_type} if dataset_type else {}
+    return {"state_dict": fill(shapes), "opts": opts}
 
 
 def bare(name: str, variant: str, *, fill: Callable[..., dict[str, Tensor]] = stand_in) -> dict[str, Tensor]:
