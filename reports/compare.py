@@ -219,6 +219,12 @@ def nearest_decision(one: Compared) -> tuple[Method, Method, int] | None:
     return (first, second, needed) if found else None
 
 
+def needed(block: Block, first: Method, second: Method, *, methods: int) -> int | None:
+    """About how many images would tell two methods of a block apart, as :func:`invbench.compare.stats.images_needed` says."""
+    at = [str(block.methods.index(method)) for method in (first, second)]
+    return stats.images_needed(_difference(block, *at), methods=methods)
+
+
 def best_two(values: Mapping[Key, float], better: str) -> dict[Key, int]:
     """1 for keys with the best value, 2 for those with the second best, without any test; NaN gets no place."""
     known = {key: value for key, value in values.items() if not np.isnan(value)}

@@ -29,6 +29,7 @@ class Column:
 
     better    "lower", "higher" or "none"; ``unit`` may be empty
     figures   one for each method, in the order of the rows
+    spec      the metric; None for seconds and memory
     """
 
     id: str
@@ -36,6 +37,7 @@ class Column:
     better: str
     unit: str
     figures: Sequence[Figure]
+    spec: MetricSpec | None = None
 
 
 @dataclass(frozen=True)
@@ -61,7 +63,11 @@ class Extract:
 def main(run: Run) -> list[Extract]:
     """The main columns of each dataset of a run: one fidelity, one perceptual, one identity and one set metric, one of
     editing, seconds and memory, as far as the run has them."""
-    found = figures.datasets(run, query.leaderboard(run), query.edits(run, strongest=True), strongest=True)
+    return of_datasets(run, figures.datasets(run, query.leaderboard(run), query.edits(run, strongest=True), strongest=True))
+
+
+def of_datasets(run: Run, found: Sequence[DatasetFigures]) -> list[Extract]:
+    """:func:`main` of figures that are there already; they are of the largest strength of each edit."""
     return [_extract(run, one, [*_families(one.board), *_kept(run, one), *_costs(one.board, ())]) for one in found]
 
 
@@ -79,8 +85,8 @@ def chosen(run: Run, *, metrics: Sequence[str] = (), edits: Sequence[str] = ()) 
     specs = _specs(run, metrics, edits=bool(edits))
     found = []
     for one in board(run, query.leaderboard(run), edited):
-        columns = [_column(spec, values) for spec in specs for own, values in one.board.metrics if own.id == spec.id]
-        columns += [column for name, strength in asked for column in _edited(one, specs, name, strength)]
+        columns = [column(spec, values) for spec in specs for own, values in one.board.metrics if own.id == spec.id]
+        columns += [edited for name, strength in asked for edited in _edited(one, specs, name, strength)]
         found.append(_extract(run, one, [*columns, *_costs(one.board, metrics)]))
     return found
 
@@ -103,7 +109,7 @@ def _families(board: Table) -> list[Column]:
     found = []
     for families in MAIN:
         of_family = [one for family in families for one in board.metrics if _is_of(one[0], family)]
-        found += [_column(*one) for one in of_family[:1]]
+        found += [column(*one) for one in of_family[:1]]
     return found
 
 
@@ -151,11 +157,13 @@ def _aligned(
     }
     nothing = Figure(math.nan, math.nan, math.nan, written(math.nan, "z"), "", "")
     aligned = [of.get((row["method"], row["preset"]), nothing) for row in board.rows]
-    return Column(f"{spec.id} at {where}", f"{short_head(spec)}, {edit_text(name, at[1])}", spec.better, spec.unit, aligned)
+    head = f"{short_head(spec)}, {edit_text(name, at[1])}"
+    return Column(f"{spec.id} at {where}", head, spec.better, spec.unit, aligned, spec)
 
 
-def _column(spec: MetricSpec, values: Sequence[Figure]) -> Column:
-    return Column(spec.id, short_head(spec), spec.better, spec.unit, values)
+def column(spec: MetricSpec, values: Sequence[Figure]) -> Column:
+    """The column of a metric of the leaderboard."""
+    return Column(spec.id, short_head(spec), spec.better, spec.unit, values, spec)
 
 
 def _costs(board: Table, asked: Sequence[str]) -> list[Column]:

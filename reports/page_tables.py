@@ -1,15 +1,17 @@
-"""The tables of the page for its templates: the figures of a dataset with labels, whiskers, bars and hover texts."""
+"""The tables of the site for its templates: figures with labels, whiskers, bars and hover texts."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from invbench import schema
 from invbench.api import STAGES, MetricSpec
 from invbench.compare.stats import LEVEL
-from invbench.reports import text
+from invbench.reports import extract, text
+from invbench.reports.extract import Column, Extract
 from invbench.reports.figures import DatasetFigures, Figure, LatencyFigures, Table
 from invbench.reports.run import Run
 
@@ -17,13 +19,24 @@ _COSTS = {"invert": schema.INVERT, "edit": schema.EDIT, "rss": schema.RSS_PEAK, 
 _DIRECTIONS = {"lower": "lower is better", "higher": "higher is better", "none": ""}
 
 
-def of_dataset(run: Run, found: DatasetFigures) -> dict[str, Any]:
-    """The page's tables of a dataset: leaderboard, edits, metrics at equal change, and round trips."""
-    board, edits = _table(run, found.board, whiskers=True), _table(run, found.edits)
-    equal, back = _table(run, found.equal_change), _table(run, found.trips)
-    covered = found.board.covered(found.board.of_inversions)
-    for row, costs in zip(board["rows"], _costs(found.board)):
+def leaderboard(run: Run, found: DatasetFigures, main: Extract) -> dict[str, Any]:
+    """The leaderboard of a dataset: the main columns first, then all others, which the page shows on demand."""
+    table = found.board
+    chosen = [column for column in main.columns if column.spec is not None]
+    ids = {column.id for column in chosen}
+    columns = chosen + [extract.column(spec, figures) for spec, figures in table.metrics if spec.id not in ids]
+    rows = _rows(run, table.rows, columns, whiskers=len(chosen))
+    for row, costs in zip(rows, _costs(table)):
         row |= costs
+    heads = [{**_head(run, column), "main": column.id in ids} for column in columns]
+    device = any(value > 0 for value in table.values(schema.DEVICE_PEAK))
+    families = sorted({row["family"] for row in rows if row["family"]})
+    return {"columns": heads, "rows": rows, "images": table.statements, "device": device, "families": families}
+
+
+def edited(run: Run, found: DatasetFigures) -> dict[str, Any]:
+    """The tables of a dataset's edits: at the largest strength, at equal change, and of round trips."""
+    edits, equal, back = (_table(run, one) for one in (found.edits, found.equal_change, found.trips))
     for row in edits["rows"]:
         row |= {"target": "" if math.isnan(row["target"]) else text.written(row["target"], "+zg", unit=row["unit"])}
     for row in equal["rows"]:
@@ -32,18 +45,14 @@ def of_dataset(run: Run, found: DatasetFigures) -> dict[str, Any]:
         write = text.number_format(found.trips.values(name))
         for row in back["rows"]:
             row |= {name: _number(row[name], write(row[name]))}
-    return {
-        "name": found.name,
-        "board": board,
-        "device": any(value > 0 for value in found.board.values(schema.DEVICE_PEAK)),
-        "covered": {
-            "heads": list(covered),
-            "rows": [(row["label"], texts) for row, texts in zip(board["rows"], zip(*covered.values()))],
-        },
-        "edits": edits,
-        "equal_change": equal,
-        "trips": back,
-    }
+    return {"edits": edits, "equal_change": equal, "trips": back}
+
+
+def coverage(run: Run, table: Table) -> dict[str, Any]:
+    """How many images each method covers, by metric."""
+    covered = table.covered(table.of_inversions)
+    labels = [run.label(row["method"], row["preset"]) for row in table.rows]
+    return {"heads": list(covered), "rows": [*zip(labels, zip(*covered.values()))]}
 
 
 def latency(run: Run, found: LatencyFigures | None) -> dict[str, Any] | None:
@@ -62,46 +71,60 @@ def latency(run: Run, found: LatencyFigures | None) -> dict[str, Any] | None:
     }
 
 
-def _table(run: Run, table: Table, *, whiskers: bool = False) -> dict[str, Any]:
-    """Columns, rows with a cell for each of them, and sentences on the images; whiskers have one scale a column."""
-    columns = []
-    for spec, figures in table.metrics:
-        scale = _scale(figures) if whiskers else None
-        columns.append([_cell(row, spec, one, scale) for row, one in zip(table.rows, figures)])
-    cells = zip(*columns) if columns else [()] * len(table.rows)
-    return {
-        "columns": [_column(run, spec) for spec, _ in table.metrics],
-        "rows": [{**row, **_method(run, row), "cells": list(those)} for row, those in zip(table.rows, cells)],
-        "images": table.statements,
+def _table(run: Run, table: Table) -> dict[str, Any]:
+    """Columns, rows with a cell for each of them, and sentences on the images."""
+    columns = [extract.column(spec, figures) for spec, figures in table.metrics]
+    heads = [_head(run, column) for column in columns]
+    return {"columns": heads, "rows": _rows(run, table.rows, columns, whiskers=0), "images": table.statements}
+
+
+def _rows(run: Run, rows: Sequence[Mapping[str, Any]], columns: Sequence[Column], *, whiskers: int) -> list[dict[str, Any]]:
+    """The rows with their cells; the first ``whiskers`` columns have whiskers, of one scale a column."""
+    cells = []
+    for index, column in enumerate(columns):
+        scale = _scale(column.figures) if index < whiskers else None
+        told = {one.rank for one in column.figures} - {"", "1"}  # else nothing is told apart, and no rank says anything
+        ranked = [one if told else replace(one, rank="") for one in column.figures]
+        cells.append([_cell(row, column, one, scale) for row, one in zip(rows, ranked)])
+    by_row = zip(*cells) if cells else [()] * len(rows)
+    return [{**row, **_method(run, row), "cells": list(those)} for row, those in zip(rows, by_row)]
+
+
+def _head(run: Run, column: Column) -> dict[str, str]:
+    spec = column.spec
+    facts = [column.id, *(_facts(run, spec) if spec is not None else [])]
+    tip = "\n".join(fact for fact in facts if fact)
+    return {"id": column.id, "head": column.head, "arrow": text.ARROWS[column.better], "tip": tip} | {
+        "better": _DIRECTIONS[column.better]
     }
 
 
-def _column(run: Run, spec: MetricSpec) -> dict[str, str]:
+def _facts(run: Run, spec: MetricSpec) -> list[str]:
     recipe = run.manifest.get("protocols", {}).get(spec.protocol, {}).get("recipe")
     facts = [spec.title, spec.summary, recipe and f"recipe: {recipe}", spec.unit and f"unit: {spec.unit}"]
-    facts += [spec.range and f"range: {spec.range}", _DIRECTIONS[spec.better]]
-    tip = "\n".join(fact for fact in facts if fact)
-    return {"id": spec.id, "arrow": text.ARROWS[spec.better], "tip": tip, "better": _DIRECTIONS[spec.better]}
+    return [str(fact) for fact in [*facts, spec.range and f"range: {spec.range}", _DIRECTIONS[spec.better]] if fact]
 
 
 def _method(run: Run, row: Mapping[str, Any]) -> dict[str, Any]:
     known = run.manifest.get("methods", {}).get(f"{row['method']}.{row['preset']}", {})
     options = ", ".join(f"{name} = {value}" for name, value in known.get("options", {}).items())
     source = ", ".join(str(known[key]) for key in ("paper", "venue") if known.get(key))
-    facts = [source, known.get("family") and f"family: {known['family']}", f"preset: {row['preset']}", options]
+    family = str(known.get("family") or "")
+    facts = [source, family and f"family: {family}", f"preset: {row['preset']}", options]
     failed = row.get("n_failed", 0)
     missing = row["n_total"] - row["n_ok"] - failed if "n_ok" in row else 0
     notes = [f"{failed} failed"] if failed else []
     return {
         "label": run.label(row["method"], row["preset"]),
+        "family": family,
         "tip": "\n".join(fact for fact in facts if fact),
         "n_note": ", ".join(notes + ([f"{missing} not run"] if missing > 0 else [])),
     }
 
 
-def _cell(row: Mapping[str, Any], spec: MetricSpec, one: Figure, scale: tuple[float, float] | None) -> dict[str, Any]:
+def _cell(row: Mapping[str, Any], column: Column, one: Figure, scale: tuple[float, float] | None) -> dict[str, Any]:
     """Text, exact value, place, rank, interval, position of its whisker (in % of ``scale``), and hover text."""
-    what = "value" if spec.kind == "set" else "mean"
+    what = "value" if column.spec is not None and column.spec.kind == "set" else "mean"
     facts = [f"{what} over {one.n} images; the method covers {one.own} of {row['n_total']}"]
     facts += [f"{LEVEL:.0%} interval {one.low_text} to {one.high_text}"] if one.interval else []
     facts += [f"bias about {one.bias}"] if one.bias else []
@@ -132,15 +155,13 @@ def _scale(figures: Sequence[Figure]) -> tuple[float, float]:
 
 
 def _costs(table: Table) -> list[dict[str, Any]]:
-    """Seconds and bytes of each row; the bars of the stages are shares of the seconds of the slowest on the same machine."""
-    longest: dict[str, float] = {}
-    for row, value in zip(table.rows, table.values(schema.INVERT)):
-        longest[row["machine"]] = max(longest.get(row["machine"], 0.0), 0.0 if math.isnan(value) else value)
+    """Seconds and bytes of each row; the bars of the stages are shares of the slowest method's seconds."""
+    longest = max((value for value in table.values(schema.INVERT) if not math.isnan(value)), default=math.nan)
     found = []
     for row in table.rows:
         parts = [(stage, row.get(schema.seconds(stage), math.nan)) for stage in STAGES if stage != "edit"]
         bars = [
-            {"stage": stage, "width": f"{100 * seconds / longest[row['machine']]:.3f}", "text": f"{stage} {seconds:.3g} s"}
+            {"stage": stage, "width": f"{100 * seconds / longest:.3f}", "text": f"{stage} {seconds:.3g} s"}
             for stage, seconds in parts
             if seconds > 0
         ]

@@ -15,7 +15,7 @@ from invbench.cli.interpolate import interpolate
 from invbench.cli.listing import list_
 from invbench.cli.merge import merge
 from invbench.cli.plan import plan
-from invbench.cli.reading import compare, report, show
+from invbench.cli.reading import compare, report, show, site
 from invbench.cli.run import run
 from invbench.cli.score import score
 from invbench.cli.table import table
@@ -70,7 +70,8 @@ def main() -> None:
     invbench plan --methods dhr,pti,sam     estimate time and memory first
     invbench show runs/latest-procfaces     the verdict and the main columns, in the terminal
     invbench compare runs/full dhr pti      two methods, picture by picture
-    invbench report runs/latest-procfaces   the page, with pictures
+    invbench report runs/latest-procfaces   the site, with pictures
+    invbench site runs/full --out site/     the same of one or several runs, in a folder that stands alone
     invbench table paper:dhr-1              a published table, with a run beside it
     invbench score FOLDER --against ID      measure pictures made by any code
     invbench export ID --out FOLDER         write the pictures of a dataset, for other code
@@ -108,7 +109,7 @@ def _complete(command: click.Command) -> None:
 
 
 for verb in (
-    *(run, plan, list_, show, compare, report, table, score, check, merge, export, gate, baseline),
+    *(run, plan, list_, show, compare, report, site, table, score, check, merge, export, gate, baseline),
     *(interpolate, weight_changes, datasets, weights, doctor),
 ):
     _complete(verb)

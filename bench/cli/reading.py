@@ -1,7 +1,8 @@
-"""``invbench show``, ``compare`` and ``report``: the results of a run, in the terminal and as a page."""
+"""``invbench show``, ``compare`` and ``report`` and ``site``: the results of runs, in the terminal and as pages."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,6 @@ import click
 
 from invbench.api import printable
 from invbench.cli.common import Names
-from invbench.util.numbers import count_type
 
 if TYPE_CHECKING:
     from invbench.reports.run import Run
@@ -89,13 +89,28 @@ def compare(run: Path, first: str, second: str) -> None:
     click.echo(versus_text.terminal(read, versus.method(read, first), versus.method(read, second)), nl=False)
 
 
-@click.command(epilog="Example: invbench report runs/latest-procfaces --inline", short_help="Write the page, with pictures.")
+pictures_option = click.option(
+    "--images", type=click.IntRange(min=0), help="Put the pictures of this many images of each dataset there. [default: all]"
+)
+
+
+@click.command(epilog="Example: invbench report runs/latest-procfaces", short_help="Write the site of a run into its folder.")
 @run_argument
-@click.option("--inline", is_flag=True, help="Embed pictures and scripts, so that the page is one file.")
-@click.option("--images", type=count_type(0), default=4, show_default=True, help="Pictures to show of each dataset.")
-def report(run: Path, inline: bool, images: int) -> None:
-    """Write RUN/report/index.html and print its path. The page opens without a server or a network."""
-    click.echo(printable(write_page(run, inline=inline, images=images)))
+def report(run: Path) -> None:
+    """Write the site of RUN into RUN/report and print the path of its first page, which opens without a server or a network.
+
+    The pages link to the pictures of the run folder. `invbench site` makes a folder that stands alone.
+    """
+    click.echo(printable(write_site([run])))
+
+
+@click.command(epilog="Example: invbench site runs/full runs/faces --out site/", short_help="Write the site of several runs.")
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=FOLDER)
+@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The site's folder.")
+@pictures_option
+def site(runs: tuple[Path, ...], out: Path, images: int | None) -> None:
+    """Write a static site of run folders, with their pictures, and print the path of its first page."""
+    click.echo(printable(write_site(runs, out, images=images)))
 
 
 def print_summary(run: Path) -> None:
@@ -122,13 +137,13 @@ def _every_table(run: Run, *, intervals: bool | None, coverage: bool) -> str:
     return tables.terminal(run, intervals=intervals, covered=coverage, width=width)
 
 
-def write_page(run: Path, *, inline: bool = False, images: int = 4) -> Path:
-    """Write the page of a run folder and return its path. Raises WriteFailed if it cannot be written."""
-    from invbench.reports import board
-    from invbench.store import Store
+def write_site(runs: Sequence[Path], out: Path | None = None, *, images: int | None = None) -> Path:
+    """Write the site of run folders (see :func:`invbench.reports.site.write`). Raises WriteFailed if it cannot be written."""
+    from invbench.reports import site
     from invbench.util.files import WriteFailed
 
     try:
-        return board.write(Store(run), inline=inline, images=images)
+        return site.write(runs, out, images=images)
     except OSError as error:
-        raise WriteFailed(f"{run / 'report'}: could not be written: {error.strerror or error}") from error
+        where = out or runs[0] / "report"
+        raise WriteFailed(f"{where}: could not be written: {error.strerror or error}") from error

@@ -19,7 +19,7 @@ from invbench.cli.common import (
     suite_and_plugins,
     suite_option,
 )
-from invbench.cli.reading import print_summary, write_page
+from invbench.cli.reading import print_summary, write_site
 from invbench.util.numbers import Within
 from invbench.util.startup import start_server
 
@@ -170,5 +170,5 @@ def run(
     code = runner.run(chosen, progress=not quiet)
     if (not quiet if show is None else show) and code in FINISHED:
         print_summary(chosen.out)
-        click.echo(printable(f"page: {write_page(chosen.out)}"))
+        click.echo(printable(f"page: {write_site([chosen.out])}"))
     ctx.exit(code)

@@ -1,0 +1,213 @@
+"""The static site of runs: pages that open from a disk, ask nothing of a network and need no server."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from invbench import schema
+from invbench.api import STAGES, InvbenchError
+from invbench.compare.stats import LEVEL
+from invbench.compare.text import shown
+from invbench.reports import equal_change, extract, figures, page_tables, query, verdicts
+from invbench.reports.extract import Column
+from invbench.reports.provenance import facts, short
+from invbench.reports.run import Run
+from invbench.reports.site_data import Board, copy_pictures, scripts
+from invbench.reports.site_plots import edit_plots, quality_plot
+from invbench.reports.text import signed
+from invbench.store import Store
+from invbench.util.files import file_name, write_atomic
+
+STATIC = ("site.css", "site.js", "table.js", "pictures.js", "gallery.js", "image.js", "compare.js")
+EXTREMES = 8  # pictures that a method's page shows from each end
+
+
+def write(sources: Sequence[Run | Store | Path], out: Path | None = None, *, images: int | None = None) -> Path:
+    """Write the site of run folders and return its first page, ``out/index.html``.
+
+    out     its folder; None: ``<run>/report`` of a single run. Inside a run's folder the pages link to the run's pictures, so
+            the run folder can only be moved as a whole; elsewhere ``out/pictures`` holds them, and the site stands alone
+    images  the number of images of each dataset whose pictures are put there; None: all
+    Raises InvbenchError if a folder holds no run, and if the site of several runs has no ``out``.
+    """
+    runs = [Run.of(Store(one) if isinstance(one, Path) else one) for one in sources]
+    if out is None and len(runs) != 1:
+        raise InvbenchError(f"site of {len(runs)} runs: expected --out FOLDER, found none")
+    target = out if out is not None else runs[0].store.path / "report"
+    boards = [board for number, run in enumerate(runs) for board in _boards(run, number, target, alone=len(runs) == 1)]
+    for name in STATIC:
+        write_atomic(target / "static" / name, static(name).encode())
+    for board in boards:
+        for name, content in scripts(board):
+            write_atomic(target / "data" / name, content.encode())
+        if board.root.startswith("pictures/"):
+            copy_pictures(board, target / "pictures" / board.root.rsplit("/", 1)[1], most=images)
+    for path, page in _pages(runs, boards):
+        write_atomic(target / path, page.encode(errors="backslashreplace"))
+    return target / "index.html"
+
+
+def static(name: str) -> str:
+    """The text of the file ``name`` in ``reports/static``."""
+    return (files("invbench.reports") / "static" / name).read_text(encoding="utf-8")
+
+
+def _boards(run: Run, number: int, target: Path, *, alone: bool) -> list[Board]:
+    found = figures.datasets(run, query.leaderboard(run), query.edits(run, strongest=True), strongest=True)
+    own, site = run.store.path.resolve(), target.resolve()
+    inside = site.is_relative_to(own)
+    root = quote(os.path.relpath(own, site).replace(os.sep, "/")) if inside else f"pictures/{number}"
+    prefix = "" if alone else f"{number}-"
+    main = extract.of_datasets(run, found)
+    return [Board(f"{prefix}{file_name(one.name)}", run, one, short, root) for one, short in zip(found, main)]
+
+
+def _pages(runs: Sequence[Run], boards: Sequence[Board]) -> Iterator[tuple[str, str]]:
+    """(path below the site, HTML) of every page."""
+    environment = Environment(
+        loader=PackageLoader("invbench.reports"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
+    environment.filters |= {"shown": shown, "signed": signed}
+    titles = list(dict.fromkeys(str(run.manifest.get("suite", {}).get("id", "run")) for run in runs))
+    shared = {
+        "site": ", ".join(titles),
+        "suites": [run.manifest.get("suite", {}) for run in runs],
+        "provenance": [short(run) for run in runs],
+        "level": f"{LEVEL:.0%}",
+        "stages": [stage for stage in STAGES if stage != "edit"],
+        "index": [{"id": board.id, "name": _name(board, runs)} for board in boards],
+    }
+
+    def page(name: str, path: str, **content: Any) -> tuple[str, str]:
+        root = "../" * path.count("/")
+        return path, environment.get_template(f"{name}.html.j2").render(**shared, **content, root=root, page=name)
+
+    methods = [one for run in runs for one in _methods(run, [board for board in boards if board.run is run], len(runs))]
+    links = {(id(one["run"]), one["id"]): one["path"] for one in methods}
+    yield page("index", "index.html", boards=[_front(board, runs, links) for board in boards], unfinished=_unfinished(runs))
+    yield page("gallery", "gallery.html")
+    yield page("image", "image.html")
+    yield page("compare", "compare.html")
+    yield page("edits", "edits.html", boards=[_edits(board, runs) for board in boards])
+    yield page("about", "about.html", runs=[_about(run, [b for b in boards if b.run is run]) for run in runs])
+    for one in methods:
+        yield page("method", one["path"], method=one)
+
+
+def _name(board: Board, runs: Sequence[Run]) -> str:
+    return board.dataset if len(runs) == 1 else f"{board.run.store.path.name}: {board.dataset}"
+
+
+def _unfinished(runs: Sequence[Run]) -> list[str]:
+    return [run.store.path.name for run in runs if not run.manifest.get("finished")]
+
+
+def _front(board: Board, runs: Sequence[Run], links: Mapping[tuple[int, str], str]) -> dict[str, Any]:
+    run = board.run
+    table = page_tables.leaderboard(run, board.found, board.main)
+    for row in table["rows"]:
+        row["link"] = links[id(run), f"{row['method']}.{row['preset']}"]
+    sentences = [board.main.verdict, verdicts.editing(run, equal_change.summary(run).compared, board.dataset)]
+    return {
+        "id": board.id,
+        "name": _name(board, runs),
+        "verdicts": [line for line in sentences if line],
+        "notes": board.main.notes,
+        "plot": quality_plot(board),
+        "board": table,
+    }
+
+
+def _edits(board: Board, runs: Sequence[Run]) -> dict[str, Any]:
+    return {"id": board.id, "name": _name(board, runs), "plots": edit_plots(board)} | page_tables.edited(board.run, board.found)
+
+
+def _about(run: Run, boards: Sequence[Board]) -> dict[str, Any]:
+    return {
+        "name": run.store.path.name,
+        "title": run.manifest.get("suite", {}).get("title", ""),
+        "facts": facts(run.manifest),
+        "weights": run.manifest.get("weights", {}),
+        "unavailable": query.unavailable(run),
+        "failures": query.failures(run).to_dict("records"),
+        "latency": page_tables.latency(run, figures.latency(run)),
+        "coverage": [{"name": board.dataset, **page_tables.coverage(run, board.found.board)} for board in boards],
+    }
+
+
+def _methods(run: Run, boards: Sequence[Board], runs: int) -> Iterator[dict[str, Any]]:
+    failed = query.failures(run)
+    number = f"{[board.root for board in boards][0].rsplit('/', 1)[-1]}-" if runs > 1 and boards else ""
+    for method, preset in dict.fromkeys(method for board in boards for method in board.methods):
+        known = run.manifest.get("methods", {}).get(f"{method}.{preset}", {})
+        mine = failed[(failed["method"] == method) & (failed["preset"] == preset)]
+        yield {
+            "run": run,
+            "id": f"{method}.{preset}",
+            "path": f"methods/{number}{file_name(f'{method}.{preset}')}.html",
+            "label": run.label(method, preset),
+            "preset": preset,
+            "facts": {name: str(known[name]) for name in ("paper", "venue", "family", "embedder") if known.get(name)},
+            "roles": list(known.get("roles", ())),
+            "options": dict(known.get("options", {})),
+            "failures": mine.to_dict("records"),
+            "standings": [one for board in boards if (one := _standing(board, (method, preset))) is not None],
+        }
+
+
+def _standing(board: Board, method: tuple[str, str]) -> dict[str, Any] | None:
+    """Where a method stands on a dataset: its main figures, its stages, its best and worst images by fidelity."""
+    if method not in board.methods:
+        return None
+    index = board.methods.index(method)
+    row = board.found.board.rows[index]
+    blocks = [one.block for one in board.compared() if len(one.block.place) == 1]
+    block = verdicts.first_of(blocks, verdicts.FIDELITY, lambda one: board.run.specs[one.metric].name)
+    stages = [(stage, row.get(schema.seconds(stage), math.nan)) for stage in STAGES[:-1]]
+    return {
+        "board": board.id,
+        "name": board.dataset,
+        "columns": [(column.head, column.figures[index], _rank(column, index)) for column in board.main.columns],
+        "of": len(board.methods),
+        "stages": [(stage, f"{seconds:.3g} s") for stage, seconds in stages if seconds > 0],
+        "extremes": [] if block is None else _extremes(board, method, block),
+    }
+
+
+def _rank(column: Column, index: int) -> str:
+    """The rank of a method as text; empty where nothing is told apart."""
+    one = column.figures[index]
+    told = {figure.rank for figure in column.figures} - {"", "1"}
+    return (one.rank if told else "") or (str(one.place) if one.place and not one.rank else "")
+
+
+def _extremes(board: Board, method: tuple[str, str], block: Any) -> list[tuple[str, list[dict[str, Any]]]]:
+    run, spec = board.run, board.run.specs[block.metric]
+    column = block.values[:, block.methods.index(method)]
+    numbers = {name: index for index, name in enumerate(board.images())}
+    order = sorted((value, name) for value, name in zip(column.tolist(), block.images) if not math.isnan(value))
+    ends = {"lowest": order[:EXTREMES], "highest": order[::-1][:EXTREMES]}
+    names = ("worst", "best") if spec.better == "higher" else ("best", "worst")
+    found = []
+    for word, end in zip(names, ends.values()):
+        pictures = []
+        for value, name in end:
+            path = run.store.picture(board.cell(method), name)
+            inside = path.is_file() and path.resolve().is_relative_to(run.store.path.resolve())
+            source = f"{board.root}/{quote(path.relative_to(run.store.path).as_posix())}" if inside else None
+            pictures.append({"name": name, "value": f"{value:.4g}", "number": numbers[name], "source": source})
+        found.append((f"{word} by {spec.id}", pictures))
+    return sorted(found)

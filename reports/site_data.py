@@ -1,0 +1,212 @@
+"""What the scripts of the site read: names of images, where their pictures are, values of each image, tests of each pair.
+
+Browsers refuse to read files beside a page that was opened from a disk, so each file is a script that hands over its content:
+``data/BOARD.js`` what a dataset holds, ``data/BOARD.N.js`` the values [images][methods] of its Nth metric.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from invbench.api import Edit
+from invbench.reports import compare, verdicts
+from invbench.reports.compare import Block, Compared, Method
+from invbench.reports.extract import Extract
+from invbench.reports.figures import DatasetFigures
+from invbench.reports.run import Run
+from invbench.reports.text import edit_text, short_head
+from invbench.schema import signed
+from invbench.util.files import file_name
+from invbench.util.images import read_png
+
+PIXELATED = 128  # pictures up to this many pixels are enlarged without smoothing, so that single pixels can be seen
+
+
+@dataclass(frozen=True)
+class Board:
+    """A dataset of a run: ``id`` is its name in files and addresses, ``root`` where its pictures are, seen from the site."""
+
+    id: str
+    run: Run
+    found: DatasetFigures
+    main: Extract
+    root: str
+
+    @property
+    def dataset(self) -> str:
+        """The name of the dataset."""
+        return self.found.name
+
+    @property
+    def methods(self) -> list[Method]:
+        """Its methods in the order of the leaderboard."""
+        return [(str(row["method"]), str(row["preset"])) for row in self.found.board.rows]
+
+    @property
+    def cells(self) -> list[Mapping[str, Any]]:
+        """The plan of each method."""
+        return [self.run.plan["cells"][self.cell(method)] for method in self.methods]
+
+    def cell(self, method: Method) -> str:
+        """The id of a method's cell."""
+        return f"{method[0]}.{method[1]}.{self.dataset}"
+
+    def images(self) -> list[str]:
+        """The names of all its images, in the dataset's order."""
+        return list(dict.fromkeys(name for method in self.methods for name in self.run.images(*method, self.dataset)))
+
+    def edits(self) -> list[Edit]:
+        """All edits that any method was asked for, by name and strength."""
+        asked = {Edit(edit["name"], float(edit["strength"])) for cell in self.cells for edit in cell["edits"]}
+        return sorted(asked, key=lambda edit: (edit.name, edit.strength))
+
+    def compared(self) -> list[Compared]:
+        """The comparisons of its methods: of inversions, and of edits at the largest strength."""
+        return [one for one in (*self.run.inversions, *self.run.strongest_edits) if one.block.place[0] == self.dataset]
+
+
+def scripts(board: Board) -> Iterator[tuple[str, str]]:
+    """The files of a board: (name, content)."""
+    names, blocks = board.images(), board.compared()
+    fidelity = verdicts.first_of(blocks, verdicts.FIDELITY, lambda one: board.run.specs[one.block.metric].name)
+    edits: dict[str, list[list[Any]]] = {}
+    for edit in board.edits():
+        edits.setdefault(edit.name, []).append([edit.strength, quote(f"@{file_name(edit.name)}{signed(edit.strength)}")])
+    content = {
+        "dataset": board.dataset,
+        "root": board.root,
+        "inputs": quote(file_name(board.dataset)),
+        "images": names,
+        "files": [quote(file_name(name)) for name in names],
+        "methods": [board.run.label(*method) for method in board.methods],
+        "cells": [quote(file_name(board.cell(method))) for method in board.methods],
+        "masks": [_has(board.run.store.mask(board.cell(method), "x").parent) for method in board.methods],
+        "truths": _has(board.run.store.truth_mask(board.dataset, "x").parent),
+        "true_edits": _has(board.run.store.truth(board.dataset, "x", Edit("x", 1.0)).parent),
+        "edits": edits,
+        "failed": _failed(board, names),
+        "hidden": _outside(board),
+        "pixelated": _height(board, names) <= PIXELATED,
+        "fidelity": next((index for index, one in enumerate(blocks) if one is fidelity), 0),
+        "metrics": [_metric(board, one) for one in blocks],
+        "pairs": _pairs(board, blocks),
+    }
+    yield f"{board.id}.js", _script("boards", board.id, content)
+    for number, one in enumerate(blocks):
+        yield f"{board.id}.{number}.js", _script("values", f"{board.id}.{number}", _values(board, one.block, names))
+
+
+def copy_pictures(board: Board, target: Path, *, most: int | None) -> None:
+    """Put the pictures of the first ``most`` images (None: all) below ``target``, as links to the same file where possible."""
+    store, edits = board.run.store, [None, *board.edits()]
+    for name in board.images()[:most]:
+        wanted = [store.input(board.dataset, name), store.truth_mask(board.dataset, name)]
+        wanted += [store.truth(board.dataset, name, edit) for edit in edits if edit is not None]
+        for method in board.methods:
+            wanted.append(store.mask(board.cell(method), name))
+            wanted += [store.picture(board.cell(method), name, edit) for edit in edits]
+        for path in wanted:
+            if path.is_file() and path.resolve().is_relative_to(store.path.resolve()):
+                _link(path, target / path.relative_to(store.path))
+
+
+def _link(path: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.unlink(missing_ok=True)
+    try:
+        os.link(path, target)
+    except OSError:  # another disk, or one without links
+        shutil.copyfile(path, target)
+
+
+def _script(kind: str, key: str, content: Any) -> str:
+    text = json.dumps(content, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+    return f"window.invbench.{kind}[{json.dumps(key)}]={text};\n"
+
+
+def _metric(board: Board, one: Compared) -> dict[str, Any]:
+    spec, (_, *edit) = board.run.specs[one.block.metric], one.block.place
+    head = " ".join(filter(None, [short_head(spec), edit_text(*edit) if edit else ""]))
+    return {"head": head, "id": spec.id, "better": spec.better, "unit": spec.unit if spec.unit in verdicts.UNITS else ""}
+
+
+def _values(board: Board, block: Block, names: Sequence[str]) -> list[list[float | str | None]]:
+    """The values [images][methods] in the board's order, with six digits; null where there is none."""
+    rows, columns = dict(zip(block.images, range(len(block.images)))), [block.methods.index(m) for m in board.methods]
+    table = block.values[[rows[name] for name in names]][:, columns]
+    return [[_short(value) for value in row] for row in table.tolist()]
+
+
+def _pairs(board: Board, blocks: Sequence[Compared]) -> list[list[list[Any]]]:
+    """For each metric: [first, second, difference, low, high, Holm's p, distinct, n, images that would decide]."""
+    order = {method: index for index, method in enumerate(board.methods)}
+    found = []
+    for one, pairs in zip(blocks, compare.pairs_of(blocks)):
+        methods = int(one.block.compared.sum())
+        found.append(
+            [
+                [order[pair.first], order[pair.second]]
+                + [_short(value) for value in (pair.difference.value, pair.difference.low, pair.difference.high, pair.p)]
+                + [pair.distinct, pair.difference.n, compare.needed(one.block, pair.first, pair.second, methods=methods)]
+                for pair in pairs
+            ]
+        )
+    return found
+
+
+def _short(value: float) -> float | str | None:
+    """The value rounded to six digits; infinity as text, since JSON has none."""
+    if math.isnan(value):
+        return None
+    return ("inf" if value > 0 else "-inf") if math.isinf(value) else float(f"{value:.6g}") + 0.0
+
+
+def _failed(board: Board, names: Sequence[str]) -> dict[str, str]:
+    """ "image.method" by number -> the reason of the failed inversion."""
+    rows = board.run.rows
+    rows = rows[(rows["dataset"] == board.dataset) & rows["edit"].isna() & (rows["status"] != "ok")]
+    at, order = {name: index for index, name in enumerate(names)}, {m: index for index, m in enumerate(board.methods)}
+    return {
+        f"{at[row.image]}.{order[row.method, row.preset]}": str(row.reason)[:300]
+        for row in rows.itertuples()
+        if row.image in at and (row.method, row.preset) in order
+    }
+
+
+def _outside(board: Board) -> list[str]:
+    """Files that are links, to wherever: the site shows none of them."""
+    store = board.run.store
+    cells: Iterable[str] = [board.cell(method) for method in board.methods]
+    folders = [store.input(board.dataset, "x").parent, *(store.picture(cell, "x").parent for cell in cells)]
+    folders += [store.mask(cell, "x").parent for cell in cells] + [store.truth_mask(board.dataset, "x").parent]
+    folders.append(store.truth(board.dataset, "x", Edit("x", 1.0)).parent)
+    found = []
+    for folder in folders:
+        with suppress(OSError), os.scandir(folder) as entries:
+            found += [f"{folder.parent.name}/{quote(folder.name)}/{quote(e.name)}" for e in entries if e.is_symlink()]
+        if folder.is_symlink():
+            found.append(f"{folder.parent.name}/{quote(folder.name)}/")
+    return found
+
+
+def _has(folder: Path) -> bool:
+    return folder.is_dir()
+
+
+def _height(board: Board, names: Sequence[str]) -> int:
+    """Height in pixels of the first input; 0 if there is none."""
+    for path in (board.run.store.input(board.dataset, name) for name in names[:8]):
+        with suppress(OSError, ValueError):
+            return int(np.asarray(read_png(path)).shape[0])
+    return 0

@@ -1,0 +1,153 @@
+"""Plots that do not move, as SVG within a page: colours and fonts come from the page's style sheet."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup, escape
+
+WIDTH, HEIGHT = 520, 330
+LEFT, RIGHT, TOP, BOTTOM = 52, 96, 14, 40  # margins; labels of points stand in the right one
+GAP = 12.5  # between two labels
+
+
+@dataclass(frozen=True)
+class Point:
+    """A method in a plot of quality against seconds; ``low`` and ``high`` are NaN without an interval."""
+
+    label: str
+    seconds: float
+    value: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Line:
+    """A method in a plot against strength or change: ``x`` and ``y`` from left to right; NaN is left out."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+
+
+def front(points: Sequence[Point], *, better: str) -> list[Point]:
+    """The points that no other one beats in both quality and seconds, from fast to slow."""
+    sign = 1 if better == "higher" else -1
+    kept: list[Point] = []
+    for point in sorted(points, key=lambda one: (one.seconds, -sign * one.value)):
+        if not kept or sign * point.value > sign * kept[-1].value:
+            kept.append(point)
+    return kept
+
+
+def pareto(points: Sequence[Point], *, better: str, title: str) -> Markup:
+    """Quality against seconds on a logarithmic axis, with intervals and the front; empty without two points."""
+    points = [one for one in points if one.seconds > 0 and math.isfinite(one.value)]
+    if len(points) < 2:
+        return Markup("")
+    logs = [math.log10(one.seconds) for one in points]
+    x = _scale(math.floor(min(logs) * 2) / 2, math.ceil(max(logs) * 2) / 2, LEFT, WIDTH - RIGHT)
+    ends = [end for one in points for end in (one.value, one.low, one.high) if math.isfinite(end)]
+    ticks = _ticks(min(ends), max(ends))
+    y = _scale(min([*ticks, *ends]), max([*ticks, *ends]), HEIGHT - BOTTOM, TOP)
+    best = front(points, better=better)
+    parts = [_grid(y(tick), f"{tick:g}") for tick in ticks]
+    for power in range(math.floor(min(logs)), math.ceil(max(logs)) + 1):
+        for step in (1, 3):
+            at = x(power + math.log10(step))
+            if LEFT - 1 <= at <= WIDTH - RIGHT + 1:
+                parts.append(_below(at, f"{step * 10.0**power:g}"))
+    steps = [(x(math.log10(one.seconds)), y(one.value)) for one in best]
+    path = f"M{steps[0][0]:.1f} {steps[0][1]:.1f}" + "".join(f"H{a:.1f}V{b:.1f}" for a, b in steps[1:]) + f"H{WIDTH - RIGHT}"
+    parts.append(Markup('<path class="front" d="{}"/>').format(path))
+    taken: list[tuple[float, float, float]] = []
+    for one in sorted(points, key=lambda one: y(one.value)):
+        at, up = x(math.log10(one.seconds)), y(one.value)
+        kind = "on" if one in best else "off"
+        if math.isfinite(one.low):
+            parts.append(Markup('<path class="whisker" d="M{0:.1f} {1:.1f}V{2:.1f}"/>').format(at, y(one.low), y(one.high)))
+        parts.append(Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="4.5"/>').format(kind, at, up))
+        line, wide = up + 4, 6.2 * len(one.label)
+        while any(abs(line - other) < GAP and at < end and start < at + 8 + wide for start, end, other in taken):
+            line += 2
+        taken.append((at, at + 8 + wide, line))
+        parts.append(Markup('<text class="name" x="{:.1f}" y="{:.1f}">{}</text>').format(at + 8, line, one.label))
+    parts.append(_axis((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, "seconds an image (log)"))
+    return _picture(parts, f"{title} against seconds", head=title)
+
+
+def lines(series: Sequence[Line], *, title: str, x_title: str, ideal: Sequence[tuple[float, float]] = ()) -> Markup:
+    """Lines of methods, with their names at the right in the order of their ends; ``ideal`` is a dashed line without a name. Empty without a line."""
+    kept = [(index % 8, Line(one.label, *zip(*found))) for index, one in enumerate(series) if (found := _finite(one))]
+    if not kept:
+        return Markup("")
+    xs = [value for _, one in kept for value in one.x] + [a for a, _ in ideal]
+    ys = [value for _, one in kept for value in one.y] + [b for _, b in ideal]
+    ticks, below = _ticks(min(ys), max(ys)), _ticks(min(xs), max(xs))
+    x, y = _scale(min(xs), max(xs), LEFT, WIDTH - RIGHT), _scale(min([*ticks, *ys]), max([*ticks, *ys]), HEIGHT - BOTTOM, TOP)
+    parts = [_grid(y(tick), f"{tick:g}") for tick in ticks]
+    parts += [_below(x(tick), f"{tick:+g}") for tick in below if min(xs) <= tick <= max(xs)]
+    if ideal:
+        parts.append(Markup('<path class="ideal" d="{}"/>').format(_path([(x(a), y(b)) for a, b in ideal])))
+    for hue, one in kept:
+        spots = [(x(a), y(b)) for a, b in zip(one.x, one.y)]
+        parts.append(Markup('<path class="line hue-{}" d="{}"/>').format(hue, _path(spots)))
+        parts += [Markup('<circle class="hue-{}" cx="{:.1f}" cy="{:.1f}" r="2.6"/>').format(hue, a, b) for a, b in spots]
+    named = sorted(kept, key=lambda one: y(one[1].y[-1]))
+    heights = [y(one.y[-1]) + 4 for _, one in named]
+    for index in range(1, len(heights)):  # downwards until none touch, then back up from the lower edge
+        heights[index] = max(heights[index], heights[index - 1] + GAP)
+    for index in reversed(range(len(heights))):
+        heights[index] = min(heights[index], HEIGHT - BOTTOM + 4 - GAP * (len(heights) - 1 - index))
+    for (hue, one), at in zip(named, heights):
+        parts.append(Markup('<text class="name hue-{}" x="{}" y="{:.1f}">{}</text>').format(hue, WIDTH - RIGHT + 8, at, one.label))
+    parts.append(_axis((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x_title))
+    return _picture(parts, f"{title} against {x_title}", head=title)
+
+
+def _finite(one: Line) -> list[tuple[float, float]]:
+    return [(a, b) for a, b in zip(one.x, one.y) if math.isfinite(a) and math.isfinite(b)]
+
+
+def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:
+    width = (high - low) or 1.0
+    return lambda value: start + (value - low) / width * (end - start)
+
+
+def _ticks(low: float, high: float) -> list[float]:
+    """About five round numbers around the range."""
+    raw = (high - low) / 4 or abs(high) / 4 or 1.0
+    base = 10.0 ** math.floor(math.log10(raw))
+    step = next(factor * base for factor in (1, 2, 2.5, 5, 10) if factor * base >= raw * 0.999)
+    first = math.floor(low / step + 1e-9)
+    return [round(step * k, 12) for k in range(first, math.ceil(high / step - 1e-9) + 1)]
+
+
+def _grid(y: float, label: str) -> Markup:
+    return Markup('<path class="grid" d="M{} {:.1f}H{}"/><text class="tick end" x="{}" y="{:.1f}">{}</text>').format(
+        LEFT, y, WIDTH - RIGHT, LEFT - 6, y + 4, label
+    )
+
+
+def _below(x: float, label: str) -> Markup:
+    edge = HEIGHT - BOTTOM
+    return Markup('<path class="grid" d="M{:.1f} {}v4"/><text class="tick middle" x="{:.1f}" y="{}">{}</text>').format(
+        x, edge, x, edge + 16, label
+    )
+
+
+def _axis(x: float, y: float, label: str) -> Markup:
+    return Markup('<text class="tick middle" x="{:.1f}" y="{}">{}</text>').format(x, y, label)
+
+
+def _path(spots: Sequence[tuple[float, float]]) -> str:
+    return "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in spots)
+
+
+def _picture(parts: Sequence[Markup], title: str, *, head: str) -> Markup:
+    inside = Markup("").join(map(escape, parts))
+    svg = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(WIDTH, HEIGHT, title, inside)
+    return Markup('<figure class="plot"><figcaption>{}</figcaption>{}</figure>').format(head, svg)
