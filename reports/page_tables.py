@@ -155,13 +155,15 @@ def _scale(figures: Sequence[Figure]) -> tuple[float, float]:
 
 
 def _costs(table: Table) -> list[dict[str, Any]]:
-    """Seconds and bytes of each row; the bars of the stages are shares of the slowest method's seconds."""
-    longest = max((value for value in table.values(schema.INVERT) if not math.isnan(value)), default=math.nan)
+    """Seconds and bytes of each row; the bars of the stages are shares of the seconds of the slowest on the same machine."""
+    longest: dict[str, float] = {}
+    for row, value in zip(table.rows, table.values(schema.INVERT)):
+        longest[row["machine"]] = max(longest.get(row["machine"], 0.0), 0.0 if math.isnan(value) else value)
     found = []
     for row in table.rows:
         parts = [(stage, row.get(schema.seconds(stage), math.nan)) for stage in STAGES if stage != "edit"]
         bars = [
-            {"stage": stage, "width": f"{100 * seconds / longest:.3f}", "text": f"{stage} {seconds:.3g} s"}
+            {"stage": stage, "width": f"{100 * seconds / longest[row['machine']]:.3f}", "text": f"{stage} {seconds:.3g} s"}
             for stage, seconds in parts
             if seconds > 0
         ]

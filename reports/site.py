@@ -16,17 +16,19 @@ from invbench import schema
 from invbench.api import STAGES, InvbenchError
 from invbench.compare.stats import LEVEL
 from invbench.compare.text import shown
-from invbench.reports import equal_change, extract, figures, page_tables, query, verdicts
+from invbench.reports import equal_change, extract, figures, page_tables, query, site_pictures, verdicts
+from invbench.reports.compare import Block, Method
 from invbench.reports.extract import Column
 from invbench.reports.provenance import facts, short
 from invbench.reports.run import Run
-from invbench.reports.site_data import Board, copy_pictures, scripts
+from invbench.reports.site_data import Board, scripts
 from invbench.reports.site_plots import edit_plots, quality_plot
 from invbench.reports.text import signed
 from invbench.store import Store
 from invbench.util.files import file_name, write_atomic
 
 STATIC = ("site.css", "site.js", "table.js", "pictures.js", "gallery.js", "image.js", "compare.js")
+COPIED = "pictures/"  # below the site: copies of the pictures of each run
 EXTREMES = 8  # pictures that a method's page shows from each end
 
 
@@ -45,12 +47,13 @@ def write(sources: Sequence[Run | Store | Path], out: Path | None = None, *, ima
     boards = [board for number, run in enumerate(runs) for board in _boards(run, number, target, alone=len(runs) == 1)]
     for name in STATIC:
         write_atomic(target / "static" / name, static(name).encode())
+    left_out = {board.id: site_pictures.hidden(board) for board in boards}
     for board in boards:
-        for name, content in scripts(board):
+        for name, content in scripts(board, list(map(quote, left_out[board.id]))):
             write_atomic(target / "data" / name, content.encode())
-        if board.root.startswith("pictures/"):
-            copy_pictures(board, target / "pictures" / board.root.rsplit("/", 1)[1], most=images)
-    for path, page in _pages(runs, boards):
+        if board.root.startswith(COPIED):
+            site_pictures.copy(board, target / board.root, most=images, without=left_out[board.id])
+    for path, page in _pages(runs, boards, left_out):
         write_atomic(target / path, page.encode(errors="backslashreplace"))
     return target / "index.html"
 
@@ -64,13 +67,13 @@ def _boards(run: Run, number: int, target: Path, *, alone: bool) -> list[Board]:
     found = figures.datasets(run, query.leaderboard(run), query.edits(run, strongest=True), strongest=True)
     own, site = run.store.path.resolve(), target.resolve()
     inside = site.is_relative_to(own)
-    root = quote(os.path.relpath(own, site).replace(os.sep, "/")) if inside else f"pictures/{number}"
+    root = quote(os.path.relpath(own, site).replace(os.sep, "/")) if inside else f"{COPIED}{number}"
     prefix = "" if alone else f"{number}-"
     main = extract.of_datasets(run, found)
     return [Board(f"{prefix}{file_name(one.name)}", run, one, short, root) for one, short in zip(found, main)]
 
 
-def _pages(runs: Sequence[Run], boards: Sequence[Board]) -> Iterator[tuple[str, str]]:
+def _pages(runs: Sequence[Run], boards: Sequence[Board], left_out: Mapping[str, list[str]]) -> Iterator[tuple[str, str]]:
     """(path below the site, HTML) of every page."""
     environment = Environment(
         loader=PackageLoader("invbench.reports"),
@@ -95,14 +98,16 @@ def _pages(runs: Sequence[Run], boards: Sequence[Board]) -> Iterator[tuple[str, 
         root = "../" * path.count("/")
         return path, environment.get_template(f"{name}.html.j2").render(**shared, **content, root=root, page=name)
 
-    methods = [one for run in runs for one in _methods(run, [board for board in boards if board.run is run], len(runs))]
+    own = [[board for board in boards if board.run is run] for run in runs]
+    methods = [one for run, mine in zip(runs, own) for one in _methods(run, mine, left_out, alone=len(runs) == 1)]
+    changed = [place for places in left_out.values() for place in places]
     links = {(id(one["run"]), one["id"]): one["path"] for one in methods}
     yield page("index", "index.html", boards=[_front(board, runs, links) for board in boards], unfinished=_unfinished(runs))
-    yield page("gallery", "gallery.html")
+    yield page("gallery", "gallery.html", left_out=changed)
     yield page("image", "image.html")
     yield page("compare", "compare.html")
     yield page("edits", "edits.html", boards=[_edits(board, runs) for board in boards])
-    yield page("about", "about.html", runs=[_about(run, [b for b in boards if b.run is run]) for run in runs])
+    yield page("about", "about.html", runs=[_about(run, mine) for run, mine in zip(runs, own)])
     for one in methods:
         yield page("method", one["path"], method=one)
 
@@ -143,14 +148,15 @@ def _about(run: Run, boards: Sequence[Board]) -> dict[str, Any]:
         "weights": run.manifest.get("weights", {}),
         "unavailable": query.unavailable(run),
         "failures": query.failures(run).to_dict("records"),
+        "unchecked": sum(map(site_pictures.unchecked, boards)),
         "latency": page_tables.latency(run, figures.latency(run)),
         "coverage": [{"name": board.dataset, **page_tables.coverage(run, board.found.board)} for board in boards],
     }
 
 
-def _methods(run: Run, boards: Sequence[Board], runs: int) -> Iterator[dict[str, Any]]:
+def _methods(run: Run, boards: Sequence[Board], left_out: Mapping[str, list[str]], *, alone: bool) -> Iterator[dict[str, Any]]:
     failed = query.failures(run)
-    number = f"{[board.root for board in boards][0].rsplit('/', 1)[-1]}-" if runs > 1 and boards else ""
+    number = "" if alone or not boards else f"{boards[0].id.partition('-')[0]}-"
     for method, preset in dict.fromkeys(method for board in boards for method in board.methods):
         known = run.manifest.get("methods", {}).get(f"{method}.{preset}", {})
         mine = failed[(failed["method"] == method) & (failed["preset"] == preset)]
@@ -164,11 +170,13 @@ def _methods(run: Run, boards: Sequence[Board], runs: int) -> Iterator[dict[str,
             "roles": list(known.get("roles", ())),
             "options": dict(known.get("options", {})),
             "failures": mine.to_dict("records"),
-            "standings": [one for board in boards if (one := _standing(board, (method, preset))) is not None],
+            "standings": [
+                one for board in boards if (one := _standing(board, (method, preset), left_out[board.id])) is not None
+            ],
         }
 
 
-def _standing(board: Board, method: tuple[str, str]) -> dict[str, Any] | None:
+def _standing(board: Board, method: Method, left_out: Sequence[str]) -> dict[str, Any] | None:
     """Where a method stands on a dataset: its main figures, its stages, its best and worst images by fidelity."""
     if method not in board.methods:
         return None
@@ -183,7 +191,7 @@ def _standing(board: Board, method: tuple[str, str]) -> dict[str, Any] | None:
         "columns": [(column.head, column.figures[index], _rank(column, index)) for column in board.main.columns],
         "of": len(board.methods),
         "stages": [(stage, f"{seconds:.3g} s") for stage, seconds in stages if seconds > 0],
-        "extremes": [] if block is None else _extremes(board, method, block),
+        "extremes": [] if block is None else _extremes(board, method, block, set(left_out)),
     }
 
 
@@ -194,7 +202,7 @@ def _rank(column: Column, index: int) -> str:
     return (one.rank if told else "") or (str(one.place) if one.place and not one.rank else "")
 
 
-def _extremes(board: Board, method: tuple[str, str], block: Any) -> list[tuple[str, list[dict[str, Any]]]]:
+def _extremes(board: Board, method: Method, block: Block, left_out: set[str]) -> list[tuple[str, list[dict[str, Any]]]]:
     run, spec = board.run, board.run.specs[block.metric]
     column = block.values[:, block.methods.index(method)]
     numbers = {name: index for index, name in enumerate(board.images())}
@@ -206,8 +214,8 @@ def _extremes(board: Board, method: tuple[str, str], block: Any) -> list[tuple[s
         pictures = []
         for value, name in end:
             path = run.store.picture(board.cell(method), name)
-            inside = path.is_file() and path.resolve().is_relative_to(run.store.path.resolve())
-            source = f"{board.root}/{quote(path.relative_to(run.store.path).as_posix())}" if inside else None
+            place = path.relative_to(run.store.path).as_posix()
+            source = f"{board.root}/{quote(place)}" if path.is_file() and place not in left_out else None
             pictures.append({"name": name, "value": f"{value:.4g}", "number": numbers[name], "source": source})
         found.append((f"{word} by {spec.id}", pictures))
     return sorted(found)

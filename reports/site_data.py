@@ -8,18 +8,14 @@ from __future__ import annotations
 
 import json
 import math
-import os
-import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import numpy as np
-
-from invbench.api import Edit
+from invbench.api import Edit, InvbenchError
 from invbench.reports import compare, verdicts
 from invbench.reports.compare import Block, Compared, Method
 from invbench.reports.extract import Extract
@@ -28,7 +24,6 @@ from invbench.reports.run import Run
 from invbench.reports.text import edit_text, short_head
 from invbench.schema import signed
 from invbench.util.files import file_name
-from invbench.util.images import read_png
 
 PIXELATED = 128  # pictures up to this many pixels are enlarged without smoothing, so that single pixels can be seen
 
@@ -76,8 +71,8 @@ class Board:
         return [one for one in (*self.run.inversions, *self.run.strongest_edits) if one.block.place[0] == self.dataset]
 
 
-def scripts(board: Board) -> Iterator[tuple[str, str]]:
-    """The files of a board: (name, content)."""
+def scripts(board: Board, hidden: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The files of a board: (name, content). ``hidden``: pictures that must not be shown, as paths of addresses."""
     names, blocks = board.images(), board.compared()
     fidelity = verdicts.first_of(blocks, verdicts.FIDELITY, lambda one: board.run.specs[one.block.metric].name)
     edits: dict[str, list[list[Any]]] = {}
@@ -96,7 +91,7 @@ def scripts(board: Board) -> Iterator[tuple[str, str]]:
         "true_edits": _has(board.run.store.truth(board.dataset, "x", Edit("x", 1.0)).parent),
         "edits": edits,
         "failed": _failed(board, names),
-        "hidden": _outside(board),
+        "hidden": hidden,
         "pixelated": _height(board, names) <= PIXELATED,
         "fidelity": next((index for index, one in enumerate(blocks) if one is fidelity), 0),
         "metrics": [_metric(board, one) for one in blocks],
@@ -105,29 +100,6 @@ def scripts(board: Board) -> Iterator[tuple[str, str]]:
     yield f"{board.id}.js", _script("boards", board.id, content)
     for number, one in enumerate(blocks):
         yield f"{board.id}.{number}.js", _script("values", f"{board.id}.{number}", _values(board, one.block, names))
-
-
-def copy_pictures(board: Board, target: Path, *, most: int | None) -> None:
-    """Put the pictures of the first ``most`` images (None: all) below ``target``, as links to the same file where possible."""
-    store, edits = board.run.store, [None, *board.edits()]
-    for name in board.images()[:most]:
-        wanted = [store.input(board.dataset, name), store.truth_mask(board.dataset, name)]
-        wanted += [store.truth(board.dataset, name, edit) for edit in edits if edit is not None]
-        for method in board.methods:
-            wanted.append(store.mask(board.cell(method), name))
-            wanted += [store.picture(board.cell(method), name, edit) for edit in edits]
-        for path in wanted:
-            if path.is_file() and path.resolve().is_relative_to(store.path.resolve()):
-                _link(path, target / path.relative_to(store.path))
-
-
-def _link(path: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    target.unlink(missing_ok=True)
-    try:
-        os.link(path, target)
-    except OSError:  # another disk, or one without links
-        shutil.copyfile(path, target)
 
 
 def _script(kind: str, key: str, content: Any) -> str:
@@ -184,29 +156,13 @@ def _failed(board: Board, names: Sequence[str]) -> dict[str, str]:
     }
 
 
-def _outside(board: Board) -> list[str]:
-    """Files that are links, to wherever: the site shows none of them."""
-    store = board.run.store
-    cells: Iterable[str] = [board.cell(method) for method in board.methods]
-    folders = [store.input(board.dataset, "x").parent, *(store.picture(cell, "x").parent for cell in cells)]
-    folders += [store.mask(cell, "x").parent for cell in cells] + [store.truth_mask(board.dataset, "x").parent]
-    folders.append(store.truth(board.dataset, "x", Edit("x", 1.0)).parent)
-    found = []
-    for folder in folders:
-        with suppress(OSError), os.scandir(folder) as entries:
-            found += [f"{folder.parent.name}/{quote(folder.name)}/{quote(e.name)}" for e in entries if e.is_symlink()]
-        if folder.is_symlink():
-            found.append(f"{folder.parent.name}/{quote(folder.name)}/")
-    return found
-
-
 def _has(folder: Path) -> bool:
     return folder.is_dir()
 
 
 def _height(board: Board, names: Sequence[str]) -> int:
-    """Height in pixels of the first input; 0 if there is none."""
-    for path in (board.run.store.input(board.dataset, name) for name in names[:8]):
-        with suppress(OSError, ValueError):
-            return int(np.asarray(read_png(path)).shape[0])
+    """Height in pixels of the first input that can be read; 0 if there is none."""
+    for name in names[:8]:
+        with suppress(InvbenchError):
+            return int(board.run.store.read_picture(board.run.store.input(board.dataset, name)).shape[0])
     return 0

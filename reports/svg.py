@@ -80,7 +80,10 @@ def pareto(points: Sequence[Point], *, better: str, title: str) -> Markup:
 
 
 def lines(series: Sequence[Line], *, title: str, x_title: str, ideal: Sequence[tuple[float, float]] = ()) -> Markup:
-    """Lines of methods, with their names at the right in the order of their ends; ``ideal`` is a dashed line without a name. Empty without a line."""
+    """Lines of methods, with their names at the right in the order of their ends; empty without a line.
+
+    ``ideal`` is a dashed line without a name.
+    """
     kept = [(index % 8, Line(one.label, *zip(*found))) for index, one in enumerate(series) if (found := _finite(one))]
     if not kept:
         return Markup("")
@@ -103,7 +106,8 @@ def lines(series: Sequence[Line], *, title: str, x_title: str, ideal: Sequence[t
     for index in reversed(range(len(heights))):
         heights[index] = min(heights[index], HEIGHT - BOTTOM + 4 - GAP * (len(heights) - 1 - index))
     for (hue, one), at in zip(named, heights):
-        parts.append(Markup('<text class="name hue-{}" x="{}" y="{:.1f}">{}</text>').format(hue, WIDTH - RIGHT + 8, at, one.label))
+        name = Markup('<text class="name hue-{}" x="{}" y="{:.1f}">{}</text>')
+        parts.append(name.format(hue, WIDTH - RIGHT + 8, at, one.label))
     parts.append(_axis((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x_title))
     return _picture(parts, f"{title} against {x_title}", head=title)
 

@@ -10,6 +10,7 @@ import click
 
 from invbench.api import printable
 from invbench.cli.common import Names
+from invbench.util.numbers import count_type
 
 if TYPE_CHECKING:
     from invbench.reports.run import Run
@@ -90,7 +91,7 @@ def compare(run: Path, first: str, second: str) -> None:
 
 
 pictures_option = click.option(
-    "--images", type=click.IntRange(min=0), help="Put the pictures of this many images of each dataset there. [default: all]"
+    "--images", type=count_type(0), help="Put the pictures of this many images of each dataset there. [default: all]"
 )
 
 

@@ -2,7 +2,7 @@
 // Where the pictures of an image are, and the tiles that galleries are made of.
 (() => {
   const { root, element } = invbench;
-  const seen = (board, path) => !board.hidden.some((one) => (one.endsWith("/") ? path.startsWith(one) : path === one));
+  const seen = (board, path) => !(board.left_out ??= new Set(board.hidden)).has(path);
   const at = (board, folder, cell, file) => {
     const path = `${folder}/${cell}/${file}`;
     return seen(board, path) ? `${root}${board.root}/${path}` : null;

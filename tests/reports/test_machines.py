@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from invbench.reports import figures, measured, page_tables, plots, query, tables
+from invbench.reports import extract, figures, measured, page_tables, query, site_plots, tables
 from invbench.reports.run import Run
+from invbench.reports.site_data import Board
 from invbench.run.runner import run as start
 from invbench.store import Store
 from tests.reports.test_query import only, row, toy
@@ -55,10 +56,11 @@ def test_tables_of_one_machine_say_nothing(tmp_path: Path) -> None:
 def test_bars_and_plots_are_on_the_scale_of_one_machine(store: Store) -> None:
     run = Run.of(store)
     (found,) = figures.datasets(run, query.leaderboard(run), query.edits(run))
-    rows = page_tables.of_dataset(run, found)["board"]["rows"]
+    (main,) = extract.of_datasets(run, [found])
+    rows = page_tables.leaderboard(run, found, main)["rows"]
     assert {row["bars"][0]["width"] for row in rows} == {"100.000"}  # each is the slowest of its machine
-    seconds = [one["seconds"] for one in plots._quality(run, query.leaderboard(run))]
-    assert sum(value is not None for value in seconds) == 1
+    assert str(site_plots.quality_plot(Board("d", run, found, main, ".."))) == ""  # one point is no plot
+    assert "times as" not in main.verdict and "cannot be compared between them" in main.notes[0]
 
 
 def test_a_published_table_of_seconds_ranks_one_machine_only(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

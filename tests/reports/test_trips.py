@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from invbench.reports import board, query, tables
+from invbench.reports import query, site, tables
 from invbench.reports.trips import summary, trimmed_mean
 from invbench.store import Part, Store
 from tests.reports.fake import manifest
@@ -88,8 +88,8 @@ def test_tables_and_page_show_them_apart_from_edits(run):
     assert "age+3" in section and "7/8" in section and "consistency_lec@native" in section and "id_kept" not in section
     assert "consistency" not in next(block for block in text.split("\n\n") if "largest strength" in block)
     assert "RuntimeError: lost" in text
-    page = board.write(run, images=0).read_text()
-    assert "d: round trips" in page and "LEC, trimmed" in page
+    page = site.write([run]).with_name("edits.html").read_text()
+    assert "Round trips on d" in page and "LEC, trimmed" in page
     board_rows = query.leaderboard(run)
     assert board_rows["seconds.edit"].tolist() == [0.5, 0.5]
 

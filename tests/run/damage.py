@@ -13,7 +13,7 @@ from invbench.compare import baseline
 from invbench.compare.gate import Tolerances
 from invbench.compare.gate import gate as compare
 from invbench.plugins.config import RunSettings
-from invbench.reports import board, tables
+from invbench.reports import site, tables
 from invbench.run.check import check
 from invbench.run.verification import verify
 from invbench.store import Store
@@ -60,10 +60,17 @@ def verbs(settings: RunSettings, other: Path) -> dict[str, Callable[[], str]]:
 
     return {
         "show": lambda: tables.terminal(Store(run), intervals=True, covered=True, width=None),
-        "report": lambda: re.sub(r'src="[^"]*"', "", board.write(Store(run), inline=False, images=2).read_text()),
+        "report": lambda: _report(run),
         "gate": gate,
         "score": score,
     }
+
+
+def _report(run: Path) -> str:
+    """All pages of the site, and the data of its scripts."""
+    first = site.write([run])
+    files = sorted([*first.parent.glob("*.html"), *first.parent.glob("methods/*.html"), *first.parent.glob("data/*.js")])
+    return re.sub(r'src="[^"]*"', "", "".join(file.read_text() for file in files))
 
 
 def settings_registry():

@@ -208,7 +208,7 @@ def test_f25_a_disk_that_takes_nothing_is_one_line(make_settings, tmp_path, monk
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("invbench.reports.board.write_atomic", full)
+    monkeypatch.setattr("invbench.reports.site.write_atomic", full)
     done = CliRunner().invoke(main, ["report", str(settings.out)])
     assert done.exit_code == 3
     assert done.output == f"invbench: error: {settings.out / 'report'}: could not be written: No space left on device\n"

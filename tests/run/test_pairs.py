@@ -66,8 +66,8 @@ def test_tables_page_and_plan_know_pairs(run: Path) -> None:
     before = Store(run).rows()
     assert "pti+restyle_e4e" in invbench("show", run, "--all")
     invbench("report", run)
-    page = (run / "report" / "index.html").read_text(encoding="utf-8")
-    assert "dhr+e4e" in page and "images/dhr%2Be4e.released.procfaces-test-ood/" in page
+    page = (run / "report" / "methods" / "dhr+e4e.released.html").read_text(encoding="utf-8")
+    assert "images/dhr%2Be4e.released.procfaces-test-ood/" in page
     shown = invbench("plan", "--methods", "dhr+psp", "--no-probe", "--images", 1)
     assert "dhr+psp:released" in shown
     pd.testing.assert_frame_equal(before, Store(run).rows())
