@@ -20,6 +20,7 @@ from invbench.reports.text import ARROWS
 
 WIDTH, LINES = 80, 40  # of the terminal that a summary fits into
 SPARE = 6  # lines for what the command line prints after it
+MARKS = {1: "*", 2: "+"}
 LEGEND = "* shares rank 1, + rank 2; of set metrics best and second best"
 
 
@@ -37,7 +38,7 @@ def text(found: Sequence[Extract], *, width: int = WIDTH) -> str:
     room = max((LINES - spent) // max(len(found), 1), 3)
     blocks = []
     for one, verdict, names in zip(found, verdicts, ids):
-        lines = [*verdict, *_plain(one, room)]
+        lines = [*verdict, *_plain(one, room, width)]
         blocks.append("\n".join(lines if alike else [*lines, *names]))
     return "\n\n".join(blocks) + "\n\n" + "\n".join([*(ids[0] if alike and ids else []), LEGEND]) + "\n"
 
@@ -92,24 +93,32 @@ FORMATS: Mapping[str, Callable[[Sequence[Extract]], str]] = {
 }
 
 
-def _plain(one: Extract, room: int) -> list[str]:
-    """The table in narrow columns: heads of two lines, ``room`` rows, and how many methods have none."""
+def _plain(one: Extract, room: int, width: int) -> list[str]:
+    """The table in narrow columns: heads of two lines, ``room`` rows, and how many methods (or columns) have no room."""
     shown = len(one.labels) if len(one.labels) <= room + 1 else room
-    columns = [["", "method", *one.labels]]
-    columns += [["", "n", *one.counts]] if one.counts else []
-    for column in one.columns:
-        at = column.head.find(", ") + 1 or column.head.find("-") + 1  # where a head is divided
-        head = [column.head[:at], f"{column.head[at:]} {ARROWS[column.better]}"]
-        marks = {1: "*", 2: "+"}
-        texts = [f"{marks.get(figure.place, '')}{figure.text}" for figure in column.figures]
-        columns.append([part.strip() for part in head] + [f"({t})" if f.few else t for t, f in zip(texts, column.figures)])
-    widths = [max(map(len, column)) for column in columns]
+    fixed = [["", "method", *one.labels], *([["", "n", *one.counts]] if one.counts else [])]
+    columns = [*fixed, *map(_plain_column, one.columns)]
+    for gap, kept in [(2, len(columns)), *((1, count) for count in range(len(columns), len(fixed), -1))]:
+        widths = [max(map(len, column)) for column in columns[:kept]]
+        if sum(widths) + gap * (kept - 1) <= width:
+            break
     lines = []
     for row in range(shown + 2):
-        cells = [column[row] for column in columns]
-        lines.append("  ".join([cells[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells[1:], widths[1:]))]).rstrip())
-    lines.insert(2, "-" * (sum(widths) + 2 * (len(widths) - 1)))
-    return lines + ([f"and {len(one.labels) - shown} more methods: --all"] if shown < len(one.labels) else [])
+        cells = [column[row] for column in columns[:kept]]
+        padded = [cells[0].ljust(widths[0]), *(c.rjust(w) for c, w in zip(cells[1:], widths[1:]))]
+        lines.append((" " * gap).join(padded).rstrip())
+    lines.insert(2, "-" * (sum(widths) + gap * (kept - 1)))
+    left = [(len(one.labels) - shown, "methods"), (len(columns) - kept, "columns")]
+    return lines + [f"and {count} more {what}: --all" for count, what in left if count]
+
+
+def _plain_column(column: Column) -> list[str]:
+    """Two lines of head, then the texts with their marks behind them."""
+    at = column.head.find(", ") + 1 or column.head.find("-") + 1  # where a head is divided
+    marks = [MARKS.get(figure.place, "") for figure in column.figures]
+    room = max(map(len, marks), default=0)
+    texts = [(f"({f.text})" if f.few else f.text) + mark.ljust(room) for f, mark in zip(column.figures, marks)]
+    return [column.head[:at], f"{column.head[at:].strip()} {ARROWS[column.better]}{' ' * room}", *texts]
 
 
 def _latex(one: Extract) -> list[str]:

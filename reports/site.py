@@ -87,7 +87,7 @@ def _pages(runs: Sequence[Run], boards: Sequence[Board], left_out: Mapping[str, 
     titles = list(dict.fromkeys(str(run.manifest.get("suite", {}).get("id", "run")) for run in runs))
     shared = {
         "site": ", ".join(titles),
-        "suites": [run.manifest.get("suite", {}) for run in runs],
+        "suites": [dict(one) for one in dict.fromkeys(tuple(run.manifest.get("suite", {}).items()) for run in runs)],
         "provenance": [short(run) for run in runs],
         "level": f"{LEVEL:.0%}",
         "stages": [stage for stage in STAGES if stage != "edit"],
@@ -113,7 +113,8 @@ def _pages(runs: Sequence[Run], boards: Sequence[Board], left_out: Mapping[str, 
 
 
 def _name(board: Board, runs: Sequence[Run]) -> str:
-    return board.dataset if len(runs) == 1 else f"{board.run.store.path.name}: {board.dataset}"
+    name = board.run.store.path.name
+    return board.dataset if len(runs) == 1 or name == board.dataset else f"{name}: {board.dataset}"
 
 
 def _unfinished(runs: Sequence[Run]) -> list[str]:

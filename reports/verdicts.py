@@ -42,8 +42,8 @@ def editing(run: Run, found: Sequence[Compared], dataset: str) -> str:
     if one is None or one.ranking is None:
         return ""
     unit = run.manifest.get("edits", {}).get(edits[0], {}).get("unit", "")
-    where = f"at an equal change of {edits[0]} ({signed(one.block.place[2])} {unit})".replace(" )", ")")
-    return _sentence(run, one, f"keeps the identity best {where}", {})
+    where = f" at an equal change of {edits[0]}, {signed(one.block.place[2])} {unit}".rstrip()
+    return _sentence(run, one, "keeps the identity best", {}, where=where)
 
 
 def first_of(found: Sequence[compare.Key], wanted: Sequence[str], name: Callable[[compare.Key], str]) -> compare.Key | None:
@@ -63,9 +63,9 @@ def difference(gap: Interval, *, spec: MetricSpec, where: str = "") -> str:
 UNITS = ("dB", "years", "degrees")  # units that stand behind a number; others are words
 
 
-def _sentence(run: Run, one: Compared, act: str, seconds: Mapping[Method, float]) -> str:
+def _sentence(run: Run, one: Compared, act: str, seconds: Mapping[Method, float], *, where: str = "") -> str:
     spec, block, ranking = run.specs[one.block.metric], one.block, one.ranking
-    what = short_head(spec)
+    what = short_head(spec) + where
     if ranking is None:
         mean = next(((method, mean) for method, mean in one.means.items() if mean.own), None)
         if mean is None:
@@ -82,22 +82,24 @@ def _sentence(run: Run, one: Compared, act: str, seconds: Mapping[Method, float]
         return f"No image is covered by all {len(order)} methods, so {what} compares none of them."
     if math.isinf(gap.value) or math.isnan(gap.value):
         return f"{what} is infinite for some of the {n} images, so the methods cannot be compared by it."
+    few = [method for method, own, kept in zip(block.methods, block.own, block.compared) if own and not kept]
+    aside = f" {_listed([run.label(*one) for one in few])}: too few images to be compared." if few else ""
     if not alike:
         where = f"{'above' if sign > 0 else 'below'} {run.label(*second)} in {what}"
         lead = difference(gap, spec=spec, where=where)
-        return f"{run.label(*best)} {act}: {lead}{_cost(seconds, best, second)}."
+        return f"{run.label(*best)} {act}: {lead}{_cost(seconds, best, second)}.{aside}"
     lead = difference(gap, spec=spec)
     who = _listed([run.label(*one) for one in alike])
     line = f"{n} images cannot tell {run.label(*best)} from {who} in {what}"
     line += f": it leads {run.label(*second)} by {lead}" if second in alike and gap.value else ""
     needed, least = images_needed(values, methods=len(order)), images_to_decide(len(order))
     if needed is not None and needed > n:
-        line += f"; about {needed:,} images would decide, if the two differ as much as here ({POWER * 100:.0f} % power)"
+        line += f"; about {rough(needed)} images would decide, if the two differ as much as here ({POWER * 100:.0f} % power)"
     elif n < least:
         line += f"; it takes {least} images at least to decide between {len(order)} methods"
     rest = [method for method in order[1:] if method in told]
     tail = f" Both are better than {_listed([run.label(*one) for one in rest])}." if len(alike) == 1 and rest else ""
-    return f"{line}{_cost(seconds, best, second) if second in alike else ''}.{tail}"
+    return f"{line}{_cost(seconds, best, second) if second in alike else ''}.{tail}{aside}"
 
 
 def _cost(seconds: Mapping[Method, float], best: Method, second: Method) -> str:
@@ -108,7 +110,12 @@ def _cost(seconds: Mapping[Method, float], best: Method, second: Method) -> str:
     ratio = mine / other
     if 1 / 1.05 < ratio < 1.05:
         return "; they take equally long"
-    return f"; it takes {ratio:.2g} times as long" if ratio > 1 else f"; it is {1 / ratio:.2g} times as fast"
+    return f"; it takes {rough(ratio)} times as long" if ratio > 1 else f"; it is {rough(1 / ratio)} times as fast"
+
+
+def rough(value: float) -> str:
+    """A number above 1 with two significant digits, without an exponent: 1.74 -> "1.7", 5271 -> "5,300"."""
+    return f"{value:.2g}" if value < 9.95 else f"{float(f'{value:.2g}'):,.0f}"
 
 
 def _listed(found: Sequence[str]) -> str:

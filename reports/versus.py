@@ -15,7 +15,7 @@ from invbench.reports import compare
 from invbench.reports.compare import Compared, Method
 from invbench.reports.run import Run
 from invbench.reports.text import edit_text
-from invbench.reports.verdicts import difference
+from invbench.reports.verdicts import difference, rough
 from invbench.util.names import unknown
 
 
@@ -111,7 +111,7 @@ def sentence(duel: Duel, first: str, second: str) -> str:
     if duel.decided:
         return f"{better} is better than {other} by {what}"
     needed = stats.images_needed(duel.advantage, methods=2)
-    more = f"; about {needed:,} images would decide" if needed is not None and needed > n else ""
+    more = f"; about {rough(needed)} images would decide" if needed is not None and needed > n else ""
     return f"{n} images cannot tell {first} from {second}: {better} leads by {what}{more}"
 
 

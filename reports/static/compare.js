@@ -34,7 +34,7 @@
     const gap = `${written(Math.abs(mean))}${metric.unit ? ` ${metric.unit}` : ""} in ${metric.head} (n = ${n}${interval}${p === null ? "" : p < 0.001 ? ", p < 0.001" : `, p = ${p.toFixed(3)}`} after Holm's correction)`;
     const [winner, other] = better ? [one, two] : [two, one];
     if (distinct) return `${winner} is better than ${other} by ${gap}.`;
-    const more = needed !== null && needed > n ? `; about ${needed.toLocaleString("en")} images would decide, if they differ as much as here` : "";
+    const more = needed !== null && needed > n ? `; about ${Number(needed.toPrecision(2)).toLocaleString("en")} images would decide, if they differ as much as here` : "";
     return `${n} images cannot tell ${one} from ${two}: ${winner} leads by ${gap}${more}.`;
   }
 
