@@ -63,7 +63,7 @@ def _rows(method: str, dataset: str, level: float, hard: np.ndarray, rng: np.ran
         block = pd.DataFrame({"index": np.arange(n), "image": [f"{i:04d}" for i in range(n)]}).assign(**head)
         block["key"] = [f"{method}{dataset}{edit}{strength}{i}" for i in range(n)]
         block["edit"], block["strength"] = edit, np.nan if strength is None else strength
-        block["picture"] = block["mask"] = None
+        block["picture"] = block["mask"] = block["machine"] = None
         failed = (np.arange(n) < 2) & (method == "psp")
         block["status"], block["reason"] = np.where(failed, "failed", "ok"), np.where(failed, "it broke", None)
         if edit is None:
