@@ -56,7 +56,10 @@ class ResidueEncoder(nn.Module):
 
     @staticmethod
     def _head(width: int, channels: int) -> nn.Sequential:
-        return nn.Sequential(EqualConv(width, channels, 3), ScaledLeakyReLU(), EqualConv(channels, channels, 3))
+        convolutions = [EqualConv(one, channels, 3) for one in (width, channels)]
+        for one in convolutions:
+            one.register_buffer("kernel", None)  # no stride, no filter; one that no file holds would stay without memory
+        return nn.Sequential(convolutions[0], ScaledLeakyReLU(), convolutions[1])
 
     def forward(self, residual: Tensor) -> tuple[Tensor, Tensor]:
         """[N, 3, s, s] -> scale and shift [N, channels, s / 4, s / 4]."""

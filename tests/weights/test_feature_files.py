@@ -45,6 +45,7 @@ def test_an_official_file_of_feature_style_is_loaded_and_run():
     network, _ = feature_style(content, source="mine.pth", mean=MEAN, mean_source="psp.pt")
     for key, value in content.items():
         assert torch.equal(network.state_dict()[key], value), key
+    assert not any(one.is_meta for one in (*network.parameters(), *network.buffers()))
     images = torch.rand(1, 3, 1024, 1024, generator=torch.Generator().manual_seed(1)) * 2 - 1
     latents, feature = network(images)
     assert latents.shape == (1, 18, 512) and feature.shape == (1, 512, 16, 16)
@@ -61,6 +62,7 @@ def test_an_official_file_of_padinv_is_loaded_and_run():
         assert torch.equal(network.state_dict()[key], value), key
     assert torch.equal(network.latent_avg, content["models"]["generator"]["w_avg"])
     images = torch.rand(1, 3, 256, 256, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    assert not any(one.is_meta for one in (*network.buffers(), *padded(drawer).buffers(), *padded(drawer).parameters()))
     latents, maps = network(images)
     assert torch.isfinite(padded(drawer).synthesis(latents, weights=maps)).all()
 
@@ -77,6 +79,7 @@ def test_an_official_file_of_styleres_is_loaded_and_run():
         if "modify_feature" in key:
             assert torch.equal(network.state_dict()[key.removeprefix("synthesis.b64.")], value), key
     images = torch.rand(1, 3, 1024, 1024, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    assert not any(one.is_meta for one in (*network.buffers(), *drawer.buffers()))
     latents, encoded = network.encode(images)
     assert latents.shape == (1, 18, 512) and encoded.shape == (1, 128, 64, 64)
     assert torch.isfinite(network.lost(encoded, torch.zeros(1, 512, 64, 64))).all()

@@ -50,6 +50,7 @@ def test_an_official_file_is_loaded_and_run():
     for key, value in content["state_dict"].items():
         if key.startswith(("residue.", "grid_align.")):
             assert torch.equal(network.state_dict()[key], value), key
+    assert not any(one.is_meta for one in (*network.parameters(), *network.buffers()))
     encoder, _ = hfgi_e4e(content, source="mine.pt")
     generator, _ = hfgi_decoder(content, source="mine.pt")
     assert torch.equal(encoder.latent_avg, content["latent_avg"]) and generator.resolution == 1024
