@@ -163,11 +163,12 @@ class Ledger:
         """Seconds by purpose, ``wall`` since the ledger was opened, and ``overhead``: outside methods and metrics.
 
         The overhead is that of this process, without ``waiting`` for others, and the others' share: theirs over their number.
+        It is an upper bound, since processes load at the same time; at most ``wall``.
         """
         wall = time.perf_counter() - self._began
         useful = sum(self.seconds.get(purpose, 0.0) for purpose in USEFUL) - self._elsewhere
         overhead = wall - useful - self.seconds.get("waiting", 0.0) + self._overhead_elsewhere
-        return {**self.seconds, "wall": wall, "overhead": overhead}
+        return {**self.seconds, "wall": wall, "overhead": min(overhead, wall)}
 
 
 def _reset_rss_peak() -> None:
