@@ -192,12 +192,20 @@ def _little(shapes: Mapping[str, Sequence[int]], *, seed: int) -> dict[str, Tens
     return {key: 0.01 * value if last.fullmatch(key) else value for key, value in state.items()}
 
 
+def _channels(resolution: int) -> dict[int, int]:
+    """Those of the generator of that resolution: see ``official.generator``."""
+    wide = FEATURES.get(resolution, 0)
+    return {2**i: 512 if 2**i <= wide else 4 for i in range(2, resolution.bit_length())}
+
+
 def _hyperstyle(resolution: int, kind: str, layers: Sequence[int], seed: int) -> Write:
-    return _torch(lambda: official.hyperstyle(resolution, kind, layers=layers, fill=partial(_little, seed=seed)))
+    made = partial(official.hyperstyle, resolution, kind, layers=layers, channels=_channels(resolution))
+    return _torch(lambda: made(fill=partial(_little, seed=seed)))
 
 
 def _hyperinverter(resolution: int, kind: str, hidden: int, seed: int) -> Write:
-    return _torch(lambda: official.hyperinverter(resolution, kind, hidden=hidden, fill=partial(_little, seed=seed)))
+    made = partial(official.hyperinverter, resolution, kind, hidden=hidden, channels=_channels(resolution))
+    return _torch(lambda: made(fill=partial(_little, seed=seed)))
 
 
 WRITERS: dict[str, Write] = {
