@@ -32,8 +32,13 @@ KINDS = (
     "inputs/*/*",
     "truths/*/*",
     "truths/*.json",
+    "truth_masks/*/*",
+    "statistics/*",
+    "report/*.html",
+    "report/static/*",
 )
-PICTURES = ("images", "masks", "inputs", "truths")
+PICTURES = ("images", "masks", "inputs", "truths", "truth_masks")
+WRITTEN_BY = {"statistics": "show", "report": "report"}  # the verbs that make these again, whatever is there
 
 
 def harmed(data: bytes, *, flips: int, cuts: int, seed: int) -> Iterator[bytes]:
