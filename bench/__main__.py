@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from typing import NoReturn
 
 from invbench.util import interrupts, streams
+from invbench.util.ending import end
 
 DEBUG = "--debug"
 
 
-def main() -> None:
+def main() -> NoReturn:
     """Run the command line and end the process with its exit code."""
     streams.prepare()
     interrupts.note()
@@ -17,13 +19,7 @@ def main() -> None:
         code = _verbs()
     except BaseException as error:  # before a verb has begun, or after it has ended
         code = _told(error)
-    for stream, number in ((sys.stdout, 1), (sys.stderr, 2)):
-        try:
-            stream.flush()
-        except OSError as error:
-            streams.drop(number)
-            code = _told(error)
-    sys.exit(code)
+    end(code, tell=_told)
 
 
 def _verbs() -> int:

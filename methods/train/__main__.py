@@ -11,6 +11,7 @@ import click
 from invbench.api import InvbenchError
 from invbench.methods.train.catalogue import find_recipe, recipes
 from invbench.util import streams
+from invbench.util.ending import end
 from invbench.util.errors import tell
 from invbench.util.numbers import SEEDS, WORKERS, Within, count_type
 from invbench.util.startup import settle
@@ -80,4 +81,4 @@ def program() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(program())
+    end(program(), tell=lambda error: tell(error, debug="--debug" in sys.argv))
