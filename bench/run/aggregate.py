@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -143,13 +144,25 @@ class _Work:
         for first in range(0, len(pending), CHUNK):
             self.progress.stage(f"{feature} of {dataset}: {first} of {len(pending)} originals")
             shas, names = zip(*pending[first : first + CHUNK])
-            inputs = np.stack([originals.read(self.store, dataset, name, sha256) for sha256, name in zip(shas, names)])
-            prepared = self.scorer.prepare(self.scorer.specs[id].protocol, inputs, original=True)
-            values = np.asarray(self.scorer.sets[id].features(prepared), dtype=np.float32)
+            inputs = [originals.read(self.store, dataset, name, sha256) for sha256, name in zip(shas, names)]
+            values = self._features(id, inputs)
             part = f"{feature}-{digest([recipe, shas])[:12]}"
             self.store.write_features(cell, part, features={feature: values}, images=shas, recipes={feature: recipe})
             known.update(zip(shas, values, strict=True))
         return {name: known[sha256] for name, sha256 in hashes.items()}
+
+    def _features(self, id: str, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        """Features float32 [N, F] of originals uint8 [H, W, 3], those of one size together."""
+        alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
+        for place, picture in enumerate(inputs):
+            alike[picture.shape].append(place)
+        found: dict[int, np.ndarray] = {}
+        for places in alike.values():
+            stacked = np.stack([inputs[place] for place in places])
+            prepared = self.scorer.prepare(self.scorer.specs[id].protocol, stacked, original=True)
+            values = np.asarray(self.scorer.sets[id].features(prepared), dtype=np.float32)
+            found |= dict(zip(places, values, strict=True))
+        return np.stack([found[place] for place in range(len(inputs))])
 
 
 def _known(store: Store) -> dict[str, Row]:

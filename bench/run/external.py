@@ -7,30 +7,25 @@ the same code as a run's. Nothing is resized; what does not fit is a failed row 
 
 from __future__ import annotations
 
-import hashlib
-import re
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from invbench import schema
-from invbench.api import DatasetSpec, Edit, InvbenchError, MetricSpec, ProtocolSpec, printable
+from invbench.api import DatasetSpec, InvbenchError, MetricSpec, ProtocolSpec, printable
 from invbench.plugins.config import DatasetChoice, Suite
-from invbench.plugins.registry import Registry, load_callable
+from invbench.plugins.registry import Registry
 from invbench.plugins.selection import choose_datasets, choose_metrics
-from invbench.run import aggregate, external_folder, manifest, originals, plan, truths
+from invbench.run import aggregate, external_folder, external_told, manifest, originals, plan, truths
+from invbench.run.external_rows import Rows
 from invbench.run.plan import Cell, Entry
 from invbench.run.rescoring import rescore_part
 from invbench.run.runner import FAILED_ROWS, OK
 from invbench.run.session import Session, Tools, open_store
-from invbench.run.shard import Row
-from invbench.store import Part
 from invbench.util.errors import halted
 from invbench.util.files import WriteFailed, locked, write_all
 from invbench.util.images import encode_png
@@ -117,9 +112,7 @@ def score(settings: Settings, folder: Path, *, progress: bool = True, say: Calla
         return halted(error)
 
 
-def _open(
-    settings: Settings, folder: Path, session: Session, *, progress: bool, say: Callable[[str], None]
-) -> int:
+def _open(settings: Settings, folder: Path, session: Session, *, progress: bool, say: Callable[[str], None]) -> int:
     choice = settings.dataset
     scorer = session.scorer(settings.metrics, protocols=settings.protocols, required=settings.metrics_required)
     dataset = session.dataset(choice.spec)
@@ -169,9 +162,10 @@ class _Work:
         store.set_aside(cell.id, outdated, keep=False)
         known = {part.name: part for part in store.parts(cell.id)}
         reasons: dict[tuple[str, str], list[str]] = defaultdict(list)
-        for entries in self._batches(cell):
+        made = Rows(cell, self.folder, self.tools, self.sizes)
+        for entries in made.batches():
             began = time.perf_counter()
-            good, bad = self._parts(cell, entries, known)
+            good, bad = made.parts(entries, known)
             for part in good:
                 rescore_part(cell, part, self.tools)
             if bad.rows:
@@ -220,63 +214,8 @@ class _Work:
         told = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
         return {"folder": printable(self.folder.path.name), "pictures": told}
 
-    def _batches(self, cell: Cell) -> Iterator[list[Entry]]:
-        """The images of the cell in groups of one size, each at most a batch."""
-        for first in range(0, len(cell.entries), cell.batch):
-            alike: dict[tuple[int, ...] | None, list[Entry]] = defaultdict(list)
-            for entry in cell.entries[first : first + cell.batch]:
-                alike[self.sizes.get(entry.index)].append(entry)
-            yield from alike.values()
-
-    def _parts(self, cell: Cell, entries: Sequence[Entry], known: Mapping[str, Part]) -> tuple[list[Part], Part]:
-        """The rows of some images: those still to be evaluated, and those that failed."""
-        name = f"{entries[0].index:06d}-{digest(cell.keys(entries))[:12]}"
-        failed = f"{name}-failed"
-        if name in known and all(self.tools.store.stands(row, cell.id) for row in known[name].rows):
-            return [known[name]], known.get(failed, Part(failed, [], {}))
-        rows = list(self._rows(cell, entries))
-        good, bad = ([row for row in rows if (row["status"] == "ok") is ok] for ok in (True, False))
-        return ([Part(name, good, {})] if good else []), Part(failed, bad, {})
-
-    def _rows(self, cell: Cell, entries: Sequence[Entry]) -> Iterator[Row]:
-        pictures = {}
-        for entry in entries:
-            inverted = ""
-            for edit in (None, *cell.edits):
-                path, picture, reason = self._picture(entry, edit)
-                if edit is None:
-                    inverted = reason
-                elif inverted and not reason:
-                    reason = f"no reconstruction to compare the edit with: {inverted}"
-                row = _row(self.tools.suite, cell, entry, edit, reason=reason, path=path)
-                if not reason and picture is not None:
-                    data = encode_png(picture)
-                    pictures[self.tools.store.picture(cell.id, entry.name, edit)] = data
-                    row["picture"] = hashlib.sha256(data).hexdigest()
-                yield row
-        write_all(pictures)
-
-    def _picture(self, entry: Entry, edit: Edit | None) -> tuple[Path | None, np.ndarray | None, str]:
-        if entry.sha256 is None:
-            return None, None, entry.reason
-        path, reason = self.folder.pick(edit, entry.name)
-        if path is None:
-            return None, None, reason
-        try:
-            picture = load_callable("invbench.datasets.decode:decode")(path)
-        except InvbenchError as error:
-            return path, None, str(error)
-        original = self.tools.datasets[self.spec.id].read(entry.index).picture
-        if picture.shape != original.shape:
-            (height, width), (h, w) = original.shape[:2], picture.shape[:2]
-            return path, None, f"{path}: expected {width}x{height} pixels as the original, found {w}x{h}; nothing is resized"
-        return path, picture, ""
-
     def _shared(self, reason: str) -> str:
-        """A reason without the path of its picture, so that images with the same reason are reported together."""
-        folders = filter(None, (self.folder.path, self.spec.options.get("root")))
-        roots = "|".join(re.escape(printable(folder, lines=True)) for folder in folders)
-        return re.sub(rf"({roots})/.*?: ", "", reason) if roots else reason
+        return external_told.shared(reason, (self.folder.path, self.spec.options.get("root")))
 
     def _write_manifest(self, before: Mapping[str, Any], cell: Cell, started: str, *, finished: str | None) -> None:
         own = manifest.build(
@@ -303,44 +242,14 @@ class _Work:
         store = self.tools.store
         return store.query("SELECT * FROM sets").to_dict("records") if (store.path / "sets.parquet").exists() else []
 
-    def _tell(self, cell: Cell, reasons: Mapping[tuple[str, str], Sequence[str]]) -> int:
-        for line in self.folder.strange:
-            self.say(f"left out: {line}")
-        if self.folder.beyond:
-            self.say(f"left out: {self.folder.beyond} pictures of images beyond the first {len(cell.entries)}")
-        for (label, reason), images in reasons.items():
-            self.say(f"failed: {label} of {len(images)}: {', '.join(images)}: {reason}")
-        rows = [row for part in self.tools.store.parts(cell.id) for row in part.rows]
-        jpeg = sum(row.get(schema.JPEG, 0.0) == 1.0 for row in rows)
-        if jpeg:
-            self.say(f"{jpeg} of {len(rows)} pictures are JPEG: their compression is part of the scores")
-        for id, note in self.tools.scorer.failures.items():
-            self.say(f"metric {id} failed on {note['count']} images: {note['reason']}")
-        good = sum(row["status"] == "ok" for row in rows)
-        self.say(f"{cell.id}: {good} of {len(rows)} rows ok, in {printable(self.tools.store.path)}")
-        return OK if good == len(rows) and not self.tools.scorer.failures else FAILED_ROWS
-
-
-def _row(suite: str, cell: Cell, entry: Entry, edit: Edit | None, *, reason: str, path: Path | None) -> Row:
-    row: Row = {
-        "key": cell.key(entry, edit),
-        "recipe": cell.recipe,
-        "suite": suite,
-        "method": cell.method,
-        "preset": cell.preset,
-        "dataset": cell.dataset,
-        "image": entry.name,
-        "index": entry.index,
-        "status": "failed" if reason else "ok",
-        "batch": 0,
-    }
-    if edit is not None:
-        row |= {"edit": edit.name, "strength": float(edit.strength)}
-    if reason:
-        row["reason"] = printable(reason, lines=True)
-    elif path is not None:
-        row[schema.JPEG] = float(external_folder.is_jpeg(path))
-    return row
+    def _tell(self, cell: Cell, reasons: external_told.Reasons) -> int:
+        parts, failures = self.tools.store.parts(cell.id), self.tools.scorer.failures
+        for line in external_told.lines(self.folder, parts, images=len(cell.entries), reasons=reasons, failures=failures):
+            self.say(line)
+        states = [row["status"] for part in parts for row in part.rows]
+        good = states.count("ok")
+        self.say(f"{cell.id}: {good} of {len(states)} rows ok, in {printable(self.tools.store.path)}")
+        return OK if good == len(states) and not failures else FAILED_ROWS
 
 
 def _cell_of(row: Mapping[str, Any]) -> str:
@@ -349,4 +258,3 @@ def _cell_of(row: Mapping[str, Any]) -> str:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-

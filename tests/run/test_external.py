@@ -160,7 +160,7 @@ def test_a_second_call_computes_nothing_and_changed_files_replace_the_row(measur
     _, store, _ = measure(folder)
     first = store.rows()
     with monkeypatch.context() as patch:
-        patch.setattr("invbench.run.external._Work._picture", lambda *_: pytest.fail("a picture was read again"))
+        patch.setattr("invbench.run.external_rows.Rows._picture", lambda *_: pytest.fail("a picture was read again"))
         assert measure(folder)[0] == 0
     pd.testing.assert_frame_equal(store.rows(), first, check_exact=True)
     shutil.rmtree(folder / "bright_+1")
@@ -186,6 +186,48 @@ def test_any_folder_of_originals_will_do_at_its_own_size(measure, suite, tmp_pat
     assert code == 0 and store.rows()["toy_mse@native"].tolist() == pytest.approx(errors, rel=1e-5)
     checks = verify(store.path, suite, discover([TOYS]), metrics=(), device="cpu", say=print)
     assert [(one.metric, one.n, one.unequal) for one in checks] == [("toy_mse@native", 2, 0)]
+
+
+def test_f9_originals_of_several_sizes(measure, suite, tmp_path):
+    """F9: each size is scored by itself; set metrics get the features of all of them, as if each were alone."""
+    random, errors, means = np.random.default_rng(0), {}, []
+    for side in ("originals", "mine"):
+        (tmp_path / side).mkdir()
+    for name, size in {"a": (40, 48), "b": (64, 64), "c": (33, 47), "d": (64, 64), "e": (48, 40)}.items():
+        picture = random.integers(0, 256, (*size, 3), dtype=np.uint8)
+        Image.fromarray(picture).save(tmp_path / "originals" / f"{name}.png")
+        Image.fromarray(picture // 2).save(tmp_path / "mine" / f"{name}.png")
+        errors[name] = np.mean((picture / 127.5 - (picture // 2) / 127.5) ** 2)
+        means.append([(one / 127.5 - 1).mean(axis=(0, 1)) for one in (picture, picture // 2)])
+    code, store, lines = measure(tmp_path / "mine", against=str(tmp_path / "originals"), metrics=["toy_mse", "toy_set"])
+    (line,) = lines
+    assert code == 0 and line.endswith(f": 5 of 5 rows ok, in {store.path}")
+    assert dict(zip(store.rows()["image"], store.rows()["toy_mse@native"])) == pytest.approx(errors, rel=1e-5)
+    reference, found = np.stack([one for one, _ in means]), np.stack([two for _, two in means])
+    (one,) = store.sets()
+    assert (one["n"], one["value"]) == (5, pytest.approx(np.square(reference - found).sum(), rel=1e-4))
+    assert measure(tmp_path / "mine", against=str(tmp_path / "originals"), metrics=["toy_mse", "toy_set"])[0] == 0
+
+
+def test_what_metrics_could_not_measure_is_counted_and_named_in_one_line(tmp_path):
+    """F9 with the default metrics of procfaces, whose networks want sides that are multiples of 16 or 32."""
+    for side in ("originals", "results"):
+        (tmp_path / side).mkdir()
+        for name, size in {"a": (40, 48), "b": (64, 64), "c": (64, 64), "d": (64, 64)}.items():
+            picture = np.random.default_rng(ord(name)).integers(0, 250, (*size, 3), dtype=np.uint8)
+            Image.fromarray(picture + 5 * (side == "results")).save(tmp_path / side / f"{name}.png")
+    out = tmp_path / "out"
+    words = ["score", str(tmp_path / "results"), "--against", str(tmp_path / "originals"), "--out", str(out)]
+    done = CliRunner().invoke(main, [*words, "--suite", "procfaces", "--quiet"])
+    rows = Store(out).rows().set_index("image")
+    assert done.exit_code == 1 and (rows["status"] == "ok").all() and len(rows) == 4, done.output
+    (line,) = [line for line in done.output.splitlines() if "left out" in line]
+    assert line.startswith("left out: 1 of 4 images (a) by ") and "multiples of 16" in line and "multiples of 32" in line
+    full = {id for id in rows.columns if schema.is_metric(id) and rows.loc[["b", "c", "d"], id].notna().all()}
+    without = {id for id in full if pd.isna(rows.loc["a", id])}
+    assert without == {"lpips_proc@native", "id_proc@native"} and {"mse@native", "psnr@native", "ssim@native"} <= full
+    assert all(id in line for id in without) and {one["n"] for one in Store(out).sets()} == {3}
+    assert all(one["metric"] in line for one in Store(out).sets())
 
 
 def test_other_originals_in_the_same_run_folder_are_refused(measured, measure, tmp_path):
