@@ -31,9 +31,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
-from invbench.api import MetricSpec
 from invbench.reports import compare, kept
 from invbench.reports.compare import Compared
+from invbench.reports.measures import Measure
 from invbench.reports.query import figures, finish
 from invbench.reports.run import KEYS, Run
 from invbench.store import Store
@@ -156,7 +156,7 @@ def _kept(run: Run) -> dict[str, float]:
     return {id: AT_REST[name] for id, name in named.items() if name in AT_REST}
 
 
-def _measure_of(run: Run, edit: str, known: Mapping[str, Any]) -> tuple[MetricSpec | None, list[float]]:
+def _measure_of(run: Run, edit: str, known: Mapping[str, Any]) -> tuple[Measure | None, list[float]]:
     """The metric that measures the change of an edit, ``<edit>_change`` or the first of its family, and where to compare.
 
     ``known`` is the manifest's record of the edit. STEPS are in the edit's unit, so they need a metric with that unit.

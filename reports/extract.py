@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from invbench import schema
-from invbench.api import InvbenchError, MetricSpec
+from invbench.api import InvbenchError
 from invbench.reports import figures, machines, query, verdicts
 from invbench.reports.compare import Method
 from invbench.reports.figures import DatasetFigures, Figure, Table
+from invbench.reports.measures import Measure
 from invbench.reports.run import Run
 from invbench.reports.text import edit_text, mebibytes, short_head, written
 from invbench.util.names import signed, unknown
@@ -37,7 +38,7 @@ class Column:
     better: str
     unit: str
     figures: Sequence[Figure]
-    spec: MetricSpec | None = None
+    spec: Measure | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,7 @@ def _families(board: Table) -> list[Column]:
     return found
 
 
-def _is_of(spec: MetricSpec, family: str) -> bool:
+def _is_of(spec: Measure, family: str) -> bool:
     return spec.name == family or spec.name.startswith(f"{family}_")
 
 
@@ -131,7 +132,7 @@ def _kept(run: Run, found: DatasetFigures) -> list[Column]:
     return []
 
 
-def _edited(found: DatasetFigures, specs: Sequence[MetricSpec], name: str, strength: float | None) -> list[Column]:
+def _edited(found: DatasetFigures, specs: Sequence[Measure], name: str, strength: float | None) -> list[Column]:
     strengths = [row["strength"] for row in found.edits.rows if row["edit"] == name]
     if strength is None and strengths:
         strength = max(strengths)
@@ -147,7 +148,7 @@ def _edited(found: DatasetFigures, specs: Sequence[MetricSpec], name: str, stren
 
 
 def _aligned(
-    board: Table, table: Table, spec: MetricSpec, values: Sequence[Figure], *, name: str, at: tuple[str, float], where: str
+    board: Table, table: Table, spec: Measure, values: Sequence[Figure], *, name: str, at: tuple[str, float], where: str
 ) -> Column:
     """A column of a table of edits, in the order of the leaderboard."""
     of = {
@@ -161,7 +162,7 @@ def _aligned(
     return Column(f"{spec.id} at {where}", head, spec.better, spec.unit, aligned, spec)
 
 
-def column(spec: MetricSpec, values: Sequence[Figure]) -> Column:
+def column(spec: Measure, values: Sequence[Figure]) -> Column:
     """The column of a metric of the leaderboard."""
     return Column(spec.id, short_head(spec), spec.better, spec.unit, values, spec)
 
@@ -182,13 +183,13 @@ def _costs(board: Table, asked: Sequence[str]) -> list[Column]:
     return found
 
 
-def _specs(run: Run, metrics: Sequence[str], *, edits: bool) -> list[MetricSpec]:
+def _specs(run: Run, metrics: Sequence[str], *, edits: bool) -> list[Measure]:
     """The metrics of these names, in the order named; with edits and without names, the main ones of edits."""
     if not metrics:
         of_edits = [spec for spec in run.specs_of("edit") if spec.name in KEPT or spec.name.endswith("_change")]
         return of_edits or list(run.specs_of("edit"))
     known = {name for spec in run.specs.values() for name in (spec.id, spec.name)}
-    found: list[MetricSpec] = []
+    found: list[Measure] = []
     for name in metrics:
         if name in (SECONDS, MEMORY):
             continue

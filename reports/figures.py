@@ -13,9 +13,9 @@ from typing import Any
 
 import pandas as pd
 
-from invbench.api import MetricSpec
 from invbench.reports import coverage, equal_change, machines, query, trips
 from invbench.reports.compare import Compared
+from invbench.reports.measures import Measure
 from invbench.reports.run import Run
 from invbench.reports.text import interval_text, number_format
 
@@ -61,7 +61,7 @@ class Table:
     """
 
     rows: Sequence[Mapping[str, Any]]
-    metrics: Sequence[tuple[MetricSpec, Sequence[Figure]]]
+    metrics: Sequence[tuple[Measure, Sequence[Figure]]]
     statements: Sequence[str]
     incomplete: Sequence[str]
 
@@ -141,7 +141,7 @@ def latency(run: Run) -> LatencyFigures | None:
     return LatencyFigures(rows, {name: _estimates(rows, name) for name in names}) if rows else None
 
 
-def _table(dataset: object, frame: pd.DataFrame, specs: Iterable[MetricSpec], compared: Sequence[Compared]) -> Table:
+def _table(dataset: object, frame: pd.DataFrame, specs: Iterable[Measure], compared: Sequence[Compared]) -> Table:
     frame = frame[frame["dataset"] == dataset]
     rows = frame.to_dict("records")
     metrics = [(spec, _metric(rows, spec.id)) for spec in specs if spec.id in frame and frame[spec.id].notna().any()]

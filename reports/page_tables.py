@@ -8,11 +8,12 @@ from dataclasses import replace
 from typing import Any
 
 from invbench import schema
-from invbench.api import STAGES, MetricSpec
+from invbench.api import STAGES
 from invbench.compare.stats import LEVEL
 from invbench.reports import extract, text
 from invbench.reports.extract import Column, Extract
 from invbench.reports.figures import DatasetFigures, Figure, LatencyFigures, Table
+from invbench.reports.measures import Measure
 from invbench.reports.run import Run
 
 _COSTS = {"invert": schema.INVERT, "edit": schema.EDIT, "rss": schema.RSS_PEAK, "gpu": schema.DEVICE_PEAK}
@@ -99,9 +100,9 @@ def _head(run: Run, column: Column) -> dict[str, str]:
     }
 
 
-def _facts(run: Run, spec: MetricSpec) -> list[str]:
+def _facts(run: Run, spec: Measure) -> list[str]:
     recipe = run.manifest.get("protocols", {}).get(spec.protocol, {}).get("recipe")
-    facts = [spec.title, spec.summary, recipe and f"recipe: {recipe}", spec.unit and f"unit: {spec.unit}"]
+    facts = [spec.title or spec.id, spec.summary, recipe and f"recipe: {recipe}", spec.unit and f"unit: {spec.unit}"]
     return [str(fact) for fact in [*facts, spec.range and f"range: {spec.range}", _DIRECTIONS[spec.better]] if fact]
 
 

@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from invbench import schema
-from invbench.api import STAGES, MetricSpec
+from invbench.api import STAGES
 from invbench.reports import compare
 from invbench.reports.compare import Compared
+from invbench.reports.measures import Measure
 from invbench.reports.run import EDIT_KEYS, KEYS, Run
 from invbench.store import Store
 
@@ -158,7 +159,7 @@ def unavailable(source: Store | Run) -> dict[str, str]:
     return reasons
 
 
-def places(frame: pd.DataFrame, spec: MetricSpec) -> pd.Series:
+def places(frame: pd.DataFrame, spec: Measure) -> pd.Series:
     """1 for the best values of a set metric, 2 for the second best, 0 for all others; equal values share a place.
 
     ``frame`` holds comparable rows: those of one dataset. A value over fewer images than another method's gets no place: a
@@ -227,7 +228,7 @@ def _no_keys(keys: list[str]) -> pd.MultiIndex:
     return pd.MultiIndex.from_arrays([[]] * len(keys), names=keys)
 
 
-def finish(frame: pd.DataFrame, specs: Mapping[str, MetricSpec], *, by: list[str]) -> pd.DataFrame:
+def finish(frame: pd.DataFrame, specs: Mapping[str, Measure], *, by: list[str]) -> pd.DataFrame:
     """Make counts integers (missing: 0) and sort each group of ``by``: best first, methods that are not compared last."""
     frame = frame.reset_index()
     for name in frame:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
 from invbench import schema
-from invbench.api import InvbenchError, MetricSpec
+from invbench.api import InvbenchError
 from invbench.compare import stats
 from invbench.reports import compare, kept, machines
 from invbench.reports.compare import Compared
+from invbench.reports.measures import Measure
 from invbench.store import Store
 from invbench.util.names import unknown
 
@@ -50,25 +51,21 @@ class Run:
         return cls(source, machines.unmixed(source.rows()), sets, manifest, plan)
 
     @cached_property
-    def specs(self) -> dict[str, MetricSpec]:
+    def specs(self) -> dict[str, Measure]:
         """Metrics by id in the order of tables: of inversions, of sets, of edits.
 
         A metric of an earlier run in the folder that the last manifest does not describe is kept, with its id as title
         and without a direction.
         """
-        names = [field.name for field in fields(MetricSpec) if field.init]
-        known = {
-            id: MetricSpec(**{name: raw[name] for name in names if name in raw})
-            for id, raw in self.manifest.get("metrics", {}).items()
-        }
+        known = {id: Measure.of(raw) for id, raw in self.manifest.get("metrics", {}).items()}
         for id in self.rows.columns:
             if id not in known and schema.is_metric(id):
                 measured_on = self.rows.loc[self.rows[id].notna(), "edit"]
                 kind = "inversion" if measured_on.isna().any() or measured_on.empty else "edit"
-                known[id] = MetricSpec(id=id, title=id, entry="", kind=kind, better="none", unit="", range="")
+                known[id] = Measure(id, kind)
         return dict(sorted(known.items(), key=lambda item: _rank(item[1])))
 
-    def specs_of(self, *kinds: str) -> list[MetricSpec]:
+    def specs_of(self, *kinds: str) -> list[Measure]:
         """Metrics of the kinds "inversion", "set" or "edit"."""
         return [spec for spec in self.specs.values() if spec.kind in kinds]
 
@@ -174,6 +171,6 @@ def _images(cell: Mapping[str, Any]) -> list[str]:
     return [image["name"] for image in sorted(cell["images"], key=lambda image: image["index"])]
 
 
-def _rank(spec: MetricSpec) -> tuple[int, int, str]:
+def _rank(spec: Measure) -> tuple[int, int, str]:
     near = [position for position, name in enumerate(_FIRST) if spec.name == name or spec.name.startswith(f"{name}_")]
     return _KINDS.index(spec.kind), near[0] if near else len(_FIRST), spec.id

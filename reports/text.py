@@ -6,8 +6,8 @@ import math
 from collections.abc import Callable, Iterable
 
 from invbench import schema
-from invbench.api import MetricSpec
 from invbench.compare.text import NOTHING
+from invbench.reports.measures import Measure
 
 _SHORT = frozenset({"psnr", "mse", "lpips", "ms", "ssim", "id", "fid", "kid", "iou", "lec"})
 ARROWS = {"lower": "↓", "higher": "↑", "none": ""}
@@ -57,7 +57,7 @@ def interval_text(low: str, high: str) -> str:
     return f"[{low}, {high}]" if low else ""
 
 
-def short_head(spec: MetricSpec) -> str:
+def short_head(spec: Measure) -> str:
     """The name of a metric as a head without its protocol: "lpips_proc@native" -> "LPIPS-proc"."""
     return "-".join(word.upper() if word in _SHORT else word for word in spec.name.split("_"))
 

@@ -7,11 +7,11 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from invbench.api import MetricSpec
 from invbench.compare import stats
 from invbench.compare.stats import LEVEL, POWER, Interval, images_needed, images_to_decide
 from invbench.reports import compare
 from invbench.reports.compare import Compared, Method
+from invbench.reports.measures import Measure
 from invbench.reports.run import Run
 from invbench.reports.text import names, short_head, signed
 
@@ -52,7 +52,7 @@ def first_of(found: Sequence[compare.Key], wanted: Sequence[str], name: Callable
     return next(iter([*named, *found]), None)
 
 
-def difference(gap: Interval, *, spec: MetricSpec, where: str = "") -> str:
+def difference(gap: Interval, *, spec: Measure, where: str = "") -> str:
     """A difference with its interval: "0.72 dB (95 % interval 0.41 to 1.02, n = 96)"; ``where`` stands before the bracket."""
     write = _few_digits(gap.value, gap.low, gap.high)
     unit = spec.unit if spec.unit in UNITS else ""

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from invbench.api import InvbenchError, MetricSpec
+from invbench.api import InvbenchError
 from invbench.compare import stats
 from invbench.compare.stats import Interval
 from invbench.reports import compare
 from invbench.reports.compare import Compared, Method
+from invbench.reports.measures import Measure
 from invbench.reports.run import Run
 from invbench.reports.text import edit_text
 from invbench.reports.verdicts import difference, rough
@@ -30,7 +31,7 @@ class Duel:
     p            of the sign-flip test of these two alone, without a correction for other pairs
     """
 
-    spec: MetricSpec
+    spec: Measure
     dataset: str
     edit: str
     images: tuple[str, ...]

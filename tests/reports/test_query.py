@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from invbench.api import InvbenchError, MetricSpec
+from invbench.api import InvbenchError
 from invbench.compare.text import NOTHING
 from invbench.reports import figures, query, tables, text
+from invbench.reports.measures import Measure
 from invbench.store import Part, Store
 
 PSNR = {"id": "psnr", "title": "PSNR", "entry": "m:C", "kind": "inversion", "better": "higher", "unit": "dB", "range": ""}
@@ -149,11 +150,11 @@ def test_failures_are_grouped_by_reason(tmp_path: Path) -> None:
 
 def test_places_share_ties_and_leave_out_those_with_fewer_images() -> None:
     frame = pd.DataFrame({"psnr": [30.0, 30.0, 40.0, 20.0, np.nan, 10.0], "psnr.n": [8, 8, 7, 8, 0, 8]})
-    assert list(query.places(frame, MetricSpec(**PSNR))) == [1, 1, 0, 2, 0, 0]
-    lower = MetricSpec(**{**PSNR, "better": "lower"})
+    assert list(query.places(frame, Measure.of(PSNR))) == [1, 1, 0, 2, 0, 0]
+    lower = Measure.of({**PSNR, "better": "lower"})
     assert list(query.places(frame, lower)) == [0, 0, 0, 2, 0, 1]
-    assert list(query.places(frame, MetricSpec(**{**PSNR, "better": "none"}))) == [0] * 6
-    assert list(query.places(frame.iloc[:1], MetricSpec(**PSNR))) == [0]  # alone is not the best
+    assert list(query.places(frame, Measure.of({**PSNR, "better": "none"}))) == [0] * 6
+    assert list(query.places(frame.iloc[:1], Measure.of(PSNR))) == [0]  # alone is not the best
 
 
 def test_a_metric_that_the_manifest_forgot_is_still_shown(tmp_path: Path) -> None:
