@@ -18,8 +18,8 @@ import pytest
 from invbench.run.check import check
 from invbench.run.runner import run
 from invbench.store import Store
-from tests.fixtures import TOYS, timeless
-from tests.run.test_workers import is_worker
+from tests.fixtures import timeless
+from tests.run.test_workers import is_worker, toy_run
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are started in another way")
 
@@ -80,11 +80,8 @@ def test_no_killed_worker_of_forty_loses_anything(make_settings, tmp_path: Path,
 
 @pytest.mark.slow
 def test_a_run_with_workers_that_is_killed_goes_on(make_settings, tmp_path: Path, whole: Store) -> None:
-    words = [sys.executable, "-m", "invbench", "run", "--plugin", str(TOYS), "--suite", "toys", "--config"]
-    config = tmp_path / "toys.toml"
-    config.write_text(SUITE)
-    words += [str(config), "--methods", "toy", "--set", "toy.sleep=0.05", "--workers", "2", "--batch", "2", "--images", "12"]
-    words += ["--metrics", "toy_mse,toy_mask,toy_truth,toy_set", "--edits", "bright", "--quiet"]
+    words = toy_run(tmp_path, "--set", "toy.sleep=0.05", "--images", "12", "--edits", "bright")
+    words += ["--metrics", "toy_mse,toy_mask,toy_truth,toy_set"]
     codes = dict.fromkeys((signal.SIGKILL, signal.SIGTERM, signal.SIGINT), 0)
     for seed in range(24):
         dice, out = random.Random(seed), tmp_path / f"{seed}"
@@ -103,13 +100,3 @@ def test_a_run_with_workers_that_is_killed_goes_on(make_settings, tmp_path: Path
         expect_whole(out, whole)
     print(codes)
 
-
-SUITE = """
-[suites.toys]
-title = "toys"
-resolution = 16
-datasets = ["toys"]
-default = "all"
-collections = { all = ["toys"] }
-edits = { bright = { unit = "levels", per_strength = 12.75, strengths = [-1, 1] } }
-"""

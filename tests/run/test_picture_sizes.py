@@ -29,7 +29,7 @@ def test_f72_a_larger_picture_is_one_line_and_not_decoded(make_settings, tmp_pat
         Store(settings.out).read_picture(path)
     began = time.perf_counter()
     page = told(verbs(settings, tmp_path / "other")["report"])
-    assert page is not None and path.relative_to(settings.out).as_posix() in page and "left out: 1<" in page
+    assert page is not None and path.relative_to(settings.out).as_posix() in page and "left out: 1 (" in page
     assert any(path.name in line for line in check(settings.out).problems) and time.perf_counter() - began < 60
     assert runner.run(settings, progress=False) == 0
     assert path.read_bytes() == right

@@ -91,6 +91,25 @@ def asked(folder: Path, **changes):
     return selection.settings(suite, discover([TOYS, plugin]), **(plain | changes))
 
 
+SUITE = """
+[suites.toys]
+title = "toys"
+resolution = 16
+datasets = ["toys"]
+default = "all"
+collections = { all = ["toys"] }
+edits = { bright = { unit = "levels", per_strength = 12.75, strengths = [-1, 1] } }
+"""
+
+
+def toy_run(folder: Path, *more: str) -> list[str]:
+    """The command of a run of the toy method by two workers, but for ``--out``."""
+    config = folder / "toys.toml"
+    config.write_text(SUITE, encoding="utf-8")
+    words = [sys.executable, "-m", "invbench", "run", "--plugin", str(TOYS), "--suite", "toys", "--config", str(config)]
+    return [*words, "--methods", "toy", "--workers", "2", "--batch", "2", "--quiet", *more]
+
+
 def is_worker(process: psutil.Process) -> bool:
     """Whether a process is the child of a server of processes, which has its command line."""
     try:
@@ -181,8 +200,7 @@ def test_workers_give_the_bytes_of_one_process_with_the_embedded_suite(tmp_path:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are started in another way")
 def test_workers_end_with_the_run_that_was_killed(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "invbench", "run", "--plugin", str(TOYS), "--methods", "toy", "--set", "toy.sleep=30"]
-    words += ["--datasets", "toys", "--metrics", "none", "--edits", "none", "--workers", "2", "--batch", "2"]
+    words = toy_run(tmp_path, "--set", "toy.sleep=30", "--metrics", "none", "--edits", "none")
     run = subprocess.Popen([*words, "--out", str(tmp_path / "run")], stderr=subprocess.DEVNULL)
     workers = []
     for _ in range(600):
