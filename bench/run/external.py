@@ -146,9 +146,7 @@ class _Work:
     def execute(self) -> int:
         store, scorer = self.tools.store, self.tools.scorer
         started = _now()
-        for name, reason in scorer.unavailable.items():
-            self.bar.say(f"{name}: {reason}")
-        for line in store.set_broken_aside():
+        for line in [*scorer.left_out, *store.set_broken_aside()]:
             self.bar.say(line)
         earlier, before = store.readable_json("plan.json"), store.readable_json("manifest.json")
         cell = self._cell(earlier)

@@ -82,8 +82,8 @@ class _Run:
             self.store.clear()
         for line in self.store.set_broken_aside():
             self.bar.say(line)
-        for name, reason in self.scorer.unavailable.items():
-            self.bar.say(f"{name}: {reason}")
+        for line in self.scorer.left_out:
+            self.bar.say(line)
         for choice in self.settings.datasets:
             if choice.spec.home and (partial := sources.prepared(choice.spec).partial):
                 self.bar.say(f"{choice.id}: not whole: {partial}")

@@ -95,6 +95,12 @@ class Scorer:
         used = [spec.roles for spec in self.specs.values()] + [spec.roles for spec in self.protocols.values()]
         return {role for roles in used for role in roles}
 
+    @property
+    def left_out(self) -> list[str]:
+        """A line for the user on the metrics that cannot be computed, if there are any."""
+        names = ", ".join(self.unavailable)
+        return [f"without {names}: their weights are missing; the manifest and `invbench doctor` say which"] if names else []
+
     def wanted(self, kind: str, edit: Edit | None) -> list[str]:
         """Ids of the metrics of a kind ("inversion", "edit", "round_trip") that are defined for ``edit`` (None: inversions)."""
         own = [spec for spec in self.specs.values() if spec.kind == kind]

@@ -14,7 +14,6 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torchvision.models.resnet import BasicBlock
 
 from invbench.methods.nets.encoders import StyleHead, base_and_offsets, resized
 from invbench.metrics.nets.irse import IRSE50, stem, trunk
@@ -33,6 +32,8 @@ def _irse(stages: Stages) -> dict[str, nn.Module]:
 
 def _resnet(stages: Stages) -> dict[str, nn.Module]:
     """ResNet without max-pooling: the stem halves the resolution, and so does every stage but the first."""
+    from torchvision.models.resnet import BasicBlock  # loads all of torchvision, which the other backbone does without
+
     width = stages[0][0]
     blocks: list[nn.Module] = []
     for number, (wider, count) in enumerate(stages):
