@@ -19,7 +19,7 @@ from invbench.reports.grid import SIMPLE, Column, Style, grid
 from invbench.reports.text import interval_text, number_format, written
 
 SEED = 0  # of the intervals' bootstrap
-HEIGHT = 560  # pixels of the plot
+LABELS, BARS, BAR = 330, 560, 20  # pixels of the plot: its labels, the longest bar, the height of a row
 
 
 @dataclass(frozen=True)
@@ -85,31 +85,7 @@ def as_csv(frame: pd.DataFrame) -> str:
 
 def page(frame: pd.DataFrame) -> str:
     """The plot, bars of every method by layer, above the table: one document that asks no other host for anything."""
-    from plotly import graph_objects as go  # slow to import, and only the page needs it
-
     rows = summary(frame)
-    layers = list(dict.fromkeys(row.layer for row in rows))
-    bars = []
-    for place in dict.fromkeys((row.method, row.dataset) for row in rows):
-        own = {row.layer: row.change for row in rows if (row.method, row.dataset) == place}
-        found = [own.get(layer) for layer in layers]
-        above = [one.high - one.value if one else None for one in found]
-        below = [one.value - one.low if one else None for one in found]
-        bars.append(
-            go.Bar(
-                name=escape(" on ".join(place)),
-                x=layers,
-                y=[one.value if one else None for one in found],
-                error_y={"type": "data", "array": above, "arrayminus": below, "thickness": 1},
-            )
-        )
-    figure = go.Figure(bars)
-    figure.update_layout(
-        title="Change of the generator's weights", height=HEIGHT, template="plotly_white", barmode="group", showlegend=True
-    )
-    figure.update_xaxes(title="layer", tickangle=-60)
-    figure.update_yaxes(title="mean absolute change")
-    plot = figure.to_html(full_html=False, include_plotlyjs=True)
     columns = _columns(rows)
     heads = "".join(f"<th>{escape(head)}</th>" for head, _ in columns)
     lines = zip(*(texts for _, texts in columns), strict=True)
@@ -117,9 +93,26 @@ def page(frame: pd.DataFrame) -> str:
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>Change of the generator\'s weights</title>\n'
         "<style>body{font:14px sans-serif;margin:2em}td,th{padding:.15em .8em;text-align:left}</style></head>\n"
-        f"<body>{plot}\n<table><thead><tr>{heads}</tr></thead><tbody>\n{body}\n</tbody></table>\n"
+        f"<body>{_bars(rows)}\n<table><thead><tr>{heads}</tr></thead><tbody>\n{body}\n</tbody></table>\n"
         f"<p>{escape(caption(rows))}</p></body></html>\n"
     )
+
+
+def _bars(rows: Sequence[LayerChange]) -> str:
+    """A bar with its interval for each row, in the order of the table, as SVG."""
+    longest = max((row.change.high if np.isfinite(row.change.high) else row.change.value for row in rows), default=1.0) or 1.0
+    parts = []
+    for place, row in enumerate(rows):
+        top, end = BAR * place, BARS * row.change.value / longest
+        label = escape(f"{row.method} on {row.dataset}: {row.layer}")
+        parts.append(f'<text x="{LABELS - 8}" y="{top + BAR - 5}" text-anchor="end">{label}</text>')
+        parts.append(f'<rect x="{LABELS}" y="{top + 2}" width="{end:.1f}" height="{BAR - 5}" fill="#7a9cc6"/>')
+        if np.isfinite(row.change.low):
+            low, high = (LABELS + BARS * value / longest for value in (row.change.low, row.change.high))
+            middle = top + BAR / 2
+            parts.append(f'<line x1="{low:.1f}" x2="{high:.1f}" y1="{middle}" y2="{middle}" stroke="#333"/>')
+    size = f'viewBox="0 0 {LABELS + BARS + 10} {BAR * len(rows)}" width="{LABELS + BARS + 10}"'
+    return f'<svg {size} role="img" aria-label="mean absolute change by layer" font-size="11">{"".join(parts)}</svg>'
 
 
 def _columns(rows: Sequence[LayerChange]) -> list[Column]:

@@ -167,7 +167,7 @@ def test_metrics_without_weights_are_named_and_the_rest_goes_on(make_settings, c
     settings = make_settings(metrics=["toy_mse", "toy_weights"]).model_copy(update={"metrics_required": False})
     assert runner.run(settings) == 0
     store = Store(settings.out)
-    assert "toy_weights@native: weights missing" in capsys.readouterr().err
+    assert "without toy_weights@native: their weights are missing" in capsys.readouterr().err
     assert "judge" in store.manifest["unavailable"]["toy_weights@native"]
     assert "toy_weights@native" not in store.rows().columns
 

@@ -25,6 +25,7 @@ from invbench.api import InvbenchError
 from invbench.cli import main
 from invbench.reports.formats import field
 from invbench.util import errors, files, images, progress, streams
+from tests.util.test_interrupts import heeding
 
 HERE = Path(__file__).resolve().parents[2]
 PROGRAM = [sys.executable, "-m", "invbench"]
@@ -125,7 +126,7 @@ def test_a_terminal_without_width_gets_lines(monkeypatch) -> None:  # F43
 @pytest.mark.parametrize("after", [0.2, 0.8])
 def test_interrupted_while_it_loads_is_130(after: float, tmp_path: Path) -> None:  # F44
     command = [*PROGRAM, "run", "--methods", "e4e", "--images", "1", "--out", str(tmp_path / "run")]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, preexec_fn=heeding)
     time.sleep(after)
     process.send_signal(signal.SIGINT)
     said = process.communicate()[1]
