@@ -19,7 +19,7 @@ from invbench.util.startup import settle
 
 @click.command(epilog="Example: python -m invbench.methods.train parser --minutes 5 --threads 1")
 @click.argument("name", required=False)
-@click.option("--minutes", type=Within(0, min_open=True), help="Budget of wall time in minutes; default: that of the recipe.")
+@click.option("--minutes", type=Within(0, min_open=True), help="Budget in minutes of processor time; default: the recipe's.")
 @click.option("--images", type=count_type(1), help="Budget in training images instead of minutes.")
 @click.option("--device", default="cpu", show_default=True, help="Torch device, such as cpu or cuda:0.")
 @click.option("--seed", type=count_type(0, SEEDS - 1), help="Seed of weights and data; default: that of the recipe.")

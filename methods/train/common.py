@@ -77,7 +77,10 @@ class Recipe(ABC):
 
 @dataclass(frozen=True)
 class Budget:
-    """The length of a training: ``images`` if given (equal on every machine), else ``minutes`` of wall time."""
+    """The length of a training: ``images`` if given (equal on every machine), else ``minutes`` of processor time.
+
+    Processor time of all threads, so that other work on the machine does not shorten a training.
+    """
 
     minutes: float
     images: int | None = None
@@ -90,7 +93,7 @@ class Budget:
 
 @dataclass
 class _Position:
-    """The position of a training. ``seconds`` counts training time only, without interruptions."""
+    """The position of a training. ``seconds`` counts processor time of training only, without interruptions."""
 
     index: int = 0
     images: int = 0
@@ -186,7 +189,7 @@ def fit(
     if path.exists() and not fresh:
         position = load_checkpoint(path, recipe, average, identity)
     saved = time.monotonic()
-    started = saved - position.seconds
+    started = time.process_time() - position.seconds
     losses: dict[str, float] = {}
     recipe.network.train()
     with tqdm(total=1000, desc=name, bar_format="{desc} {percentage:3.0f}% |{bar}| {elapsed}<{remaining}{postfix}") as bar:
@@ -197,7 +200,7 @@ def fit(
                     update_average(average, recipe.network, decay=recipe.ema, index=position.index)
                 position.index += 1
                 position.images += step.images
-                position.seconds = time.monotonic() - started
+                position.seconds = time.process_time() - started
                 losses = {key: 0.95 * losses.get(key, value) + 0.05 * value for key, value in step.losses.items()}
                 bar.n = min(int(progress * 1000), 1000)
                 bar.set_postfix({**losses, "images/s": position.images / position.seconds}, refresh=False)
