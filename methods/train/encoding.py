@@ -148,6 +148,19 @@ class FrozenEmbedder:
         return self(images)
 
 
+def hold_statistics(network: nn.Module) -> None:
+    """Let the batch normalisations of a network in training use their running statistics, and leave those as they are.
+
+    For recipes that make several passes in a step. The drawn picture that such a network sees is the same for the whole batch
+    in the first pass, and not in the later ones; statistics of the batch differ between the passes, and their running mean
+    fits none of them. ReStyle's encoder over pSp so trained, in five passes from the start, gave 21.5 dB after the first pass
+    with the statistics of first passes, and 18.7 dB with the running ones, with which it is used.
+    """
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.eval()
+
+
 def after_warm_start(progress: float) -> float:
     """Progress in the published part of the training, in [0, 1); below 0 during the warm start."""
     return (progress - WARM_START) / (1 - WARM_START)

@@ -11,7 +11,7 @@ In the public code for ReStyle over e4e the identity loss overwrites the norm an
 Departures, for a budget of minutes (the authors train 500,000 steps): all values in ``SHORTENED``. The published start, the
 weights of a face recognition network, is replaced by the trunk of the trained encoder ``psp`` or ``e4e``: its three input
 channels are copied into the first three of six, as published, and the others are drawn with equal variance (published: unit
-variance). Then follows the warm start of invbench.methods.train.encoding, with first passes only.
+variance). Then follows the warm start of invbench.methods.train.encoding, with first passes only, too.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from invbench.methods.restyle_e4e import ReStyleE4E
 from invbench.methods.restyle_psp import ReStylePSP
 from invbench.methods.train.adversary import ADVERSARIAL_WEIGHT, DELTA_WEIGHT, Adversary, delta_norm, open_offsets
 from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend, step_generator
-from invbench.methods.train.encoding import NOISE, Reconstruction, after_warm_start, architecture, weighted
+from invbench.methods.train.encoding import NOISE, Reconstruction, after_warm_start, architecture, hold_statistics, weighted
 from invbench.methods.train.frozen import load_frozen
 from invbench.methods.train.ranger import Ranger
 from invbench.options import Options
@@ -41,15 +41,21 @@ RECIPES = {
 
 ITERATIONS = 5
 OVER = {"psp": (ReStylePSPEncoder, ReStylePSP), "e4e": (ReStyleE4EEncoder, ReStyleE4E)}
-# Departures beside the reduced widths: rates that fall along a cosine from a higher peak (published: 1e-4 and 2e-5, constant),
-# and half the pictures in a step (published: 8), for twice as many steps.
-SHORTENED: dict[str, Any] = {"lr": 2e-3, "discriminator_lr": 4e-4, "batch": 4}
+# Departures beside the reduced widths: rates that fall along a cosine from a higher peak (published: 1e-4 and 2e-5, constant);
+# half the pictures in a step (published: 8), for twice as many steps; and only the first pass in the first part of the budget
+# (published: all five from the start), with as many pictures in a step as the encoders of one pass have. What five passes cost
+# buys five times as many pictures there. From then on the normalisations use their running statistics (published: those of the
+# batch): see :func:`invbench.methods.train.encoding.hold_statistics`.
+SHORTENED: dict[str, Any] = {"lr": 2e-3, "discriminator_lr": 4e-4, "batch": 4, "first_passes": 0.6, "first_batch": 16}
 
 
 class Training(Recipe):
     """``over`` is the underlying method, "psp" or "e4e", whose trained trunk is the start; ``zoo`` holds the frozen networks.
 
     ``lr`` and ``discriminator_lr`` are peak rates, ``batch`` is the number of pictures in a step.
+
+    first_passes  share of the budget, warm start included, in which a step makes the first pass only
+    first_batch   number of pictures in a step of that part
     """
 
     def __init__(
@@ -61,9 +67,12 @@ class Training(Recipe):
         lr: float = SHORTENED["lr"],
         discriminator_lr: float = SHORTENED["discriminator_lr"],
         batch: int = SHORTENED["batch"],
+        first_passes: float = SHORTENED["first_passes"],
+        first_batch: int = SHORTENED["first_batch"],
         zoo: Path = ZOO,
     ) -> None:
         self.seed, self.batch, self.device = seed, batch, torch.device(device)
+        self.first_passes, self.first_batch = first_passes, first_batch
         self.reconstruction = Reconstruction(seed=seed, device=device, zoo=zoo)
         generator = self.reconstruction.generator
         self.config = {key: value for key, value in architecture(generator).items() if key != "groups"}
@@ -82,22 +91,26 @@ class Training(Recipe):
             self.mean_picture: Tensor = generator.synthesis(self.mean_latents)
 
     def step(self, index: int, progress: float) -> Step:
-        target, w = self.reconstruction.pictures(index, self.batch)
+        early = progress < self.first_passes
+        target, w = self.reconstruction.pictures(index, self.first_batch if early else self.batch)
+        if not early:
+            hold_statistics(self.network)
         drawn, latents = self.mean_picture.expand_as(target), self.mean_latents.expand(len(target), -1, -1)
         published = after_warm_start(progress)
         stage = self._stage(max(published, 0.0))
         if published < 0:
             error = self.reconstruction.latent_error(self.network(target, drawn, latents, *stage), w)
             descend(error, self.optimisers[:1], cosine(progress))
-            return Step(self.batch, {"latents": error.item()})
+            return Step(len(target), {"latents": error.item()})
         reported: dict[str, float] = {}
         if self.adversary is not None:
             with torch.no_grad():
                 first = self.network(target, drawn, latents, *stage)[:, : stage[0] + 1]
             reported["discriminator"] = self.adversary.train(first, index, cosine(progress)).item()
-        passes = self._passes(target, drawn, latents, stage, index, reported)
+        count = 1 if early else ITERATIONS
+        passes = self._passes(target, drawn, latents, stage, index, reported, count=count)
         descend(passes, self.optimisers[:1], cosine(progress))
-        return Step(self.batch, reported)
+        return Step(len(target), reported)
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Figures of the underlying encoder, after all passes; ``psnr_first`` is the PSNR in dB after the first pass."""
@@ -109,11 +122,19 @@ class Training(Recipe):
         return () if self.adversary is None else (open_offsets(published, self.config["num_ws"]),)
 
     def _passes(
-        self, target: Tensor, drawn: Tensor, latents: Tensor, stage: tuple[int, ...], index: int, reported: dict[str, float]
+        self,
+        target: Tensor,
+        drawn: Tensor,
+        latents: Tensor,
+        stage: tuple[int, ...],
+        index: int,
+        reported: dict[str, float],
+        *,
+        count: int,
     ) -> Iterator[Tensor]:
-        """The weighted loss of every pass; at the end ``reported`` holds the losses of the last one."""
+        """The weighted loss of each of ``count`` passes; at the end ``reported`` holds the losses of the last one."""
         noise = step_generator(self.seed, index, NOISE, self.device)
-        for _ in range(ITERATIONS):
+        for _ in range(count):
             latents = self.network(target, drawn, latents.detach(), *stage)
             drawn = self.reconstruction.drawn(latents, noise)
             losses = self.reconstruction.distances(drawn, target)

@@ -44,6 +44,24 @@ def test_it_starts_from_the_trunk_of_the_trained_encoder(over, small_encoders):
     assert torch.equal(network.input_layer[2].weight, trained.input_layer[2].weight)
 
 
+@pytest.mark.parametrize("over", ["psp", "e4e"])
+def test_the_first_part_makes_first_passes_of_more_pictures_and_then_the_statistics_stand_still(over, monkeypatch):
+    recipe = built(over, first_batch=6)
+    passes: list[int] = []
+    real = recipe.reconstruction.distances
+    monkeypatch.setattr(recipe.reconstruction, "distances", lambda *pair: passes.append(len(pair[0])) or real(*pair))
+    statistics = [m for m in recipe.network.modules() if isinstance(m, nn.BatchNorm2d)]
+    found = []
+    for index, (progress, images) in enumerate([(0.1, 6), (0.5, 6), (0.7, 4)]):
+        recipe.network.train()  # as the loop does when it begins
+        before = [m.running_mean.clone() for m in statistics]
+        passes.clear()
+        assert recipe.step(index, progress).images == images
+        moved = [not torch.equal(old, m.running_mean) for old, m in zip(before, statistics, strict=True)]
+        found.append((list(passes), any(moved), all(moved)))
+    assert found == [([], True, True), ([6], True, True), ([4] * 5, False, False)]
+
+
 def test_gradients_of_several_losses_add_up_and_each_waits_for_the_one_before():
     weight = nn.Parameter(torch.tensor([1.0, 2.0]))
     seen: list[Tensor | None] = []
@@ -68,7 +86,7 @@ def test_a_step_sums_the_gradients_of_five_passes_cut_from_each_other(over):
     recipe.network.train()
     reported = recipe.step(7, 0.9).losses
 
-    network, generator = twin.network.train(), twin.reconstruction.generator
+    network, generator = twin.network.eval(), twin.reconstruction.generator  # the normalisations hold their statistics
     target, _ = twin.reconstruction.pictures(7, twin.batch)
     stage = (9,) if over == "e4e" else ()
     latents = generator.mean_latent.expand(len(target), 10, 16)
@@ -98,13 +116,13 @@ def test_a_step_sums_the_gradients_of_five_passes_cut_from_each_other(over):
 
 @pytest.mark.parametrize("over", ["psp", pytest.param("e4e", marks=pytest.mark.slow)])
 def test_a_short_training_improves_and_its_export_loads(over, tmp_path, small_networks, monkeypatch):  # noqa: F811
-    recipe = built(over)
+    recipe = built(over, first_batch=8, first_passes=0.7)
     monkeypatch.setattr(encoding, "WARM_START", 0.0)
     monkeypatch.setattr(encoding, "VALIDATION_IMAGES", 8)
     real = recipe.reconstruction.validate
     monkeypatch.setattr(recipe.reconstruction, "validate", lambda encode: real(encode, images=8))
     before = recipe.validate(recipe.network.eval())
-    fit(recipe, "small", budget=Budget(1, images=40), seed=3, folder=tmp_path / "run", zoo=tmp_path)
+    fit(recipe, "small", budget=Budget(1, images=160), seed=3, folder=tmp_path / "run", zoo=tmp_path)
     after = recipe.validate(recipe.network.eval())
     assert after["psnr"] > before["psnr"] + 0.2 and after["psnr"] > after["psnr_first"]
     encoder = load_frozen("small", zoo=tmp_path)
