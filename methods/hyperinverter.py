@@ -10,6 +10,7 @@ from torch import Tensor
 
 from invbench.api import Clock, Edit, Embedder, Inversion
 from invbench.methods.common import predicted_weights
+from invbench.methods.common.moves import scaled_move
 from invbench.options import Options
 
 SPEC = {
@@ -76,9 +77,7 @@ class HyperInverter:
 
     def move_latents(self, latents: Tensor, edit: Edit) -> Tensor:
         """Edited latents [N, L, D]: equation of section 4.3, scaled by ``edit_scale`` unless the edit goes to a position."""
-        moved: Tensor = self.directions.move(latents, edit)
-        adds = torch.equal(self.directions.move(latents, Edit(edit.name, 0.0)), latents)
-        return latents + self.options.edit_scale * (moved - latents) if adds else moved
+        return scaled_move(self.directions, latents, edit, self.options.edit_scale)
 
     def interpolate(self, a: Inversion, b: Inversion, t: float) -> Inversion:
         """Latents and weights between those of two inversions: t 0 is ``a``, 1 is ``b``."""

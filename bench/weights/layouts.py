@@ -223,6 +223,23 @@ LAYOUTS = {
         {"network": "invbench.methods.convert.features:feature_style"},
         lambda shapes, content: facts.heads(shapes, r"styles\.(\d+)\.weight"),
     ),
+    "sfe": Layout(
+        "StyleFeatureEditor, file of the second phase: editor and inverter",
+        {
+            "state_dict/encoder.conv.weight": (None, None, 1, 1),
+            "state_dict/inverter.fuser.conv.weight": (None, None, 1, 1),
+            "state_dict/inverter.fs_backbone.styles.0.weight": (None, None),
+        },
+        {"network": "invbench.methods.convert.features:sfe"},
+        lambda shapes, content: facts.heads(shapes, r"state_dict/inverter\.fs_backbone\.styles\.(\d+)\.weight"),
+    ),
+    "sfe_inverter": Layout(
+        "StyleFeatureEditor, file of the first phase: that of the second has its inverter, too",
+        {
+            "state_dict/encoder.fuser.conv.weight": (None, None, 1, 1),
+            "state_dict/encoder.fs_backbone.styles.0.weight": (None, None),
+        },
+    ),
     "styleres": Layout(
         "StyleRes: e4e, and a generator with the modules of StyleRes in it",
         {

@@ -1,9 +1,8 @@
 """Read published networks that change features of the generator beside its latents.
 
-HFGI (Tengfei-Wang/HFGI), the Feature-Style encoder (InterDigitalInc/FeatureStyleEncoder) and StyleRes
-(hamzapehlivan/StyleRes). Each function takes a file's
-content and ``source``, its name for messages, gives the network and notes, and raises InvbenchError where any part does not
-fit.
+HFGI (Tengfei-Wang/HFGI), the Feature-Style encoder (InterDigitalInc/FeatureStyleEncoder), StyleRes (hamzapehlivan/StyleRes)
+and StyleFeatureEditor (ControlGenAI/StyleFeatureEditor). Each function takes a file's content and ``source``, its name for
+messages, gives the network and notes, and raises InvbenchError where any part does not fit.
 """
 
 from __future__ import annotations
@@ -15,9 +14,10 @@ from torch import Tensor, nn
 
 from invbench.api import InvbenchError
 from invbench.methods.convert.encoders import ConvertedEncoder, convert_e4e, latent_rows
-from invbench.methods.convert.stylegan2 import ConvertedGenerator, convert_generator
+from invbench.methods.convert.stylegan2 import ConvertedGenerator, convert_discriminator, convert_generator
 from invbench.methods.nets.feature_style import FeatureStyleEncoder
 from invbench.methods.nets.hfgi import HFGINetwork
+from invbench.methods.nets.sfe import SFENetwork
 from invbench.methods.nets.stylegan2 import Generator
 from invbench.methods.nets.styleres import StyleResNetwork
 from invbench.metrics.nets.published import entry, fitted, tensors
@@ -25,6 +25,8 @@ from invbench.metrics.nets.published import entry, fitted, tensors
 STYLERES = ("e4e", "latent_avg", "generator_smooth")
 FUSED, CLAMP = 64, 256  # resolution of the block that holds StyleRes' modules; bound of its generator's activations
 BLOCK = f"synthesis.b{FUSED}."
+SFE = ("state_dict", "encoder_opt", "disc_opt", "latent_avg")
+BESIDE = ("decoder", "discriminator", "e4e_encoder")  # what a whole training of StyleFeatureEditor saves beside its networks
 OWN = ("residue.", "grid_align.")  # of HFGI; beside them its file holds what a file of e4e holds
 
 
@@ -101,3 +103,41 @@ def _styleres(checkpoint: Mapping[str, Any], source: str) -> tuple[dict[str, Ten
     rest = {key: value for key, value in state.items() if not key.startswith(f"{BLOCK}modify_feature_")}
     clamp = {"G_ema": {"synthesis_kwargs": {"conv_clamp": CLAMP}}}
     return own, convert_generator({"G_ema": rest, "init_kwargs": clamp}, source=source)
+
+
+def sfe(
+    checkpoint: Mapping[str, Any], *, source: str, generator: Mapping[str, Any], generator_source: str
+) -> tuple[SFENetwork, tuple[str, ...]]:
+    """``sfe_editor_light.pt``: {"state_dict": {"encoder.*": the editor, "inverter.*"}}, or what the whole training saves.
+
+    The mean latent is that of the generator's file, ``generator``, as in the public code; a training's file has a copy. Its
+    decoder, discriminator and e4e are read, and not used: the public code takes them from files of their own.
+    """
+    state = tensors(entry(checkpoint, "state_dict", source=source), source=source)
+    parts: dict[str, dict[str, Tensor]] = {}
+    for key, value in state.items():
+        part, _, name = key.partition(".")
+        parts.setdefault(part, {})[name] = value
+    left = [key for key in checkpoint if key not in SFE] + [key for key in parts if key not in ("encoder", "inverter", *BESIDE)]
+    first, conv = state.get("inverter.fs_backbone.styles.0.weight"), state.get("encoder.conv.weight")
+    if left or first is None or conv is None or first.ndim != 2:
+        expected = f"{', '.join(SFE)}, and in state_dict encoder.conv.weight, inverter.fs_backbone.styles.0.weight"
+        raise InvbenchError(f"{source}: expected {expected}, found {', '.join(map(str, left[:8] or list(state)[:8]))}")
+    heads = {key.split(".")[2] for key in parts["inverter"] if key.startswith("fs_backbone.styles.")}
+    shape = (len(heads), first.shape[0])
+    mean, owner = checkpoint.get("latent_avg"), source
+    if mean is None:
+        mean, owner = convert_generator(generator, source=generator_source).state["mapping.w_avg"], generator_source
+    found = {f"editor.{key}": value for key, value in parts["encoder"].items()}
+    found |= {f"inverter.{key}": value for key, value in parts["inverter"].items()}
+    found["inverter.fs_backbone.latent_avg"] = latent_rows(mean, shape, owner).clone()
+    network = fitted(lambda: SFENetwork(*shape, feature=conv.shape[0]), found, source=source)
+    notes = [f"latent_avg: of {owner}"]
+    if "discriminator" in parts:
+        convert_discriminator(parts["discriminator"], source=f"{source}: discriminator")
+    rest = {f"{part}.{key}": value for part in ("decoder", "e4e_encoder") for key, value in parts.get(part, {}).items()}
+    if rest:
+        plain = {key.removeprefix("e4e_"): value for key, value in rest.items()}
+        convert_e4e({"state_dict": plain, "latent_avg": mean}, source=f"{source}: decoder, e4e_encoder")
+    unused = [part for part in BESIDE if part in parts]
+    return network, (*notes, *(f"{part}: not used, as in the public code" for part in unused))

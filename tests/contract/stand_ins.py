@@ -14,9 +14,10 @@ from invbench.methods.nets.hfgi import HFGINetwork
 from invbench.methods.nets.hyperinverter import HyperInverterNetwork
 from invbench.methods.nets.hyperstyle import HyperStyleNetwork
 from invbench.methods.nets.padding import PaddingEncoder
+from invbench.methods.nets.sfe import SFENetwork
 from invbench.methods.nets.styleres import StyleResNetwork
 from invbench.methods.nets.w_encoder import WEncoder
-from invbench.methods.train import encoding, feature_style, hfgi, hyperinverter, hyperstyle, padding, styleres
+from invbench.methods.train import encoding, feature_style, hfgi, hyperinverter, hyperstyle, padding, sfe, styleres
 
 
 def stand_ins(generator: Any, known: Mapping[str, Any]) -> dict[str, nn.Module]:
@@ -57,6 +58,12 @@ def _styleres(generator: Any) -> nn.Module:
     return network
 
 
+def _sfe(generator: Any) -> nn.Module:
+    network = SFENetwork(**sfe.architecture(generator, sfe.SHORTENED["resolution"]))
+    _around(network.inverter.fs_backbone, generator)
+    return network
+
+
 def _w_encoder(generator: Any) -> nn.Module:
     known = encoding.architecture(generator)
     return _around(WEncoder(generator.w_dim, size=known["size"], stages=known["stages"]), generator)
@@ -79,6 +86,7 @@ ROLES: dict[str, Callable[[Any], nn.Module]] = {
     "encoder_feature_style": _feature_style,
     "encoder_padding": _padding,
     "styleres": _styleres,
+    "sfe": _sfe,
     "encoder_w": _w_encoder,
     "hypernet_hyperstyle": _hyperstyle,
     "hypernet_hyperinverter": _hyperinverter,

@@ -128,13 +128,14 @@ def test_networks_that_change_features_of_faces_from_files_to_tables(tmp_path, m
     monkeypatch.setenv("INVBENCH_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("INVBENCH_SHARED", raising=False)
     watch = Stopwatch("faces, networks that change features")
-    roles = {"generator", "hfgi", "encoder_hfgi", "encoder_feature_style", "encoder_padding", "styleres", "perceptual_alex"}
-    chosen = {role: network for role, network in SUITES["faces"].networks.items() if role in roles | {"directions"}}
+    roles = {"generator", "hfgi", "encoder_hfgi", "encoder_feature_style", "encoder_padding", "styleres", "sfe", "encoder_e4e"}
+    roles |= {"perceptual_alex", "directions"}
+    chosen = {role: network for role, network in SUITES["faces"].networks.items() if role in roles}
     files = weights.install(tmp_path / "home/weights", weights.needed(chosen.values()))
     weights.say(files)
     installation.prepare(["celebahq-test"], tmp_path)
     watch("installation")
-    methods = ["hfgi", "feature_style", "padding", "styleres"]
+    methods = ["hfgi", "feature_style", "padding", "styleres", "sfe"]
     works("faces", tmp_path, methods=methods, images=1, steps=1, metrics=["mse@native", "lpips_alex@native"])
 
 

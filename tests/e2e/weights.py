@@ -242,6 +242,7 @@ WRITERS: dict[str, Write] = {
     "padinv_ffhq": _torch(lambda: official.padinv(1024, fill=partial(_encoder, seed=93))),
     "padinv_church": _torch(lambda: official.padinv(256, fill=partial(_encoder, seed=94))),
     "styleres_ffhq": _torch(lambda: official.styleres(fill=partial(_encoder, seed=95))),
+    "sfe_ffhq": _torch(lambda: official.sfe(fill=partial(_encoder, seed=96))),
     "hyperstyle_ffhq": _hyperstyle(1024, "ffhq_hypernet", official.FFHQ_LAYERS, 91),
     "hyperstyle_cars": _hyperstyle(512, "cars_hypernet", (0, 2, 3, *official.FFHQ_LAYERS[:-2]), 92),
     "hyperstyle_wild": _hyperstyle(512, "afhq_wild_hypernet", (0, 2, 3, *official.FFHQ_LAYERS[:-2]), 93),

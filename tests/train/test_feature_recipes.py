@@ -9,13 +9,15 @@ from torch import nn
 from torch.nn import functional as F
 from torchvision.transforms.functional import perspective
 
+from invbench.methods.directions.linear import Directions
 from invbench.methods.nets.encoders import E4EEncoder
 from invbench.methods.nets.feature_style import FeatureStyleEncoder
 from invbench.methods.nets.hfgi import HFGINetwork
 from invbench.methods.nets.padding import PaddingEncoder, padded
+from invbench.methods.nets.sfe import SFENetwork
 from invbench.methods.nets.stylegan2 import FeatureEdit
 from invbench.methods.nets.styleres import StyleResNetwork
-from invbench.methods.train import encoding, feature_style, hfgi, padding, styleres
+from invbench.methods.train import encoding, feature_style, hfgi, padding, sfe, styleres
 from invbench.methods.train.common import Budget, fit, step_generator, step_rng
 from invbench.methods.train.frozen import load_frozen
 from invbench.metrics.nets.identity import Identity
@@ -31,6 +33,8 @@ FEATURE = {
     "feature_stride": 1,
 }  # fmt: skip
 
+SFE = {"num_ws": 10, "w_dim": 16, "size": 64, "stages": [[4, 1], [4, 1], [4, 1], [8, 1]], "feature": 8, "blocks": 1}
+
 
 class Parser(nn.Module):
     def forward(self, images):
@@ -42,13 +46,17 @@ def small(monkeypatch: pytest.MonkeyPatch, small_networks) -> dict[str, nn.Modul
     with torch.random.fork_rng():
         torch.manual_seed(8)
         small_networks["identity"] = Identity(widths=[4, 4, 4, 4], embedding=8)
-        trained = {"e4e": E4EEncoder(**SMALL).eval().requires_grad_(False), "parser": Parser()}
+        directions = Directions(["age", "yaw"], 10, 16)
+        directions.vectors.normal_(std=0.1)
+        trained = {"e4e": E4EEncoder(**SMALL).eval().requires_grad_(False), "parser": Parser(), "directions": directions}
     monkeypatch.setattr(padding, "architecture", lambda generator, level: PADDING)
     monkeypatch.setattr(feature_style, "architecture", lambda generator: FEATURE)
     monkeypatch.setattr(feature_style, "load_frozen", lambda name, **_: trained[name])
     monkeypatch.setattr(hfgi, "architecture", lambda generator, resolution: HFGI)
     monkeypatch.setattr(styleres, "architecture", lambda generator: SMALL)
     monkeypatch.setattr(styleres, "load_frozen", lambda name, **_: trained[name])
+    monkeypatch.setattr(sfe, "architecture", lambda generator, resolution: SFE)
+    monkeypatch.setattr(sfe, "load_frozen", lambda name, **_: trained[name])
     monkeypatch.setattr(hfgi, "load_frozen", lambda name, **_: trained[name])
     monkeypatch.setattr(encoding, "VALIDATION_IMAGES", 8)
     return trained
@@ -241,6 +249,86 @@ def test_a_step_of_styleres_inverts_its_own_edit_and_undoes_it():
     assert reported["cycle_l2"] == pytest.approx(F.mse_loss(undone, target).item(), rel=1e-4)
     assert share.max() <= 0.5 and (edited - output).abs().mean() > 1e-4
     same_gradients(recipe.network, network)
+
+
+def phase(published: float) -> float:
+    """Progress at this share of the part behind the warm start."""
+    return encoding.WARM_START + (1 - encoding.WARM_START) * published
+
+
+def test_a_step_of_sfes_inverter_sums_the_published_losses():
+    recipe, twin = (sfe.Training(seed=3, batch=2) for _ in range(2))
+    recipe.optimisers[0].step = lambda: None
+    recipe.network.train()
+    reported = recipe.step(7, phase(0.01)).losses  # half of the blending, before the adversarial loss
+    network, generator = twin.network.train(), twin.generator
+    target, _ = twin.reconstruction.pictures(7, 2)
+    latents, predicted = network.inverter.fs_backbone(target)
+    own = generator.synthesis(latents, return_features=["b16.conv1"])[1]["b16.conv1"]
+    fused = network.inverter.fuser(predicted, own)
+    half = FeatureEdit(torch.full((1, 1, 1, 1), 0.5), 0.5 * fused)
+    outputs = [generator.synthesis(latents, features={"b16.conv1": half}), generator.synthesis(latents)]
+    loss = sum(reconstruction_loss(twin, one, target) for one in outputs) / 2 + 0.01 * (fused - own).square().mean()
+    loss.backward()
+    assert set(reported) == {"l2", "lpips", "id", "feature"}
+    same_gradients(recipe.network.inverter, network.inverter)
+    assert all(one.grad is None for one in recipe.network.editor.parameters())
+    assert {"adversarial", "discriminator"} <= set(recipe.step(8, phase(0.1)).losses)
+
+
+def test_a_step_of_sfes_editor_inverts_real_pictures_and_edits_drawn_ones(small):
+    recipe, twin = (sfe.Training(seed=3, batch=2) for _ in range(2))
+    recipe.optimisers[1].step = recipe.optimisers[2].step = lambda: None
+    recipe.network.train()
+    before = {key: value.clone() for key, value in recipe.network.inverter.state_dict().items()}
+    reported = recipe.step(7, phase(0.7)).losses
+    for key, value in recipe.network.inverter.state_dict().items():
+        assert torch.equal(value, before[key]), key  # the statistics of its normalisations, too
+
+    network, generator, editor = twin.network.eval(), twin.generator, twin.network.editor.train()
+    target, _ = twin.reconstruction.pictures(7, 2)
+    edit = sfe.random_edit(("age", "yaw"), step_rng(3, 7, sfe.EDITS))
+    step = edit.strength * small["directions"][edit.name]
+
+    def feature(latents):
+        return generator.synthesis(latents, return_features=["b16.conv1"])[1]["b16.conv1"]
+
+    def fused(images):
+        latents, predicted = network.inverter.fs_backbone(images)
+        return latents, network.inverter.fuser(predicted, feature(latents))
+
+    with torch.no_grad():
+        codes = small["e4e"](target) + generator.mean_latent
+        drawn, wanted = generator.synthesis(codes), generator.synthesis(codes + step)
+        change = feature(codes) - feature(codes + step)
+        (w_real, f_real), (w_drawn, f_drawn) = fused(target), fused(drawn)
+    seen = editor(torch.cat([f_real, f_drawn]), torch.cat([torch.zeros_like(change), change]))
+    whole = FeatureEdit(torch.zeros(1, 1, 1, 1), seen)
+    outputs = generator.synthesis(torch.cat([w_real, w_drawn + step]), features={"b16.conv1": whole})
+    loss = reconstruction_loss(twin, outputs, torch.cat([target, wanted]))
+    (loss + 0.01 * F.softplus(-twin.adversary.network(outputs[:2])).mean()).backward()
+    assert reported["l2"] == pytest.approx(F.mse_loss(outputs, torch.cat([target, wanted])).item(), rel=1e-4)
+    assert abs(edit.strength) >= 1
+    same_gradients(recipe.network.editor, editor)
+
+
+def test_a_short_training_of_sfe_improves_in_both_phases_and_its_export_loads(tmp_path, monkeypatch):
+    recipe = sfe.Training(seed=3, lr=1e-2, batch=4)
+    few_pictures(recipe, monkeypatch)
+    before = recipe.validate(recipe.network.eval())
+    assert before["psnr"] == pytest.approx(before["psnr_latents"], abs=0.5)  # it begins near the latents' own picture
+    fit(recipe, "small", budget=Budget(1, images=200), seed=3, folder=tmp_path / "run", zoo=tmp_path)
+    after = recipe.validate(recipe.network.eval())
+    assert after["psnr"] > before["psnr"] + 0.2 and after["psnr_inverter"] > before["psnr_inverter"] + 0.2
+    network = load_frozen("small", zoo=tmp_path)
+    assert type(network) is SFENetwork
+    assert torch.equal(network.latent_avg[0], recipe.generator.mean_latent)
+
+
+def reconstruction_loss(twin, output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    identity = twin.reconstruction.identity
+    loss = F.mse_loss(output, target) + 0.8 * (output - target).abs().mean()
+    return loss + 0.1 * (1 - (identity(output) * identity(target)).sum(1).mean())
 
 
 def same_gradients(found: nn.Module, expected: nn.Module) -> None:

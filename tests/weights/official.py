@@ -181,6 +181,22 @@ def feature_style(*, fill: Callable[..., dict[str, Tensor]] = stand_in) -> dict[
     return bare("feature_style_layout", "enc", fill=fill)
 
 
+def sfe(*, whole: bool = False, fill: Callable[..., dict[str, Tensor]] = stand_in) -> dict[str, Any]:
+    """The file of StyleFeatureEditor's second phase; ``whole``: as its training saves it, with a small generator."""
+    layout = golden_vectors.load("sfe_layout")
+    parts = {"encoder": "feature_editor", "inverter": "inverter"}
+    state = {f"{part}.{key}": value for part, name in parts.items() for key, value in fill(layout[name]).items()}
+    if not whole:
+        return {"state_dict": state}
+    plain = e4e(18, "ffhq_encode", fill=fill)["state_dict"]
+    state |= {f"e4e_{key}" if key.startswith("encoder.") else key: value for key, value in plain.items()}
+    with torch.device("meta"):
+        discriminator = Discriminator(DiscriminatorConfig(1024, dict.fromkeys((2**i for i in range(2, 11)), 4)))
+    shapes = {key: list(value.shape) for key, value in discriminator.state_dict().items()}
+    state |= {f"discriminator.{key}": value for key, value in fill(shapes).items()}
+    return {"state_dict": state, "encoder_opt": {}, "disc_opt": {}, "latent_avg": torch.linspace(-1, 1, 512)}
+
+
 def styleres(*, fill: Callable[..., dict[str, Tensor]] = stand_in) -> dict[str, Any]:
     """The file of StyleRes, whose generator has few channels beyond 64."""
     keys = {key: shape for key, (shape, _) in golden_vectors.load("styleres")["modules"]["generator"]["keys"].items()}

@@ -1,4 +1,4 @@
-"""Files of the Feature-Style encoder and of padding-space inversion: recognised, loaded whole, and run."""
+"""Files of networks that change features beside the latents: recognised, loaded whole, and run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from invbench.api import InvbenchError
-from invbench.methods.convert.features import feature_style, styleres, styleres_generator
+from invbench.methods.convert.features import feature_style, sfe, styleres, styleres_generator
 from invbench.methods.convert.padding import generator, padding
 from invbench.methods.nets.feature_style import FeatureStyleEncoder
 from invbench.methods.nets.padding import padded
@@ -88,6 +88,45 @@ def test_an_official_file_of_styleres_is_loaded_and_run():
         styleres(content, source="x")
     with pytest.raises(InvbenchError, match="expected e4e, latent_avg, generator_smooth, found more"):
         styleres(official.styleres() | {"more": {}}, source="x")
+
+
+@torch.no_grad()
+def test_an_official_file_of_sfe_is_loaded_and_run():
+    content = official.sfe(fill=partial(official.drawn, seed=7))
+    found = recognise(content)
+    assert found is not None and (found.layout, found.facts) == ("sfe", {"num_ws": 18, "resolution": 1024})
+    plain = official.rosinality(1024, w_dim=512, z_dim=512)
+    network, notes = sfe(content, source="mine.pt", generator=plain, generator_source="ffhq.pt")
+    assert notes == ("latent_avg: of ffhq.pt",) and torch.equal(network.latent_avg, plain["latent_avg"].expand(18, 512))
+    state = network.state_dict()
+    for key, value in content["state_dict"].items():
+        assert torch.equal(state[key.replace("encoder.", "editor.") if key.startswith("encoder.") else key], value), key
+    assert len(state) == len(content["state_dict"]) + 1
+    images = torch.rand(1, 3, 1024, 1024, generator=torch.Generator().manual_seed(1)) * 2 - 1
+    latents, predicted = network.inverter(images)
+    assert latents.shape == (1, 18, 512) and predicted.shape == (1, 512, 64, 64)
+    edited = network.editor(network.inverter.fuser(predicted, torch.zeros_like(predicted)), torch.zeros_like(predicted))
+    assert edited.shape == predicted.shape and torch.isfinite(edited).all() and torch.isfinite(latents).all()
+
+
+def test_files_of_both_phases_of_sfe_are_told_apart_and_a_whole_training_is_read():
+    plain = official.rosinality(1024, w_dim=512, z_dim=512)
+    inverter = {f"encoder.{key}": value for key, value in official.bare("sfe_layout", "inverter").items()}
+    found = recognise({"state_dict": inverter})
+    assert found is not None and found.layout == "sfe_inverter"
+    whole = official.sfe(whole=True)
+    network, notes = sfe(whole, source="x", generator=plain, generator_source="y")
+    assert torch.equal(network.latent_avg[3], whole["latent_avg"]) and notes[0] == "latent_avg: of x"
+    assert [note.partition(":")[0] for note in notes[1:]] == ["decoder", "discriminator", "e4e_encoder"]
+    del whole["state_dict"]["e4e_encoder.styles.3.linear.bias"]
+    with pytest.raises(InvbenchError, match=r"x: decoder, e4e_encoder: .*1 missing: styles.3.linear.bias \[512\]"):
+        sfe(whole, source="x", generator=plain, generator_source="y")
+    with pytest.raises(InvbenchError, match="expected state_dict, .* found more, other"):
+        odd = official.sfe()["state_dict"] | {"other.weight": torch.zeros(1)}
+        sfe({"state_dict": odd, "more": 1}, source="x", generator=plain, generator_source="y")
+    with pytest.raises(InvbenchError, match=r"1 unexpected: inverter.fuser.gate \[1\]"):
+        odd = official.sfe()["state_dict"] | {"inverter.fuser.gate": torch.zeros(1)}
+        sfe({"state_dict": odd}, source="x", generator=plain, generator_source="y")
 
 
 def test_what_is_missing_or_left_over_is_told():
