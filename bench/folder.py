@@ -39,7 +39,7 @@ class Folder:
 
     def picture(self, cell: str, image: str, edit: Edit | None = None) -> Path:
         """The path of the picture of a reconstruction, or of an edit, of an image."""
-        return self.path / "images" / file_name(cell) / f"{file_name(image)}{_tag(edit)}.png"
+        return self.path / "images" / file_name(cell) / f"{file_name(image)}{tag(edit)}.png"
 
     def mask(self, cell: str, image: str) -> Path:
         """The path of an image's predicted domain mask; the file exists only if the method has masks."""
@@ -51,7 +51,7 @@ class Folder:
 
     def truth(self, dataset: str, image: str, edit: Edit) -> Path:
         """The path of the true edited picture of an image; the file exists only if the dataset knows it."""
-        return self.path / "truths" / file_name(dataset) / f"{file_name(image)}{_tag(edit)}.png"
+        return self.path / "truths" / file_name(dataset) / f"{file_name(image)}{tag(edit)}.png"
 
     def truth_mask(self, dataset: str, image: str) -> Path:
         """The path of an image's true domain mask; the file exists only if the dataset knows it."""
@@ -78,5 +78,6 @@ class Folder:
         return sorted(self.path.glob(pattern))
 
 
-def _tag(edit: Edit | None) -> str:
+def tag(edit: Edit | None) -> str:
+    """What the name of a picture's file has after that of its image: empty for a reconstruction."""
     return "" if edit is None else f"@{file_name(edit.name)}{signed(edit.strength)}"

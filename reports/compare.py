@@ -108,13 +108,17 @@ class Compared:
 
 @dataclass(frozen=True)
 class Pair:
-    """The difference of two methods' means, paired image by image, with its interval and Holm's p-value."""
+    """The difference of two methods' means, paired image by image, with its interval and Holm's p-value.
+
+    needed    about how many images would tell the two apart, as :func:`invbench.compare.stats.images_needed` says
+    """
 
     first: Method
     second: Method
     difference: Interval
     p: float
     distinct: bool
+    needed: int | None
 
 
 def blocks(
@@ -128,9 +132,11 @@ def blocks(
 
     ``plan``: place -> method -> names of its planned images, in the dataset's order.
     """
-    rows = rows[rows["status"] == "ok"]
-    known = [id for id in metrics if id in rows]
-    groups = dict(iter(rows.groupby(list(by), sort=False)))
+    ok = (rows["status"] == "ok").to_numpy()
+    columns = {id: rows[id].to_numpy(dtype=np.float64) for id in metrics if id in rows}
+    indices = rows.groupby(list(by), sort=False).indices
+    groups = {key if isinstance(key, tuple) else (key,): at for key, at in indices.items()}
+    names, method, preset = (pd.Categorical(rows[name]) for name in ("image", "method", "preset"))
     found = []
     for place, asked in plan.items():
         group = groups.get(place)
@@ -138,14 +144,19 @@ def blocks(
             continue
         methods = tuple(asked)
         images = tuple(dict.fromkeys(name for names in asked.values() for name in names))
-        at = pd.Index(images).get_indexer(group["image"])
-        of = pd.MultiIndex.from_tuples(methods).get_indexer(pd.MultiIndex.from_frame(group[["method", "preset"]]))
+        pairs = pd.MultiIndex.from_product([method.categories, preset.categories])
+        cells = pd.MultiIndex.from_tuples(methods).get_indexer(pairs).reshape(len(method.categories), -1)
+        group = group[ok[group]]
+        at = pd.Index(images).get_indexer(names.categories)[names.codes[group]]
+        of = cells[method.codes[group], preset.codes[group]]
         meant = (at >= 0) & (of >= 0)
-        table = np.full((len(images), len(methods), len(known)), np.nan)
-        table[at[meant], of[meant]] = group[known].to_numpy(dtype=np.float64)[meant]
-        for index, id in enumerate(known):
-            if not np.isnan(table[:, :, index]).all():
-                found.append(Block(place, id, methods, images, table[:, :, index]))
+        at, of, group = at[meant], of[meant], group[meant]
+        for id, column in columns.items():
+            values = column[group]
+            if not np.isnan(values).all():
+                table = np.full((len(images), len(methods)), np.nan)
+                table[at, of] = values
+                found.append(Block(place, id, methods, images, table))
     return found
 
 
@@ -191,17 +202,25 @@ def pairs(one: Compared) -> list[Pair]:
 def pairs_of(many: Sequence[Compared]) -> list[list[Pair]]:
     """:func:`pairs` of many blocks; much faster than one by one."""
     rng = np.random.default_rng(SEED)
-    wanted = [
-        (position, comparison)
-        for position, one in enumerate(many)
-        for comparison in (one.ranking.comparisons if one.ranking else ())
-    ]
-    columns = [_difference(many[position].block, comparison.first, comparison.second) for position, comparison in wanted]
+    together: dict[int, list[int]] = {}  # number of images -> positions of blocks
+    for position, one in enumerate(many):
+        if one.ranking is not None:
+            together.setdefault(int(one.block.common.sum()), []).append(position)
     found: list[list[Pair]] = [[] for _ in many]
-    for (position, comparison), interval in zip(wanted, stats.mean_intervals(columns, rng)):
-        block = many[position].block
-        first, second = (block.methods[int(name)] for name in (comparison.first, comparison.second))
-        found[position].append(Pair(first, second, interval, comparison.adjusted, comparison.distinct))
+    for members in together.values():
+        tables = [many[position].block.values[many[position].block.common] for position in members]
+        tables = [np.where(np.isnan(table).any(axis=0), 0.0, table) for table in tables]  # of methods that are not compared
+        starts = np.cumsum([0, *(table.shape[1] for table in tables)])
+        rankings = [ranking for position in members if (ranking := many[position].ranking) is not None]
+        at = [np.array([(int(c.first), int(c.second)) for c in one.comparisons], dtype=np.int64) for one in rankings]
+        both = np.concatenate([one.reshape(-1, 2) + start for one, start in zip(at, starts)])
+        intervals = iter(stats.pair_intervals(np.concatenate(tables, axis=1), both, rng))
+        for position, table, ranking, own in zip(members, tables, rankings, at):
+            gaps = stats.paired_difference(table[:, own[:, 0]], table[:, own[:, 1]])
+            needed = stats.images_needed_of_many(gaps, methods=len(ranking.order))
+            methods = many[position].block.methods
+            for one, (a, b), images in zip(ranking.comparisons, own.tolist(), needed):
+                found[position].append(Pair(methods[a], methods[b], next(intervals), one.adjusted, one.distinct, images))
     return found
 
 
@@ -217,12 +236,6 @@ def nearest_decision(one: Compared) -> tuple[Method, Method, int] | None:
             found.append((needed, one.block.methods[int(pair.first)], one.block.methods[int(pair.second)]))
     needed, first, second = min(found, default=(0, ("", ""), ("", "")))
     return (first, second, needed) if found else None
-
-
-def needed(block: Block, first: Method, second: Method, *, methods: int) -> int | None:
-    """About how many images would tell two methods of a block apart, as :func:`invbench.compare.stats.images_needed` says."""
-    at = [str(block.methods.index(method)) for method in (first, second)]
-    return stats.images_needed(_difference(block, *at), methods=methods)
 
 
 def best_two(values: Mapping[Key, float], better: str) -> dict[Key, int]:

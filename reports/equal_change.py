@@ -90,8 +90,11 @@ def per_image(source: Store | Run) -> pd.DataFrame:
     blocks = []
     for name, known in run.manifest.get("edits", {}).items():
         measure, asked = _measure_of(run, name, known)
-        rows = run.rows[(run.rows["edit"] == name) & (run.rows["strength"] != 0)]
-        if measure is None or rows.empty:
+        if measure is None:
+            continue
+        columns = dict.fromkeys([*KEYS, "image", "strength", "status", measure.id, *metrics])
+        rows = run.rows.loc[(run.rows["edit"] == name) & (run.rows["strength"] != 0), [*columns]]
+        if rows.empty:
             continue
         sign = np.sign((rows["strength"] * rows[measure.id]).mean()) or 1.0
         for key, group in rows.groupby(KEYS):
@@ -106,8 +109,8 @@ def per_image(source: Store | Run) -> pd.DataFrame:
                 for id, rest in metrics.items():
                     block[id] = at_change(sign * strengths, changes, wide[id], change=change, at_rest=rest)
                 blocks.append(pd.DataFrame(block))
-    columns = [*GROUP, "unit", "measure", "image", "strength", *metrics]
-    return pd.concat(blocks, ignore_index=True)[columns] if blocks else pd.DataFrame(columns=columns)
+    heads = [*GROUP, "unit", "measure", "image", "strength", *metrics]
+    return pd.concat(blocks, ignore_index=True)[heads] if blocks else pd.DataFrame(columns=heads)
 
 
 @dataclass(frozen=True)

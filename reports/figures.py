@@ -89,6 +89,7 @@ class DatasetFigures:
     edits: Table
     equal_change: Table
     trips: Table
+    compared_change: Sequence[Compared] = ()  # all comparisons at equal change
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ def datasets(run: Run, board: pd.DataFrame, edits: pd.DataFrame, *, strongest: b
             _table(name, edits, run.specs_of("edit"), edited),
             _table(name, at_change, run.specs_of("edit"), compared),
             _table(name, round_trips.frame, run.specs_of("round_trip"), round_trips.compared),
+            [one for one in equal.compared if one.block.place[0] == name],
         )
         for name, table in boards(run, board).items()
     ]

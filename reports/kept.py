@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from invbench.compare import bootstrap, stats
+from invbench.compare import bootstrap, signs, stats
 from invbench.compare.stats import Comparison, Interval, Ranking
 from invbench.reports import compare
 from invbench.reports.compare import Block, Compared, Mean
@@ -48,7 +48,7 @@ def compared(
 
 def _key(found: Sequence[Block], better: Mapping[str, str], flips: int) -> str:
     """sha256 of all that the figures depend on: the blocks, the settings and the code."""
-    code = [file_digest(Path(str(module.__file__))) for module in (stats, bootstrap, compare)]
+    code = [file_digest(Path(str(module.__file__))) for module in (stats, signs, bootstrap, compare)]
     libraries = [version(name) for name in ("numpy", "scipy")]
     settings = [compare.SEED, compare.FEW, stats.LEVEL, stats.RESAMPLES, flips]
     hashed = hashlib.sha256(json.dumps([code, libraries, settings]).encode())

@@ -57,6 +57,6 @@ def _machines(rows: pd.DataFrame) -> pd.Series:
 def _most(rows: pd.DataFrame, machines: pd.Series) -> pd.Series:
     """By cell: the machine of most of its timed rows."""
     timed = rows.loc[_timed(rows), CELL].assign(machine=machines)
-    counted = timed.value_counts([*CELL, "machine"]).rename("count").reset_index()
+    counted = timed.groupby([*CELL, "machine"], observed=True).size().rename("count").reset_index()
     counted = counted.sort_values([*CELL, "count", "machine"], ascending=[True, True, True, False, True])
     return counted.drop_duplicates(CELL).set_index(CELL)["machine"]

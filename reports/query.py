@@ -48,7 +48,7 @@ def leaderboard(source: Store | Run) -> pd.DataFrame:
     """
     run = Run.of(source)
     rows = run.rows
-    inverted, edited = rows[rows["edit"].isna()], rows[rows["edit"].notna()]
+    inverted = rows[rows["edit"].isna()]
     planned = [{**{key: cell[key] for key in KEYS}, "n_total": len(cell["images"])} for cell in run.plan["cells"].values()]
     frame = pd.DataFrame(planned, columns=[*KEYS, "n_total"]).set_index(KEYS)
     frame = frame.join(counts(inverted, KEYS))
@@ -58,9 +58,10 @@ def leaderboard(source: Store | Run) -> pd.DataFrame:
     times = [name for name in (*stages, schema.INVERT) if name in rows]
     frame = frame.join(ok.groupby(KEYS)[times].mean())
     if schema.EDIT in rows:
-        frame = frame.join(edited[edited["status"] == "ok"].groupby(KEYS)[schema.EDIT].mean())
+        edited = rows.loc[rows["edit"].notna() & (rows["status"] == "ok"), [*KEYS, schema.EDIT]]
+        frame = frame.join(edited.groupby(KEYS)[schema.EDIT].mean())
     memory = [name for name in MEMORY if name in rows]
-    frame = frame.join(rows[rows["status"] == "ok"].groupby(KEYS)[memory].max())
+    frame = frame.join(rows.loc[rows["status"] == "ok", [*KEYS, *memory]].groupby(KEYS)[memory].max())
     frame["machine"] = [run.machines.get(key, "") for key in frame.index]
     return finish(frame, run.specs, by=["dataset"])
 
@@ -72,7 +73,8 @@ def edits(source: Store | Run, *, strongest: bool = False) -> pd.DataFrame:
     it), in ``unit``. ``strongest`` keeps only the largest strength of each edit, which is much faster.
     """
     run = Run.of(source)
-    rows = run.rows[run.rows["edit"].notna()]
+    times = [schema.EDIT] if schema.EDIT in run.rows else []
+    rows = run.rows.loc[run.rows["edit"].notna(), [*EDIT_KEYS, "status", *times]]
     asked = [
         {**{key: cell[key] for key in KEYS}, "n_total": len(cell["images"])}
         | {"edit": edit["name"], "strength": float(edit["strength"])}
@@ -88,7 +90,7 @@ def edits(source: Store | Run, *, strongest: bool = False) -> pd.DataFrame:
     frame["target"] = frame["strength"].astype(float) * np.array(per_strength, dtype=np.float64)
     frame = frame.set_index(EDIT_KEYS).join(counts(rows, EDIT_KEYS))
     frame = frame.join(figures(run.strongest_edits if strongest else run.edits, EDIT_KEYS))
-    if schema.EDIT in rows:
+    if times:
         frame = frame.join(rows[rows["status"] == "ok"].groupby(EDIT_KEYS)[schema.EDIT].mean())
     return finish(frame, run.specs, by=["dataset", "edit", "strength"])
 

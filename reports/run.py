@@ -12,7 +12,7 @@ import pandas as pd
 from invbench import schema
 from invbench.api import InvbenchError
 from invbench.compare import stats
-from invbench.reports import compare, kept, machines
+from invbench.reports import compare, kept, machines, rows
 from invbench.reports.compare import Compared
 from invbench.reports.measures import Measure
 from invbench.store import Store
@@ -48,7 +48,7 @@ class Run:
         sets = pd.DataFrame(columns=[*KEYS, "metric", "value", "n", "reason"])
         if source.has_sets():
             sets = source.query("SELECT * FROM sets ORDER BY metric, dataset, method, preset")
-        return cls(source, machines.unmixed(source.rows()), sets, manifest, plan)
+        return cls(source, machines.unmixed(rows.read(source)), sets, manifest, plan)
 
     @cached_property
     def specs(self) -> dict[str, Measure]:
@@ -107,8 +107,8 @@ class Run:
             and (not datasets or cell["dataset"] in datasets)
         }
         places = pd.MultiIndex.from_tuples([tuple(cell[key] for key in KEYS) for cell in cells.values()], names=KEYS)
-        rows, sets = (frame[pd.MultiIndex.from_frame(frame[KEYS]).isin(places)] for frame in (self.rows, self.sets))
-        return replace(self, rows=rows, sets=sets, plan={**self.plan, "cells": cells})
+        kept_rows, sets = (frame[pd.MultiIndex.from_frame(frame[KEYS]).isin(places)] for frame in (self.rows, self.sets))
+        return replace(self, rows=kept_rows, sets=sets, plan={**self.plan, "cells": cells})
 
     @property
     def better(self) -> dict[str, str]:
@@ -121,9 +121,9 @@ class Run:
         plan: dict[tuple[str], dict[compare.Method, Sequence[str]]] = {}
         for cell in self.plan["cells"].values():
             plan.setdefault((cell["dataset"],), {})[cell["method"], cell["preset"]] = _images(cell)
-        rows = self.rows[self.rows["edit"].isna()]
+        own = self.rows[self.rows["edit"].isna()]
         metrics = [spec.id for spec in self.specs_of("inversion")]
-        found = compare.blocks(rows, plan, metrics=metrics, by=["dataset"])
+        found = compare.blocks(own, plan, metrics=metrics, by=["dataset"])
         return kept.compared(self.store.path, "inversions", found, self.better, flips=stats.SIGN_FLIPS)
 
     @cached_property
@@ -147,9 +147,8 @@ class Run:
         return plan
 
     def _edits(self, name: str, plan: Mapping[EditPlace, Mapping[compare.Method, Sequence[str]]]) -> list[Compared]:
-        rows = self.rows[self.rows["edit"].notna()]
         metrics = [spec.id for spec in self.specs_of("edit")]
-        found = compare.blocks(rows, plan, metrics=metrics, by=["dataset", "edit", "strength"])
+        found = compare.blocks(self.rows, plan, metrics=metrics, by=["dataset", "edit", "strength"])
         return kept.compared(self.store.path, name, found, self.better)
 
 

@@ -16,13 +16,14 @@ from invbench import schema
 from invbench.api import STAGES, InvbenchError
 from invbench.compare.stats import LEVEL
 from invbench.compare.text import shown
-from invbench.reports import equal_change, extract, figures, page_tables, query, site_pictures, verdicts
+from invbench.reports import extract, figures, page_tables, query, site_edits, verdicts
 from invbench.reports.compare import Block, Method
 from invbench.reports.extract import Column
 from invbench.reports.provenance import facts, short
 from invbench.reports.run import Run
 from invbench.reports.site_data import Board, scripts
-from invbench.reports.site_plots import edit_plots, quality_plot
+from invbench.reports.site_pictures import Pictures
+from invbench.reports.site_plots import quality_plot
 from invbench.reports.text import signed
 from invbench.store import Store
 from invbench.util.files import file_name, write_atomic
@@ -47,13 +48,13 @@ def write(sources: Sequence[Run | Store | Path], out: Path | None = None, *, ima
     boards = [board for number, run in enumerate(runs) for board in _boards(run, number, target, alone=len(runs) == 1)]
     for name in STATIC:
         write_atomic(target / "static" / name, static(name).encode())
-    left_out = {board.id: site_pictures.hidden(board) for board in boards}
+    pictures = {board.id: Pictures.of(board) for board in boards}
     for board in boards:
-        for name, content in scripts(board, list(map(quote, left_out[board.id]))):
+        for name, content in scripts(board, list(map(quote, pictures[board.id].hidden))):
             write_atomic(target / "data" / name, content.encode())
         if board.root.startswith(COPIED):
-            site_pictures.copy(board, target / board.root, most=images, without=left_out[board.id])
-    for path, page in _pages(runs, boards, left_out):
+            pictures[board.id].copy(target / board.root, most=images)
+    for path, page in _pages(runs, boards, pictures):
         write_atomic(target / path, page.encode(errors="backslashreplace"))
     return target / "index.html"
 
@@ -73,7 +74,7 @@ def _boards(run: Run, number: int, target: Path, *, alone: bool) -> list[Board]:
     return [Board(f"{prefix}{file_name(one.name)}", run, one, short, root) for one, short in zip(found, main)]
 
 
-def _pages(runs: Sequence[Run], boards: Sequence[Board], left_out: Mapping[str, list[str]]) -> Iterator[tuple[str, str]]:
+def _pages(runs: Sequence[Run], boards: Sequence[Board], pictures: Mapping[str, Pictures]) -> Iterator[tuple[str, str]]:
     """(path below the site, HTML) of every page."""
     environment = Environment(
         loader=PackageLoader("invbench.reports"),
@@ -99,15 +100,15 @@ def _pages(runs: Sequence[Run], boards: Sequence[Board], left_out: Mapping[str, 
         return path, environment.get_template(f"{name}.html.j2").render(**shared, **content, root=root, page=name)
 
     own = [[board for board in boards if board.run is run] for run in runs]
-    methods = [one for run, mine in zip(runs, own) for one in _methods(run, mine, left_out, alone=len(runs) == 1)]
-    changed = [place for places in left_out.values() for place in places]
+    methods = [one for run, mine in zip(runs, own) for one in _methods(run, mine, pictures, alone=len(runs) == 1)]
+    changed = [place for one in pictures.values() for place in one.hidden]
     links = {(id(one["run"]), one["id"]): one["path"] for one in methods}
     yield page("index", "index.html", boards=[_front(board, runs, links) for board in boards], unfinished=_unfinished(runs))
     yield page("gallery", "gallery.html", left_out=changed)
     yield page("image", "image.html")
     yield page("compare", "compare.html")
     yield page("edits", "edits.html", boards=[_edits(board, runs) for board in boards])
-    yield page("about", "about.html", runs=[_about(run, mine) for run, mine in zip(runs, own)])
+    yield page("about", "about.html", runs=[_about(run, mine, pictures) for run, mine in zip(runs, own)])
     for one in methods:
         yield page("method", one["path"], method=one)
 
@@ -126,7 +127,7 @@ def _front(board: Board, runs: Sequence[Run], links: Mapping[tuple[int, str], st
     table = page_tables.leaderboard(run, board.found, board.main)
     for row in table["rows"]:
         row["link"] = links[id(run), f"{row['method']}.{row['preset']}"]
-    sentences = [board.main.verdict, verdicts.editing(run, equal_change.summary(run).compared, board.dataset)]
+    sentences = [board.main.verdict, verdicts.editing(run, board.found.compared_change, board.dataset)]
     return {
         "id": board.id,
         "name": _name(board, runs),
@@ -138,10 +139,15 @@ def _front(board: Board, runs: Sequence[Run], links: Mapping[tuple[int, str], st
 
 
 def _edits(board: Board, runs: Sequence[Run]) -> dict[str, Any]:
-    return {"id": board.id, "name": _name(board, runs), "plots": edit_plots(board)} | page_tables.edited(board.run, board.found)
+    return {
+        "id": board.id,
+        "name": _name(board, runs),
+        "plots": site_edits.plots(board),
+        "leakage": site_edits.leakage(board),
+    } | page_tables.edited(board.run, board.found)
 
 
-def _about(run: Run, boards: Sequence[Board]) -> dict[str, Any]:
+def _about(run: Run, boards: Sequence[Board], pictures: Mapping[str, Pictures]) -> dict[str, Any]:
     return {
         "name": run.store.path.name,
         "title": run.manifest.get("suite", {}).get("title", ""),
@@ -149,13 +155,13 @@ def _about(run: Run, boards: Sequence[Board]) -> dict[str, Any]:
         "weights": run.manifest.get("weights", {}),
         "unavailable": query.unavailable(run),
         "failures": query.failures(run).to_dict("records"),
-        "unchecked": sum(map(site_pictures.unchecked, boards)),
+        "unchecked": sum(pictures[board.id].unchecked for board in boards),
         "latency": page_tables.latency(run, figures.latency(run)),
         "coverage": [{"name": board.dataset, **page_tables.coverage(run, board.found.board)} for board in boards],
     }
 
 
-def _methods(run: Run, boards: Sequence[Board], left_out: Mapping[str, list[str]], *, alone: bool) -> Iterator[dict[str, Any]]:
+def _methods(run: Run, boards: Sequence[Board], pictures: Mapping[str, Pictures], *, alone: bool) -> Iterator[dict[str, Any]]:
     failed = query.failures(run)
     number = "" if alone or not boards else f"{boards[0].id.partition('-')[0]}-"
     for method, preset in dict.fromkeys(method for board in boards for method in board.methods):
@@ -172,7 +178,7 @@ def _methods(run: Run, boards: Sequence[Board], left_out: Mapping[str, list[str]
             "options": dict(known.get("options", {})),
             "failures": mine.to_dict("records"),
             "standings": [
-                one for board in boards if (one := _standing(board, (method, preset), left_out[board.id])) is not None
+                one for board in boards if (one := _standing(board, (method, preset), pictures[board.id].hidden)) is not None
             ],
         }
 

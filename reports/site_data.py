@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
+
 from invbench.api import Edit, InvbenchError
 from invbench.reports import compare, verdicts
 from invbench.reports.compare import Block, Compared, Method
@@ -116,21 +118,32 @@ def _metric(board: Board, one: Compared) -> dict[str, Any]:
 def _values(board: Board, block: Block, names: Sequence[str]) -> list[list[float | str | None]]:
     """The values [images][methods] in the board's order, with six digits; null where there is none."""
     rows, columns = dict(zip(block.images, range(len(block.images)))), [block.methods.index(m) for m in board.methods]
-    table = block.values[[rows[name] for name in names]][:, columns]
-    return [[_short(value) for value in row] for row in table.tolist()]
+    return _rounded(block.values[[rows[name] for name in names]][:, columns])
+
+
+def _rounded(table: np.ndarray) -> list[list[float | str | None]]:
+    """:func:`_short` of each value [n, m]."""
+    finite = np.isfinite(table) & (table != 0)
+    size = np.floor(np.log10(np.abs(table), where=finite, out=np.zeros_like(table)))
+    digits = np.clip(5 - size, -290, 22)  # powers up to 22 are exact, so that the quotient is the shortest decimal
+    scale = 10.0 ** np.abs(digits)
+    whole = np.rint(np.where(digits < 0, table / scale, table * scale))
+    found: list[list[Any]] = (np.where(digits < 0, whole * scale, whole / scale) + 0.0).tolist()
+    for row, column in zip(*np.nonzero(~np.isfinite(table))):
+        found[row][column] = _short(float(table[row, column]))
+    return found
 
 
 def _pairs(board: Board, blocks: Sequence[Compared]) -> list[list[list[Any]]]:
     """For each metric: [first, second, difference, low, high, Holm's p, distinct, n, images that would decide]."""
     order = {method: index for index, method in enumerate(board.methods)}
     found = []
-    for one, pairs in zip(blocks, compare.pairs_of(blocks)):
-        methods = int(one.block.compared.sum())
+    for pairs in compare.pairs_of(blocks):
         found.append(
             [
                 [order[pair.first], order[pair.second]]
                 + [_short(value) for value in (pair.difference.value, pair.difference.low, pair.difference.high, pair.p)]
-                + [pair.distinct, pair.difference.n, compare.needed(one.block, pair.first, pair.second, methods=methods)]
+                + [pair.distinct, pair.difference.n, pair.needed]
                 for pair in pairs
             ]
         )

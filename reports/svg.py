@@ -26,11 +26,16 @@ class Point:
 
 @dataclass(frozen=True)
 class Line:
-    """A method in a plot against strength or change: ``x`` and ``y`` from left to right; NaN is left out."""
+    """A method in a plot against strength or change: ``x`` and ``y`` from left to right; NaN is left out.
+
+    ``low`` and ``high`` are the ends of intervals of ``y``, if there are any.
+    """
 
     label: str
     x: Sequence[float]
     y: Sequence[float]
+    low: Sequence[float] = ()
+    high: Sequence[float] = ()
 
 
 def front(points: Sequence[Point], *, better: str) -> list[Point]:
@@ -84,20 +89,26 @@ def lines(series: Sequence[Line], *, title: str, x_title: str, ideal: Sequence[t
 
     ``ideal`` is a dashed line without a name.
     """
-    kept = [(index % 8, Line(one.label, *zip(*found))) for index, one in enumerate(series) if (found := _finite(one))]
+    kept = [(index, Line(one.label, *zip(*found))) for index, one in enumerate(series) if (found := _finite(one))]
     if not kept:
         return Markup("")
     xs = [value for _, one in kept for value in one.x] + [a for a, _ in ideal]
-    ys = [value for _, one in kept for value in one.y] + [b for _, b in ideal]
+    ends = [value for _, one in kept for value in (*one.low, *one.high) if math.isfinite(value)]
+    ys = [value for _, one in kept for value in one.y] + [b for _, b in ideal] + ends
     ticks, below = _ticks(min(ys), max(ys)), _ticks(min(xs), max(xs))
     x, y = _scale(min(xs), max(xs), LEFT, WIDTH - RIGHT), _scale(min([*ticks, *ys]), max([*ticks, *ys]), HEIGHT - BOTTOM, TOP)
     parts = [_grid(y(tick), f"{tick:g}") for tick in ticks]
     parts += [_below(x(tick), f"{tick:+g}") for tick in below if min(xs) <= tick <= max(xs)]
     if ideal:
         parts.append(Markup('<path class="ideal" d="{}"/>').format(_path([(x(a), y(b)) for a, b in ideal])))
-    for hue, one in kept:
-        spots = [(x(a), y(b)) for a, b in zip(one.x, one.y)]
-        parts.append(Markup('<path class="line hue-{}" d="{}"/>').format(hue, _path(spots)))
+    for index, one in kept:
+        hue, spots = index % 8, [(x(a), y(b)) for a, b in zip(one.x, one.y)]
+        dashed = " dashed" if index >= 8 else ""  # there are eight colours
+        parts.append(Markup('<path class="line hue-{}{}" d="{}"/>').format(hue, dashed, _path(spots)))
+        for (at, _), low, high in zip(spots, one.low, one.high):
+            if math.isfinite(low):
+                path = Markup('<path class="whisker" d="M{0:.1f} {1:.1f}V{2:.1f}"/>')
+                parts.append(path.format(at, y(low), y(high)))
         parts += [Markup('<circle class="hue-{}" cx="{:.1f}" cy="{:.1f}" r="2.6"/>').format(hue, a, b) for a, b in spots]
     named = sorted(kept, key=lambda one: y(one[1].y[-1]))
     heights = [y(one.y[-1]) + 4 for _, one in named]
@@ -105,15 +116,18 @@ def lines(series: Sequence[Line], *, title: str, x_title: str, ideal: Sequence[t
         heights[index] = max(heights[index], heights[index - 1] + GAP)
     for index in reversed(range(len(heights))):
         heights[index] = min(heights[index], HEIGHT - BOTTOM + 4 - GAP * (len(heights) - 1 - index))
-    for (hue, one), at in zip(named, heights):
+    for (index, one), at in zip(named, heights):
         name = Markup('<text class="name hue-{}" x="{}" y="{:.1f}">{}</text>')
-        parts.append(name.format(hue, WIDTH - RIGHT + 8, at, one.label))
+        parts.append(name.format(index % 8, WIDTH - RIGHT + 8, at, one.label))
     parts.append(_axis((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x_title))
     return _picture(parts, f"{title} against {x_title}", head=title)
 
 
-def _finite(one: Line) -> list[tuple[float, float]]:
-    return [(a, b) for a, b in zip(one.x, one.y) if math.isfinite(a) and math.isfinite(b)]
+def _finite(one: Line) -> list[tuple[float, ...]]:
+    """The points of a line as (x, y, low, high), from left to right."""
+    nothing = [math.nan] * len(one.x)
+    points = zip(one.x, one.y, one.low or nothing, one.high or nothing)
+    return sorted(point for point in points if math.isfinite(point[0]) and math.isfinite(point[1]))
 
 
 def _scale(low: float, high: float, start: float, end: float) -> Callable[[float], float]:

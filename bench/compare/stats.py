@@ -18,13 +18,15 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from invbench.compare.bootstrap import HELD, bca_ends, sizes
+from invbench.compare.bootstrap import HELD, WIDE, bca_ends, bca_ends_of_pairs, sizes
+from invbench.compare.signs import SIGN_FLIPS as SIGN_FLIPS
+from invbench.compare.signs import paired_difference as paired_difference
+from invbench.compare.signs import paired_sign_flip_tests
+from invbench.compare.signs import sign_flip_test as sign_flip_test
 
 LEVEL = 0.95
 RESAMPLES = 2999  # an end of an interval then varies by about 0.05 standard errors from seed to seed
 POWER = 0.8  # power of the tests that :func:`images_needed` plans for
-SIGN_FLIPS = 9999  # random sign patterns; if there are no more than this in all, all are tried instead
-_WIDE = 512  # columns resampled at a time
 
 Array = NDArray[np.float64]
 
@@ -120,11 +122,37 @@ def mean_intervals(
             drawn.setdefault(n, []).append(index)
         found.append(Interval(mean, ends, ends, n, len(column) - n, infinite))
     for members in drawn.values():
-        for first in range(0, len(members), _WIDE):
-            block = members[first : first + _WIDE]
+        for first in range(0, len(members), WIDE):
+            block = members[first : first + WIDE]
             ends_of = bca_ends(np.stack([covered[index] for index in block], axis=1), rng, level=level, resamples=resamples)
             for index, low, high in zip(block, *ends_of):
                 found[index] = replace(found[index], low=float(low), high=float(high))
+    return found
+
+
+def pair_intervals(values: ArrayLike, pairs: ArrayLike, rng: np.random.Generator) -> list[Interval]:
+    """:func:`mean_interval` of values[:, a] - values[:, b] for each of the ``pairs`` [m, 2]; ``values`` [n, k] has no NaN.
+
+    Much faster than one by one: only the k columns are resampled. The intervals share their draws.
+    """
+    data, both = _float64(values, ndim=2), np.asarray(pairs, dtype=np.int64).reshape(-1, 2)
+    found, drawn = list[Interval](), list[int]()
+    for index, (a, b) in enumerate(both.tolist()):
+        gap = paired_difference(data[:, a], data[:, b])
+        infinite, ends = int(np.isinf(gap).sum()), math.nan
+        with np.errstate(invalid="ignore"):
+            mean = float(gap.mean()) if len(gap) else math.nan
+        if len(gap) > 1 and not infinite:
+            if (gap == gap[0]).all():
+                mean = ends = float(gap[0])
+            else:
+                drawn.append(index)
+        found.append(Interval(mean, ends, ends, len(gap), 0, infinite))
+    if drawn:
+        finite = np.where(np.isinf(data).any(axis=0), 0.0, data)
+        ends_of = bca_ends_of_pairs(finite, both[drawn], rng, level=LEVEL, resamples=RESAMPLES)
+        for index, low, high in zip(drawn, *ends_of):
+            found[index] = replace(found[index], low=float(low), high=float(high))
     return found
 
 
@@ -141,35 +169,6 @@ def difference_interval(
     if one.shape != other.shape:
         raise ValueError(f"paired values: expected equal lengths, found {len(one)} and {len(other)}")
     return mean_interval(paired_difference(one, other), rng, level=level, resamples=resamples)
-
-
-def sign_flip_test(differences: ArrayLike, rng: np.random.Generator, *, flips: int = SIGN_FLIPS) -> Array:
-    """Two-sided p-values [m] of the paired permutation test that the mean of each column of ``differences`` [n, m] is 0.
-
-    Under the null hypothesis each paired difference has either sign with probability 1/2. If there are at most ``flips``
-    patterns, all 2**n are tried and the p-value is exact; else ``flips`` random ones, counting the observed pattern.
-    A missing difference (NaN) is left out; a column with an infinite one has no p-value.
-    """
-    data = _float64(differences, ndim=2)
-    n, m = data.shape
-    if n == 0:
-        return np.full(m, math.nan)
-    finite = ~np.isinf(data).any(axis=0) & ~np.isnan(data).all(axis=0)
-    data = np.where(np.isfinite(data), data, 0.0)
-    # Sums that differ only by rounding must count as equal.
-    threshold = np.abs(data.sum(axis=0)) - 1e-12 * np.abs(data).sum(axis=0)
-    exact = n < 63 and 2**n <= flips
-    total, chunk, reached = (2**n if exact else flips), max(HELD // max(n, m), 1), np.zeros(m, dtype=np.int64)
-    for start in range(0, total, chunk):
-        size = min(chunk, total - start)
-        if exact:
-            bits = np.arange(start, start + size)[:, None] >> np.arange(n) & 1
-        else:
-            bits = rng.integers(0, 2, size=(size, n), dtype=np.int8)
-        sums = (2.0 * bits - 1.0) @ data
-        reached += np.count_nonzero(np.abs(sums, out=sums) >= threshold, axis=0)
-    p = reached / total if exact else (reached + 1) / (total + 1)
-    return np.where(finite, p, math.nan)
 
 
 def holm(p: ArrayLike) -> Array:
@@ -237,10 +236,13 @@ def rankings(
     for index, one in enumerate(prepared):
         # With fewer signs, Holm's smallest p-value could not be reached.
         needed = max(flips, math.ceil(4 * len(one.pairs) / (1 - level)))
-        together.setdefault((one.paired.shape[0], needed), []).append(index)
+        together.setdefault((len(one.common), needed), []).append(index)
     found: dict[int, Ranking] = {}
     for (_, needed), members in together.items():
-        p = sign_flip_test(np.concatenate([prepared[index].paired for index in members], axis=1), rng, flips=needed)
+        columns = np.concatenate([prepared[index].centred() for index in members], axis=1)
+        starts = np.cumsum([0, *(prepared[index].common.shape[1] for index in members)])
+        pairs = np.concatenate([prepared[index].at + start for index, start in zip(members, starts)])
+        p = paired_sign_flip_tests(columns, pairs, rng, flips=needed)
         ends = np.cumsum([len(prepared[index].pairs) for index in members])
         for index, own in zip(members, np.split(p, ends[:-1])):
             found[index] = prepared[index].ranking(own, level)
@@ -249,11 +251,16 @@ def rankings(
 
 @dataclass(frozen=True)
 class _Family:
-    """Methods to be compared, best first: the differences ``paired`` [n, pairs] over the ``n`` images that all cover."""
+    """Methods to be compared, best first, over the n images that all cover.
+
+    pairs     all pairs of methods, the better one first; ``at`` int [pairs, 2] their columns
+    common    [n, methods]
+    """
 
     order: tuple[str, ...]
     pairs: tuple[tuple[str, str], ...]
-    paired: Array
+    at: NDArray[np.int64]
+    common: Array
     left_out: int
 
     @classmethod
@@ -271,15 +278,18 @@ class _Family:
         order = sorted(columns, key=lambda name: (math.isnan(means[name]), sign * means[name]))
         index = {name: position for position, name in enumerate(columns)}
         pairs = tuple(combinations(order, 2))
-        differences = [paired_difference(common[:, index[a]], common[:, index[b]]) for a, b in pairs]
-        paired = np.stack(differences, axis=1) if pairs else np.empty((len(common), 0))
-        return cls(tuple(order), pairs, paired, len(data) - len(common))
+        at = np.array([(index[a], index[b]) for a, b in pairs], dtype=np.int64).reshape(-1, 2)
+        return cls(tuple(order), pairs, at, common, len(data) - len(common))
+
+    def centred(self) -> Array:
+        """[n, methods]: the values less the mean of all methods on each image: differences of sums then lose few digits."""
+        finite = np.isfinite(self.common).all(axis=0)
+        return self.common - self.common[:, finite].mean(axis=1, keepdims=True) if finite.any() else self.common
 
     def ranking(self, p: Array, level: float) -> Ranking:
         """``p`` [pairs] of the differences -> the ranking at ``level``."""
-        n, alpha, adjusted = len(self.paired), 1 - level, holm(p)
-        with np.errstate(invalid="ignore"):
-            differences = self.paired.mean(axis=0) if n else np.full(len(self.pairs), math.nan)
+        n, alpha, adjusted = len(self.common), 1 - level, holm(p)
+        differences = [self._difference(a, b) for a, b in self.at.tolist()]
         comparisons = tuple(
             Comparison(*pair, float(differences[i]), float(p[i]), float(adjusted[i]), bool(adjusted[i] <= alpha))  # NaN is not
             for i, pair in enumerate(self.pairs)
@@ -287,6 +297,12 @@ class _Family:
         ranks = tie_groups(self.order, [(one.first, one.second) for one in comparisons if one.distinct])
         decidable = n >= images_to_decide(len(self.order), level=level)
         return Ranking(self.order, ranks, comparisons, n, self.left_out, decidable)
+
+    def _difference(self, first: int, second: int) -> float:
+        """The mean difference of two methods; infinite where one is infinite on an image, as paired_difference says."""
+        with np.errstate(invalid="ignore"):
+            gap = paired_difference(self.common[:, first], self.common[:, second])
+            return float(gap.mean()) if len(gap) else math.nan
 
 
 def images_to_decide(methods: int, *, level: float = LEVEL) -> int:
@@ -310,12 +326,24 @@ def images_needed(differences: ArrayLike, *, methods: int, level: float = LEVEL,
     """
     data = _float64(differences, ndim=1)
     data = data[~np.isnan(data)]
-    if len(data) < 2 or not np.isfinite(data).all() or not data.mean():
-        return None
-    tail = NormalDist().inv_cdf(1 - (1 - level) / (methods * (methods - 1)))  # two sides of methods (methods - 1) / 2 pairs
-    effect = abs(data.mean()) / data.std(ddof=1) if data.std() else math.inf
-    needed = ((tail + NormalDist().inv_cdf(power)) / effect) ** 2 + tail**2 / 2
-    return max(math.ceil(needed), images_to_decide(methods, level=level))
+    return images_needed_of_many(data[:, None], methods=methods, level=level, power=power)[0]
+
+
+def images_needed_of_many(differences: Array, *, methods: int, level: float = LEVEL, power: float = POWER) -> list[int | None]:
+    """:func:`images_needed` of each column of ``differences`` [n, m], which has no NaN."""
+    known = len(differences) > 1 and methods > 1
+    means = differences.mean(axis=0) if known else np.zeros(differences.shape[1])
+    with np.errstate(invalid="ignore"):
+        spreads = differences.std(axis=0, ddof=1) if known else means
+    tests = max(methods * (methods - 1), 1)
+    tail = NormalDist().inv_cdf(1 - (1 - level) / tests)  # two sides of methods (methods - 1) / 2 pairs
+    most, least, found = tail + NormalDist().inv_cdf(power), images_to_decide(methods, level=level), list[int | None]()
+    for mean, spread in zip(means.tolist(), spreads.tolist()):
+        if mean and math.isfinite(mean) and math.isfinite(spread):
+            found.append(max(math.ceil((most * spread / mean) ** 2 + tail**2 / 2), least))
+        else:
+            found.append(None)
+    return found
 
 
 def kendall_tau(x: ArrayLike, y: ArrayLike) -> Array:
@@ -362,13 +390,6 @@ def rank_agreement(
     low = np.quantile(drawn, (1 - level) / 2, method="lower")
     high = np.quantile(drawn, (1 + level) / 2, method="higher")
     return Interval(tau, float(low), float(high), **counts)
-
-
-def paired_difference(first: Array, second: Array) -> Array:
-    """first - second [n]. Two infinite values of one sign have no difference: infinite, so that no test takes it as missing."""
-    with np.errstate(invalid="ignore"):
-        found = first - second
-    return np.where(np.isinf(first) & np.isinf(second), math.inf, found)
 
 
 def _float64(values: ArrayLike, *, ndim: int | None = None) -> Array:

@@ -10,7 +10,7 @@ import hashlib
 import io
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,15 +38,15 @@ def table_bytes(table: pa.Table, **how: object) -> bytes:
     return _sealed(buffer.getvalue())
 
 
-def read_table(path: Path, *, what: str) -> pa.Table:
-    """The table of one Parquet file; names of folders add no columns.
+def read_table(path: Path, *, what: str, without: Container[str] = ()) -> pa.Table:
+    """The table of one Parquet file, but for the columns ``without``; names of folders add no columns.
 
     Raises InvbenchError naming the file, ``what`` was expected ("a part of a run") and the defect.
     """
     data = _checked(path, what)
     try:
         with pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True) as file:
-            table = file.read()
+            table = file.read([name for name in file.schema_arrow.names if name not in without] if without else None)
             metadata = {**(file.metadata.metadata or {}), **(table.schema.metadata or {})}
     except (OSError, pa.ArrowException, ValueError) as error:
         raise InvbenchError(f"{path}: expected {what}, found an unreadable file: {_line(error)}") from error
