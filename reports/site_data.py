@@ -125,7 +125,7 @@ def _rounded(table: np.ndarray) -> list[list[float | str | None]]:
     """:func:`_short` of each value [n, m]."""
     finite = np.isfinite(table) & (table != 0)
     size = np.floor(np.log10(np.abs(table), where=finite, out=np.zeros_like(table)))
-    digits = np.clip(5 - size, -290, 22)  # powers up to 22 are exact, so that the quotient is the shortest decimal
+    digits = np.clip(5 - size, -290, 290)  # powers up to 22 are exact, so the quotient is the shortest decimal
     scale = 10.0 ** np.abs(digits)
     whole = np.rint(np.where(digits < 0, table / scale, table * scale))
     found: list[list[Any]] = (np.where(digits < 0, whole * scale, whole / scale) + 0.0).tolist()

@@ -141,7 +141,7 @@ def _ticks(low: float, high: float) -> list[float]:
     base = 10.0 ** math.floor(math.log10(raw))
     step = next(factor * base for factor in (1, 2, 2.5, 5, 10) if factor * base >= raw * 0.999)
     first = math.floor(low / step + 1e-9)
-    return [round(step * k, 12) for k in range(first, math.ceil(high / step - 1e-9) + 1)]
+    return [round(step * k, 12) + 0.0 for k in range(first, math.ceil(high / step - 1e-9) + 1)]
 
 
 def _grid(y: float, label: str) -> Markup:

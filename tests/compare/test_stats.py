@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats as scipy_stats
 
-from invbench.compare import stats
+from invbench.compare import signs, stats
 
 
 def coverage(draw, mean: float, *, n: int, runs: int, resamples: int) -> float:
@@ -239,3 +239,22 @@ def test_images_needed_says_nothing_where_nothing_is_known() -> None:
     for differences in ([], [1.0], [math.nan, 1.0], [1.0, -1.0], [1.0, math.inf]):
         assert stats.images_needed(differences, methods=3) is None
     assert stats.images_needed([2.0, 2.0, math.nan], methods=7) == 10  # certain: the test's own limit
+
+
+def test_tests_and_intervals_of_pairs_are_those_of_their_differences() -> None:
+    rng = np.random.default_rng(20)
+    pairs = [(a, b) for a in range(5) for b in range(a)]
+    for n in (9, 60):  # all patterns of signs, and drawn ones
+        values = rng.normal(size=(n, 1)) + rng.normal(0, 0.1, size=(n, 5)) + 0.03 * np.arange(5)
+        values[:, 4] = values[:, 3] + 0.5
+        values[3, 0] = math.inf
+        gaps = [stats.paired_difference(values[:, a], values[:, b]) for a, b in pairs]
+        p = signs.paired_sign_flip_tests(values, pairs, np.random.default_rng(1))
+        assert p == pytest.approx(stats.sign_flip_test(np.stack(gaps, axis=1), np.random.default_rng(1)), nan_ok=True)
+        found = stats.pair_intervals(values, pairs, np.random.default_rng(2))
+        for gap, one in zip(gaps, found):
+            alone = stats.mean_interval(gap, np.random.default_rng(2))
+            expected = [alone.value, alone.low, alone.high, alone.n, alone.infinite]
+            assert [one.value, one.low, one.high, one.n, one.infinite] == pytest.approx(expected, nan_ok=True, abs=1e-12)
+    needed = stats.images_needed_of_many(np.stack(gaps, axis=1), methods=5)
+    assert needed == [stats.images_needed(gap, methods=5) for gap in gaps] and None in needed

@@ -1,7 +1,12 @@
-"""A run folder of the size of the whole embedded suite, without pictures: 2 x 200 images, 7 methods, 24 edits."""
+"""A run folder of any size, without pictures; by default that of the whole embedded suite: 2 x 200 images, 7 methods, 24 edits.
+
+``python -m tests.reports.big FOLDER`` writes one of 2,824 images and 15 methods, a million rows.
+"""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +24,19 @@ INVERSION = [f"quality{i}@native" for i in range(10)]
 EDIT = ["id_kept@native", "leakage@native", *(f"kept{i}@native" for i in range(8))]
 
 
-def make_big_run(folder: Path, *, images: int = 200) -> Store:
-    """Write the run; the first two images fail for the method psp."""
+DATASETS = ("procfaces-test", "procfaces-test-ood")
+MANY = METHODS | {f"method{i:02d}": 0.06 + 0.004 * i for i in range(8)}
+
+
+def make_big_run(
+    folder: Path, *, images: int = 200, methods: Mapping[str, float] = METHODS, datasets: Sequence[str] = DATASETS
+) -> Store:
+    """Write the run; the first two images fail for the method psp. ``methods``: id -> error of its reconstructions."""
     store, rng = Store(folder), np.random.default_rng(0)
     cells = {}
-    for dataset in ("procfaces-test", "procfaces-test-ood"):
+    for dataset in datasets:
         hard = rng.lognormal(0, 0.4, images)
-        for method, level in METHODS.items():
+        for method, level in methods.items():
             cell = f"{method}.paper.{dataset}"
             frame = _rows(method, dataset, level, hard, rng)
             path = store.path / "rows" / cell / "000000-a.parquet"
@@ -73,3 +84,7 @@ def _rows(method: str, dataset: str, level: float, hard: np.ndarray, rng: np.ran
             values[f"{edit}_change@native"] = strength * EDITS[edit] * (1 - level) + rng.normal(0, 0.01, n)
         blocks.append(block.assign(**{id: np.where(failed, np.nan, value) for id, value in values.items()}))
     return pd.concat(blocks, ignore_index=True)
+
+
+if __name__ == "__main__":
+    make_big_run(Path(sys.argv[1]), images=2824, methods=MANY, datasets=("celebahq-test",))
