@@ -219,8 +219,8 @@ def pairs_of(many: Sequence[Compared]) -> list[list[Pair]]:
             gaps = stats.paired_difference(table[:, own[:, 0]], table[:, own[:, 1]])
             needed = stats.images_needed_of_many(gaps, methods=len(ranking.order))
             methods = many[position].block.methods
-            for one, (a, b), images in zip(ranking.comparisons, own.tolist(), needed):
-                found[position].append(Pair(methods[a], methods[b], next(intervals), one.adjusted, one.distinct, images))
+            for pair, (a, b), images in zip(ranking.comparisons, own.tolist(), needed):
+                found[position].append(Pair(methods[a], methods[b], next(intervals), pair.adjusted, pair.distinct, images))
     return found
 
 

@@ -145,8 +145,8 @@ def _link(names: Sequence[str], folder: Path, target: Path) -> None:
     target.mkdir(parents=True, exist_ok=True)
     if os.path.samefile(folder, target):  # somebody's link: what lies there is the run's own
         return
-    for name in target.iterdir():  # of an earlier site: another picture may have its name
-        name.unlink()
+    for old in target.iterdir():  # of an earlier site: another picture may have its name
+        old.unlink()
     handles = [os.open(place, os.O_RDONLY) for place in (folder, target)]
     try:
         for name in names:

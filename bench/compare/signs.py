@@ -49,7 +49,7 @@ def paired_sign_flip_tests(values: ArrayLike, pairs: ArrayLike, rng: np.random.G
     if n == 0 or m == 0:
         return np.full(m, math.nan)
     first, second = both.T
-    finite = np.isfinite(data).all(axis=0)
+    finite: NDArray[np.bool_] = np.asarray(np.isfinite(data).all(axis=0))
     columns = np.where(finite, data, 0.0).T
     size = np.abs(columns).sum(axis=1)
     threshold = np.empty(m)
@@ -81,7 +81,7 @@ def _signs(n: int, m: int, rng: np.random.Generator, flips: int) -> Iterator[Arr
             bits = np.arange(start, start + size)[:, None] >> np.arange(n) & 1
         else:
             bits = rng.integers(0, 2, size=(size, n), dtype=np.int8)
-        yield 2.0 * bits - 1.0
+        yield np.asarray(2.0 * bits - 1.0, dtype=np.float64)
 
 
 def paired_difference(first: Array, second: Array) -> Array:
