@@ -18,6 +18,7 @@ from invbench.cli.plan import plan
 from invbench.cli.reading import compare, report, show, site
 from invbench.cli.run import run
 from invbench.cli.score import score
+from invbench.cli.simulate import simulate
 from invbench.cli.table import table
 from invbench.cli.weight_changes import weight_changes
 from invbench.cli.weights import weights
@@ -68,6 +69,7 @@ def main() -> None:
     \b
     invbench run --methods dhr,pti,sam      invert, edit, measure
     invbench plan --methods dhr,pti,sam     estimate time and memory first
+    invbench simulate runs/small            what 1 to 256 devices would take for it
     invbench show runs/latest-procfaces     the verdict and the main columns, in the terminal
     invbench compare runs/full dhr pti      two methods, picture by picture
     invbench report runs/latest-procfaces   the site, with pictures
@@ -109,7 +111,7 @@ def _complete(command: click.Command) -> None:
 
 
 for verb in (
-    *(run, plan, list_, show, compare, report, site, table, score, check, merge, export, gate, baseline),
+    *(run, plan, simulate, list_, show, compare, report, site, table, score, check, merge, export, gate, baseline),
     *(interpolate, weight_changes, datasets, weights, doctor),
 ):
     _complete(verb)

@@ -55,6 +55,7 @@ def build(
     elsewhere  machines on which methods ran instead of this one
     seconds    seconds of this run by purpose, over all its processes: methods, metrics, data, loading, writing, waiting (for
                workers); ``wall`` and ``overhead`` (:meth:`invbench.util.clock.Ledger.summary`)
+    work       what the workers did (:meth:`invbench.util.clock.Ledger.work`) in the last call that had some, if any had
     finished   None while the run goes on, and after it was killed
     machine    the machine on which methods ran last; ``machines`` lists all on which rows of the folder were made. A call
                that only scored measured no time and adds no machine
@@ -66,6 +67,7 @@ def build(
     machine, machines = here[-1], list(earlier.get("machines", []))
     if seconds.get("methods", 0.0) > 0:
         machines += [one for one in here if one not in machines]
+    work = session.ledger.work() or earlier.get("work")
     metrics = {id: asdict(spec) | {"recipe": scorer.recipes[id]} for id, spec in scorer.specs.items()}
     return {
         "format": 1,
@@ -87,6 +89,7 @@ def build(
         "edits": {name: edit.model_dump() for name, edit in suite.edits.items()},
         "workers": workers,
         "seconds": seconds,
+        **({"work": work} if work else {}),
         "machine": machine if seconds.get("methods", 0.0) > 0 else earlier.get("machine", machine),
         "machines": machines,
         **({"runs": earlier["runs"]} if "runs" in earlier else {}),

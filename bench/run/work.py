@@ -79,6 +79,13 @@ class Done:
     seconds: dict[str, float] = field(default_factory=dict)
     busy: float = 0.0
 
+    def work(self) -> dict[str, float]:
+        """The task as :meth:`invbench.util.clock.Ledger.work` counts it: not at all if it gave no rows."""
+        if not isinstance(self.result, Part):
+            return {}
+        methods = self.seconds.get("methods", 0.0)
+        return {"tasks": 1, "rows": len(self.result.rows), "busy": self.busy, "methods": methods}
+
 
 class Executor(Protocol):
     """What works through the tasks of a run, in this process or elsewhere. The results are the same to the byte."""

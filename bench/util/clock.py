@@ -132,6 +132,8 @@ class Ledger:
         self._began = time.perf_counter()
         self._inner = [0.0]
         self._elsewhere = self._overhead_elsewhere = 0.0
+        self._others: dict[str, float] = {}
+        self._work: dict[str, float] = {}
 
     @contextmanager
     def spent(self, purpose: str) -> Iterator[None]:
@@ -151,13 +153,36 @@ class Ledger:
         self.seconds.clear()
         return seconds
 
-    def include(self, seconds: Mapping[str, float], *, busy: float, workers: int) -> None:
-        """Add what another process spent by purpose during ``busy`` seconds, while ``workers`` processes worked."""
+    def include(
+        self, seconds: Mapping[str, float], *, busy: float, workers: int, work: Mapping[str, float] | None = None
+    ) -> None:
+        """Add what another process spent by purpose during ``busy`` seconds, while ``workers`` processes worked.
+
+        work  numbers to be added to those of :meth:`work`
+        """
         for purpose, spent in seconds.items():
             self.seconds[purpose] = self.seconds.get(purpose, 0.0) + spent
+            self._others[purpose] = self._others.get(purpose, 0.0) + spent
+        for name, number in (work or {}).items():
+            self._work[name] = self._work.get(name, 0) + number
         useful = sum(seconds.get(purpose, 0.0) for purpose in USEFUL)
         self._elsewhere += useful
         self._overhead_elsewhere += (busy - useful) / workers
+
+    def work(self) -> dict[str, float]:
+        """What other processes did for this one, from which larger runs can be foretold; empty if they did nothing.
+
+        starts, starting       processes that became ready, and the seconds that they took for that
+        tasks, rows            finished tasks that gave rows, and the rows
+        busy, methods          seconds of these tasks, and those of methods among them
+        alone, growing         seconds of this process when it did not wait, and those among them that grow with the images
+        """
+        if not self._work.get("tasks"):
+            return {}
+        own = {purpose: spent - self._others.get(purpose, 0.0) for purpose, spent in self.seconds.items()}
+        alone = time.perf_counter() - self._began - own.get("waiting", 0.0)
+        growing = sum(own.get(purpose, 0.0) for purpose in ("data", "metrics", "writing"))
+        return {**self._work, "alone": alone, "growing": max(growing, 0.0)}
 
     def summary(self) -> dict[str, float]:
         """Seconds by purpose, ``wall`` since the ledger was opened, and ``overhead``: outside methods and metrics.

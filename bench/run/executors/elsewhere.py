@@ -60,13 +60,17 @@ class Cluster(Protocol):
 
 @dataclass(frozen=True)
 class Answer:
-    """What a job tells: finished tasks, or method's batches; its machine; seconds by purpose; the error that ended it."""
+    """What a job tells: finished tasks, or methods' batches; its machine; seconds by purpose; the error that ended it.
+
+    ``work``: as :meth:`invbench.util.clock.Ledger.work` has it, of the job's own worker.
+    """
 
     done: list[Done] = field(default_factory=list)
     batches: dict[Place, int] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     busy: float = 0.0
+    work: dict[str, float] = field(default_factory=dict)
     error: Exception | None = None
 
 
@@ -82,10 +86,11 @@ def work(settings: RunSettings, tasks: Sequence[Task], methods: Sequence[MethodC
             done.extend(processes.run(iter(tasks), on_stage=lambda stage: None))
     except Exception as raised:
         error = portable(raised)
+    counted = {name: number for name, number in ledger.work().items() if name not in ("alone", "growing")}
     seconds = {purpose: spent for purpose, spent in ledger.taken().items() if purpose != "waiting"}
     machine = provenance.machine(settings.device, threads=settings.threads)
     plain = [Done(one.task, one.result, one.fits, one.failures) for one in done]
-    return Answer(plain, batches, machine, seconds, time.monotonic() - began, error)
+    return Answer(plain, batches, machine, seconds, time.monotonic() - began, counted, error)
 
 
 @dataclass
@@ -161,7 +166,7 @@ class Elsewhere:
     def _heard(self, job: Job, answer: Answer) -> Answer:
         """Note what a job told. Raises the error that ended it."""
         self._jobs.pop(job, None)
-        self._ledger.include(answer.seconds, busy=answer.busy, workers=self.workers)
+        self._ledger.include(answer.seconds, busy=answer.busy, workers=self.workers, work=answer.work)
         if answer.machine not in self.machines:
             self.machines.append(answer.machine)
         if answer.error is not None:

@@ -132,7 +132,7 @@ class Processes:
             lane.call = None
         elif kind == "done":
             self._fits |= value.fits
-            self._ledger.include(value.seconds, busy=value.busy, workers=self.workers)
+            self._ledger.include(value.seconds, busy=value.busy, workers=self.workers, work=value.work())
             lane.doing = None
             return value
         else:
@@ -152,7 +152,7 @@ class Processes:
 
     def _note_ready(self, lane: Lane[_Try], busy: float, seconds: dict[str, float]) -> None:
         lane.ready, self._stillborn = True, 0
-        self._ledger.include(seconds, busy=busy, workers=self.workers)
+        self._ledger.include(seconds, busy=busy, workers=self.workers, work={"starts": 1, "starting": busy})
 
     def _note_success(self, lane: Lane[_Try], *, succeeded: bool) -> None:
         """A success that is new: one that was repeated for another's sake says nothing of the calls after it."""

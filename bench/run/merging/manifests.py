@@ -16,7 +16,8 @@ ALIKE = {"methods": ("options",), "metrics": ("recipe",), "edits": ("unit", "per
 """What of an item must be the same in every run: what its numbers depend on, and no titles."""
 GATHERED = (*ALIKE, "datasets", "protocols", "configuration")
 CALL = (
-    "command", "started", "finished", "seed", "configuration", "workers", "seconds", "machine", "machines", "versions", "git",
+    "command", "started", "finished", "seed", "configuration", "workers", "seconds", "work",
+    "machine", "machines", "versions", "git",
 )  # fmt: skip
 
 SAME = ("command", "started", "machine")  # in a call that was killed and in the one that continued it
@@ -26,7 +27,7 @@ def together(manifests: Manifests) -> dict[str, Any]:
     """One manifest, as :func:`invbench.run.manifest.build` writes them but for ``metric_failures``; ``merge`` is true.
 
     runs      of each call of ``invbench run``: its command, machine, versions, commit, times; each once, however often merged
-    seconds   the sums over these; ``wall`` and ``overhead`` too: processes may have run beside each other
+    seconds   the sums over these, and so with ``work``; ``wall`` and ``overhead`` too: processes may have run beside each other
     machines  all on which rows were made; ``machine`` is the first
 
     Raises InvbenchError naming two runs and the first key in which they must not differ.
@@ -43,9 +44,10 @@ def together(manifests: Manifests) -> dict[str, Any]:
             _expect_same(f"{name}: seed", first, seeds[0], other["seed"])
     reasons = {id: why for _, one in manifests for id, why in one.get("unavailable", {}).items()}
     ended = [call["finished"] for call in calls]
-    seconds = Counter[str]()
+    seconds, work = Counter[str](), Counter[str]()
     for call in calls:
         seconds.update(call["seconds"] or {})
+        work.update(call["work"] or {})
     return {
         **{key: manifest.get(key) for key in WHOLE},
         **gathered,
@@ -59,6 +61,7 @@ def together(manifests: Manifests) -> dict[str, Any]:
         "unavailable": {id: why for id, why in reasons.items() if id not in gathered["metrics"]},
         "workers": max(call["workers"] or 1 for call in calls),
         "seconds": dict(seconds),
+        **({"work": dict(work)} if work else {}),
         "machine": calls[0]["machine"],
         "machines": _each(machine for call in calls for machine in call["machines"] or []),
         "versions": _words(call["versions"] or {} for call in calls),
@@ -82,7 +85,8 @@ def _calls(manifests: Manifests) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     for _, manifest in manifests:
         own = [] if manifest.get("merge") else [{key: manifest.get(key) for key in CALL}]
-        found += [call for call in [*manifest.get("runs", []), *own] if call not in found]
+        earlier = [{**dict.fromkeys(CALL), **call} for call in manifest.get("runs", [])]  # older ones lack some keys
+        found += [call for call in [*earlier, *own] if call not in found]
     ended = [[call[key] for key in SAME] for call in found if call["finished"]]
     return [call for call in found if call["finished"] or [call[key] for key in SAME] not in ended]
 
