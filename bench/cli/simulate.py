@@ -47,7 +47,7 @@ def _slow(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float
 @click.option("--images", type=count_type(1), help="Images of each dataset. [default: as many as RUN has]")
 @click.option("--devices", default=DEVICES, show_default=True, callback=_counts, help="Numbers of devices.")
 @click.option("--executor", type=click.Choice(["local", "slurm", "ray"]), default="local", help="As in `run`.")
-@click.option("--cores", type=count_type(1), help="That local workers on a CPU share. [default: those of RUN's machine]")
+@click.option("--cores", type=count_type(1), help="That local workers share. [default: those of RUN's machine]")
 @click.option("--slow", default="0.05:1.5", show_default=True, callback=_slow, metavar="SHARE:FACTOR", help="Slow devices.")
 @click.option(
     "--failures", type=Within(min=0, max=1000), default=0.1, show_default=True, help="Lost workers or jobs a device and day."
@@ -81,17 +81,14 @@ def simulate(
     from invbench.store import Store
 
     found = measured.read(Store(run), images=images)
-    cluster = executor != "local"
     on_cpu = not str(found.machine.get("device", "cpu")).startswith("cuda")
-    shared = (cores or found.machine.get("cores")) if on_cpu and not cluster else None
+    place = forecast.Place(executor != "local", cores=cores or found.machine.get("cores") or 1, on_cpu=on_cpu)
     supposed = Supposed(*slow, failures=failures, queue=queue)
-    lines = forecast.lines(found, devices, cluster=cluster, cores=shared, supposed=supposed, draws=draws, seed=seed)
-    where = "jobs of a cluster, with a device each" if cluster else "workers of one machine"
-    if shared:
-        where += f" with {shared} cores, by which tasks of more workers slow each other"
+    lines = forecast.lines(found, devices, place=place, supposed=supposed, draws=draws, seed=seed)
     said = [
-        f"supposed: {where}; {slow[0]:.3g} of them take {slow[1]:.3g} times as long; {failures:.3g} are lost a device and day"
-        + (f"; {queue:.3g} s in a queue for each job" if cluster else "")
+        f"supposed: {place.told()}; {slow[0]:.3g} of them take {slow[1]:.3g} times as long; "
+        f"{failures:.3g} are lost a device and day"
+        + (f"; {queue:.3g} s in a queue for each job" if place.cluster else "")
         + f" ({draws} draws, seed {seed})"
     ]
     advice = forecast.choice(lines, least=least, within=None if within is None else within * 3600)

@@ -33,22 +33,46 @@ class Line:
     lost: float
 
 
-def lines(
-    run: Measured, devices: Sequence[int], *, cluster: bool, cores: int | None, supposed: Supposed, draws: int, seed: int
-) -> list[Line]:
-    """Simulate a run for each number of devices. The draws of one number do not depend on the others.
+@dataclass(frozen=True)
+class Place:
+    """Where a run would be.
 
-    cluster  jobs of a cluster, else workers of one machine
-    cores    that the workers of one machine share on a CPU; None: each has a device of its own
+    cluster  jobs of a cluster, each with cores of its own; else workers of one machine
+    cores    of that machine: workers share them while they start
+    on_cpu   they share them while they work, too
     """
+
+    cluster: bool
+    cores: int
+    on_cpu: bool
+
+    def crowd(self, count: int, *, starting: bool) -> float:
+        """How many times as long each of ``count`` processes of one thread takes as one alone."""
+        shared = not self.cluster and (starting or self.on_cpu)
+        return max(1.0, count / self.cores) if shared else 1.0
+
+    def told(self) -> str:
+        """The place in words."""
+        if self.cluster:
+            return "jobs of a cluster, with a device each"
+        shared = "as they start and work" if self.on_cpu else "as they start"
+        return f"workers of one machine with {self.cores} cores, which they share {shared}"
+
+
+def lines(
+    run: Measured, devices: Sequence[int], *, place: Place, supposed: Supposed, draws: int, seed: int
+) -> list[Line]:
+    """Simulate a run for each number of devices. The draws of one number do not depend on the others."""
     found, threads = [], run.machine.get("threads") or 1
+    simulated = schedule.jobs if place.cluster else schedule.workers
     for count in devices:
         rng = np.random.default_rng([seed, count])
         seconds = run.draw(draws, rng)
         ideal = seconds.sum(axis=1)
-        crowd = 1.0 if cluster or cores is None else max(1.0, min(count, run.tasks) * threads / cores)
-        place = schedule.jobs if cluster else schedule.workers
-        out = place(seconds * crowd, count, start=run.start * crowd, alone=run.alone, supposed=supposed, rng=rng)
+        busy = min(count, run.tasks)
+        start = run.start * place.crowd(busy - (not place.cluster), starting=True)  # the first starts before the others
+        seconds *= place.crowd(busy * threads, starting=False)
+        out = simulated(seconds, count, start=start, alone=run.alone, supposed=supposed, rng=rng)
         wall, sure = np.quantile(out.wall, [0.5, SURE])
         mean = float(out.held.mean())
         found.append(Line(count, float(wall), float(sure), mean, float(ideal.mean()) / mean, float(out.lost.mean())))
