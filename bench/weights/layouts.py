@@ -306,6 +306,11 @@ LAYOUTS = {
         {"cp.arm32.conv_atten.weight": (128, 128, 1, 1), "conv_out.conv_out.weight": (19, 256, 1, 1)},
         {"network": "invbench.metrics.nets.bisenet:from_checkpoint"},
     ),
+    "unet_celebamask": Layout(
+        "U-Net face parsing of CelebAMask-HQ, 19 classes",
+        {"center.conv2.0.weight": (256, 256, 3, 3), "up_concat1.up.weight": (32, 16, 2, 2), "final.weight": (19, 16, 1, 1)},
+        {"network": "invbench.metrics.nets.unet_parser:from_checkpoint"},
+    ),
     "invertibility": Layout(
         "SAM's invertibility predictor",
         {"sd_base/backbone.conv1.weight": (64, 3, 7, 7), "W+/m.0.weight": (8, 4, 3, 3)},

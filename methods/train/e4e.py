@@ -16,11 +16,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from invbench.methods.common.ranger import Ranger
 from invbench.methods.nets.encoders import E4EEncoder
 from invbench.methods.train.adversary import ADVERSARIAL_WEIGHT, DELTA_WEIGHT, Adversary, delta_norm, open_offsets
 from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend
 from invbench.methods.train.encoding import Reconstruction, after_warm_start, architecture, weighted
-from invbench.methods.train.ranger import Ranger
 
 RECIPES = {"e4e": {"minutes": 15, "seed": 0, "help": "e4e encoder into W+ close to W"}}
 

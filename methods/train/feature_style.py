@@ -22,13 +22,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from invbench.methods.common.ranger import Ranger
 from invbench.methods.feature_style import FeatureStyle
 from invbench.methods.nets.feature_style import FeatureStyleEncoder
 from invbench.methods.nets.stylegan2 import FeatureEdit
 from invbench.methods.train.common import ZOO, Recipe, Step, descend, step_generator
 from invbench.methods.train.encoding import NOISE, Reconstruction, after_warm_start
 from invbench.methods.train.frozen import load_frozen
-from invbench.methods.train.ranger import Ranger
 from invbench.methods.train.restyle import Untimed
 from invbench.metrics.nets.layers import Residual
 from invbench.options import Options

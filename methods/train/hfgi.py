@@ -18,13 +18,13 @@ import torch
 from torch import Tensor, nn
 from torchvision.transforms.functional import perspective
 
+from invbench.methods.common.ranger import Ranger
 from invbench.methods.hfgi import HFGI
 from invbench.methods.nets.hfgi import HFGINetwork
 from invbench.methods.nets.stylegan2 import FeatureEdit
 from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend, step_generator, step_rng
 from invbench.methods.train.encoding import NOISE, FrozenEmbedder, Reconstruction, weighted
 from invbench.methods.train.frozen import load_frozen
-from invbench.methods.train.ranger import Ranger
 from invbench.methods.train.restyle import Untimed
 from invbench.options import Options
 

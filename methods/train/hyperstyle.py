@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from invbench.methods.common.ranger import Ranger
 from invbench.methods.hyperstyle import HyperStyle
 from invbench.methods.nets.hyperstyle import HyperStyleNetwork
 from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend
 from invbench.methods.train.encoding import FrozenEmbedder, Reconstruction, hold_statistics, weighted
 from invbench.methods.train.frozen import load_frozen
-from invbench.methods.train.ranger import Ranger
 from invbench.methods.train.restyle import Untimed
 from invbench.options import Options
 

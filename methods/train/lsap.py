@@ -17,12 +17,12 @@ from typing import Any
 import torch
 from torch import nn
 
+from invbench.methods.common.ranger import Ranger
 from invbench.methods.nets.encoders import E4EEncoder
 from invbench.methods.nets.style_space import measure
 from invbench.methods.train.adversary import DELTA_WEIGHT, FIRST_OFFSET, delta_norm
 from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend
 from invbench.methods.train.encoding import Reconstruction, after_warm_start, architecture, weighted
-from invbench.methods.train.ranger import Ranger
 
 RECIPES = {"lsap": {"minutes": 12, "seed": 0, "help": "LSAP encoder into W+ close to the styles of W"}}
 

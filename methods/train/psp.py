@@ -13,10 +13,10 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from invbench.methods.common.ranger import Ranger
 from invbench.methods.nets.encoders import PSPEncoder
 from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend
 from invbench.methods.train.encoding import Reconstruction, after_warm_start, architecture, weighted
-from invbench.methods.train.ranger import Ranger
 
 # w_norm: weight of the paper's regulariser. The released command for inversion omits it; those for other tasks use 0.005.
 RECIPES = {"psp": {"minutes": 15, "seed": 0, "help": "pSp encoder into W+", "options": {"w_norm": 0.0}}}

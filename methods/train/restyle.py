@@ -24,6 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from invbench.methods.common.ranger import Ranger
 from invbench.methods.nets.restyle import ReStyleE4EEncoder, ReStylePSPEncoder
 from invbench.methods.restyle_e4e import ReStyleE4E
 from invbench.methods.restyle_psp import ReStylePSP
@@ -31,7 +32,6 @@ from invbench.methods.train.adversary import ADVERSARIAL_WEIGHT, DELTA_WEIGHT, A
 from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend, step_generator
 from invbench.methods.train.encoding import NOISE, Reconstruction, after_warm_start, architecture, hold_statistics, weighted
 from invbench.methods.train.frozen import load_frozen
-from invbench.methods.train.ranger import Ranger
 from invbench.options import Options
 
 RECIPES = {

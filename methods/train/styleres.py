@@ -20,12 +20,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from invbench.methods.common.ranger import Ranger
 from invbench.methods.nets.styleres import GatedEdit, StyleResNetwork
 from invbench.methods.styleres import StyleRes
 from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend, step_generator
 from invbench.methods.train.encoding import Reconstruction, architecture, weighted
 from invbench.methods.train.frozen import load_frozen
-from invbench.methods.train.ranger import Ranger
 from invbench.methods.train.restyle import Untimed
 from invbench.options import Options
 

@@ -17,11 +17,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from invbench.methods.common.ranger import Ranger
 from invbench.methods.nets.w_encoder import WEncoder
 from invbench.methods.train.adversary import Adversary
 from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend
 from invbench.methods.train.encoding import Reconstruction, after_warm_start, architecture, weighted
-from invbench.methods.train.ranger import Ranger
 
 RECIPES = {"w_encoder": {"minutes": 12, "seed": 0, "help": "encoder into W", "options": {"adversarial": 0.1}}}
 # Beside the reduced widths: rates that fall along a cosine from a higher peak (published: 1e-4 and 2e-5, constant), and twice

@@ -94,7 +94,11 @@ def built(request: pytest.FixtureRequest) -> Built:
     lacking = [role for role in case.spec.roles if role not in networks]
     if lacking:
         pytest.skip(f"suite {suite.id} has no network for {', '.join(lacking)}")
-    method = registry.build(case.spec, options, lambda spec, _: {role: networks[role] for role in spec.roles})
+
+    def chosen(spec: MethodSpec, own: Mapping[str, Any]) -> dict[str, nn.Module]:
+        return {role: networks[role] for role in Networks.roles(networks, spec, own)}
+
+    method = registry.build(case.spec, options, chosen)
     return Built(case, suite, method, images.clone(), next(iter(suite.edits)))
 
 

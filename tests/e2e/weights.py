@@ -18,6 +18,7 @@ from torchvision.models import alexnet, resnet50, squeezenet1_1, vgg16
 from invbench.cli import main
 from invbench.metrics.nets.hopenet import Hopenet
 from invbench.metrics.nets.inception import Inception
+from invbench.metrics.nets.unet_parser import UNetParser
 from invbench.util.provenance import file_digest
 from invbench.weights.catalogue import catalogue
 from invbench.weights.ledger import Ledger
@@ -253,6 +254,7 @@ WRITERS: dict[str, Write] = {
     "arcface_irse50": _golden("arcface_irse50", "facenet", 21),
     "curricularface": _golden("curricularface_ir101_layout", "facenet", 22),
     "bisenet": _golden("bisenet_face_parsing", "net", 23),
+    "unet_celebamask": _network(UNetParser, 22),
     "invertibility_faces": _torch(lambda: _invertibility(31)),
     "invertibility_cars": _torch(lambda: _invertibility(41)),
     "invertibility_cat": _torch(lambda: _invertibility(51)),

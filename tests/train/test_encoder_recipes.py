@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from invbench.api import InvbenchError, MissingWeights
 from invbench.datasets.procfaces import FACTORS
+from invbench.methods.common.ranger import Ranger
 from invbench.methods.nets.encoders import E4EEncoder, PSPEncoder
 from invbench.methods.nets.stylegan2 import Generator
 from invbench.methods.nets.stylegan2_config import GeneratorConfig
@@ -20,7 +21,6 @@ from invbench.methods.nets.w_encoder import WEncoder
 from invbench.methods.train import e4e, encoding, lsap, psp, w_encoder
 from invbench.methods.train.common import Budget, fit, save_network
 from invbench.methods.train.frozen import load_frozen
-from invbench.methods.train.ranger import Ranger
 
 SMALL = {"num_ws": 10, "w_dim": 16, "size": 64, "stages": [[4, 1], [8, 1], [8, 1], [16, 1]], "heads": 8, "groups": [3, 7]}
 

@@ -97,7 +97,7 @@ def test_a_wrong_list_is_told_with_file_and_key(tmp_path):
     text = FILE.read_text()
     for old, new, message in (
         ('layouts = ["bisenet"]', 'layouts = ["bisnet"]', r"assets.bisenet: layouts: unknown layout 'bisnet'; did you mean 'b"),
-        ('licence = "cc-by-nc"', 'licence = "cc"', "assets.moco: unknown licence 'cc'"),
+        ('licence = "cc-by-nc"', 'licence = "cc"', "assets.unet_celebamask: unknown licence 'cc'"),
         ("about = 539", 'aboot = 539', "assets.dex: unknown key 'aboot'; did you mean 'about'"),
     ):  # fmt: skip
         path = tmp_path / f"{len(message)}.toml"

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor
 
 
 class Ranger(torch.optim.RAdam):
@@ -19,20 +19,22 @@ class Ranger(torch.optim.RAdam):
     lr      peak rate per step
     k       number of steps between two synchronisations with the slow weights
     alpha   share of the difference by which the slow weights move to the fast ones, in [0, 1]
+    stacked whether the first axis of every parameter stacks independent ones (one an image), each with a row of its own
     """
 
     def __init__(
         self,
-        params: Iterable[nn.Parameter],
+        params: Iterable[Tensor],
         lr: float = 1e-4,
         *,
         betas: tuple[float, float] = (0.95, 0.999),
         eps: float = 1e-5,
         k: int = 6,
         alpha: float = 0.5,
+        stacked: bool = False,
     ) -> None:
         super().__init__(params, lr=lr, betas=betas, eps=eps)
-        self.k, self.alpha = k, alpha
+        self.k, self.alpha, self.rows = k, alpha, 1 + stacked
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
@@ -45,8 +47,8 @@ class Ranger(torch.optim.RAdam):
         # RAdam treats a parameter with any state as initialised, so slow weights of new parameters are added after the step.
         fresh = {p: p.clone() for p in active if p not in self.state}
         for p in active:
-            if p.ndim > 1:
-                p.grad -= p.grad.mean(dim=tuple(range(1, p.ndim)), keepdim=True)
+            if p.ndim > self.rows:
+                p.grad -= p.grad.mean(dim=tuple(range(self.rows, p.ndim)), keepdim=True)
         super().step()
         for p in active:
             state = self.state[p]
