@@ -13,11 +13,22 @@ from invbench.methods.nets.feature_style import FeatureStyleEncoder
 from invbench.methods.nets.hfgi import HFGINetwork
 from invbench.methods.nets.hyperinverter import HyperInverterNetwork
 from invbench.methods.nets.hyperstyle import HyperStyleNetwork
+from invbench.methods.nets.idinvert import DomainEncoder
 from invbench.methods.nets.padding import PaddingEncoder
 from invbench.methods.nets.sfe import SFENetwork
 from invbench.methods.nets.styleres import StyleResNetwork
 from invbench.methods.nets.w_encoder import WEncoder
-from invbench.methods.train import encoding, feature_style, hfgi, hyperinverter, hyperstyle, padding, sfe, styleres
+from invbench.methods.train import (
+    encoding,
+    feature_style,
+    hfgi,
+    hyperinverter,
+    hyperstyle,
+    idinvert,
+    padding,
+    sfe,
+    styleres,
+)
 
 
 def stand_ins(generator: Any, known: Mapping[str, Any]) -> dict[str, nn.Module]:
@@ -80,6 +91,12 @@ def _hyperinverter(generator: Any) -> nn.Module:
     return HyperInverterNetwork(**hyperinverter.architecture(generator), hidden=16)
 
 
+def _idinvert(generator: Any) -> nn.Module:
+    network = DomainEncoder(**idinvert.architecture(generator))
+    idinvert.start_in(network, generator, torch.Generator().manual_seed(0))
+    return network
+
+
 ROLES: dict[str, Callable[[Any], nn.Module]] = {
     "encoder_hfgi": _encoder,
     "hfgi": _hfgi,
@@ -90,6 +107,7 @@ ROLES: dict[str, Callable[[Any], nn.Module]] = {
     "encoder_w": _w_encoder,
     "hypernet_hyperstyle": _hyperstyle,
     "hypernet_hyperinverter": _hyperinverter,
+    "encoder_idinvert": _idinvert,
 }
 
 
