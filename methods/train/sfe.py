@@ -37,6 +37,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from invbench.api import Edit
+from invbench.methods.common.ranger import Ranger
 from invbench.methods.nets.sfe import SFENetwork, start_near, up_to
 from invbench.methods.nets.stylegan2 import FeatureEdit
 from invbench.methods.sfe import SPEC, StyleFeatureEditor
@@ -44,7 +45,6 @@ from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend, st
 from invbench.methods.train.encoding import WARM_START, Reconstruction, after_warm_start, weighted
 from invbench.methods.train.frozen import load_frozen
 from invbench.methods.train.image_adversary import ImageAdversary
-from invbench.methods.train.ranger import Ranger
 from invbench.methods.train.restyle import Untimed
 from invbench.options import make
 
