@@ -23,6 +23,7 @@ ENVIRONMENT = ROOT / ".nox" / "shared"
 BIN = ENVIRONMENT / ("Scripts" if sys.platform == "win32" else "bin")
 ROOMS = ("bench", "datasets", "metrics", "methods", "reports")
 USERS, DEVELOPERS = "requirements.lock", "requirements-dev.lock"
+AXE = "axe-core@4.14.1"  # for tests only; nothing of it is shipped
 
 
 def python(
@@ -69,6 +70,18 @@ def packages(session: nox.Session, *words: str) -> None:
     session.run(*pip, *words, external=True)
 
 
+def axe(session: nox.Session) -> dict[str, str]:
+    """The variable with the path of axe-core's script for the tests; empty where npm is missing or fetches nothing."""
+    folder = ROOT / ".nox" / "axe"
+    script = folder / "node_modules" / "axe-core" / "axe.min.js"
+    if not script.is_file() and shutil.which("npm"):
+        try:
+            session.run("npm", "install", "--silent", "--no-save", "--prefix", str(folder), AXE, external=True)
+        except CommandFailed:
+            session.warn(f"npm could not fetch {AXE}: the tests that need it are skipped")
+    return {"INVBENCH_AXE": str(script)} if script.is_file() else {}
+
+
 def content(name: str) -> str:
     """Text of a file of the checkout."""
     return (ROOT / name).read_text(encoding="utf-8")
@@ -106,9 +119,10 @@ def bench(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """pytest on some cores, one process of one thread each; arguments pass through: `-- -m slow`, `-- tests/methods -k pti`.
 
-    `-- -m perf` measures and so has the machine to itself; so has `-- -n 0`.
+    `-- -m perf` measures and so has the machine to itself; so has `-- -n 0`. Tests of pages in a browser look for barriers with
+    axe-core, which npm fetches once where there is an npm.
     """
-    python(session, "-m", "pytest", "-n", "auto", *session.posargs, developer=True)
+    python(session, "-m", "pytest", "-n", "auto", *session.posargs, developer=True, env=axe(session))
 
 
 @nox.session(venv_backend="none")

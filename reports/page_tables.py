@@ -10,7 +10,7 @@ from typing import Any
 from invbench import schema
 from invbench.api import STAGES
 from invbench.compare.stats import LEVEL
-from invbench.reports import extract, text
+from invbench.reports import extract, site_published, text
 from invbench.reports.extract import Column, Extract
 from invbench.reports.figures import DatasetFigures, Figure, LatencyFigures, Table
 from invbench.reports.measures import Measure
@@ -32,7 +32,10 @@ def leaderboard(run: Run, found: DatasetFigures, main: Extract) -> dict[str, Any
     heads = [{**_head(run, column), "main": column.id in ids} for column in columns]
     device = any(value > 0 for value in table.values(schema.DEVICE_PEAK))
     families = sorted({row["family"] for row in rows if row["family"]})
-    return {"columns": heads, "rows": rows, "images": table.statements, "device": device, "families": families}
+    printed = site_published.rows(found.name, columns)
+    return {"columns": heads, "rows": rows, "images": table.statements, "device": device, "families": families} | {
+        "published": {"rows": printed, "reasons": site_published.reasons(printed)}
+    }
 
 
 def edited(run: Run, found: DatasetFigures) -> dict[str, Any]:

@@ -16,14 +16,13 @@ from invbench import schema
 from invbench.api import STAGES, InvbenchError
 from invbench.compare.stats import LEVEL
 from invbench.compare.text import shown
-from invbench.reports import extract, figures, page_tables, query, site_edits, verdicts
+from invbench.reports import extract, figures, page_tables, query, site_edits, site_plots, verdicts
 from invbench.reports.compare import Block, Method
 from invbench.reports.extract import Column
 from invbench.reports.provenance import facts, short
 from invbench.reports.run import Run
-from invbench.reports.site_data import Board, scripts
+from invbench.reports.site_data import Board, script, scripts
 from invbench.reports.site_pictures import Pictures
-from invbench.reports.site_plots import quality_plot
 from invbench.reports.text import signed
 from invbench.store import Store
 from invbench.util.files import file_name, write_atomic
@@ -54,7 +53,7 @@ def write(sources: Sequence[Run | Store | Path], out: Path | None = None, *, ima
             write_atomic(target / "data" / name, content.encode())
         if board.root.startswith(COPIED):
             pictures[board.id].copy(target / board.root, most=images)
-    for path, page in _pages(runs, boards, pictures):
+    for path, page in _pages(runs, boards, pictures):  # HTML, and a script of published numbers for each board
         write_atomic(target / path, page.encode(errors="backslashreplace"))
     return target / "index.html"
 
@@ -75,7 +74,7 @@ def _boards(run: Run, number: int, target: Path, *, alone: bool) -> list[Board]:
 
 
 def _pages(runs: Sequence[Run], boards: Sequence[Board], pictures: Mapping[str, Pictures]) -> Iterator[tuple[str, str]]:
-    """(path below the site, HTML) of every page."""
+    """(path below the site, text) of every page, and of the scripts with published numbers."""
     environment = Environment(
         loader=PackageLoader("invbench.reports"),
         autoescape=True,
@@ -103,14 +102,21 @@ def _pages(runs: Sequence[Run], boards: Sequence[Board], pictures: Mapping[str, 
     methods = [one for run, mine in zip(runs, own) for one in _methods(run, mine, pictures, alone=len(runs) == 1)]
     changed = [place for one in pictures.values() for place in one.hidden]
     links = {(id(one["run"]), one["id"]): one["path"] for one in methods}
-    yield page("index", "index.html", boards=[_front(board, runs, links) for board in boards], unfinished=_unfinished(runs))
+    front = [_front(board, runs, links) for board in boards]
+    yield page("index", "index.html", boards=front, unfinished=_unfinished(runs))
+    for one in front:
+        if one["board"]["published"]["rows"]:
+            yield f"data/{one['id']}.published.js", script("published", f"{one['id']}.published", one["board"]["published"])
+    yield page("tradeoffs", "tradeoffs.html", boards=[_tradeoffs(board, runs) for board in boards])
     yield page("gallery", "gallery.html", left_out=changed)
     yield page("image", "image.html")
     yield page("compare", "compare.html")
     yield page("edits", "edits.html", boards=[_edits(board, runs) for board in boards])
     yield page("about", "about.html", runs=[_about(run, mine, pictures) for run, mine in zip(runs, own)])
     for one in methods:
-        yield page("method", one["path"], method=one)
+        same = [other for other in methods if other["id"] == one["id"] and other is not one]
+        also = [(other["run"].store.path.name, other["path"]) for other in same]
+        yield page("method", one["path"], method=one | {"also": also})
 
 
 def _name(board: Board, runs: Sequence[Run]) -> str:
@@ -133,8 +139,16 @@ def _front(board: Board, runs: Sequence[Run], links: Mapping[tuple[int, str], st
         "name": _name(board, runs),
         "verdicts": [line for line in sentences if line],
         "notes": board.main.notes,
-        "plot": quality_plot(board),
+        "plot": site_plots.quality(board),
         "board": table,
+    }
+
+
+def _tradeoffs(board: Board, runs: Sequence[Run]) -> dict[str, Any]:
+    plots = [site_plots.quality(board), site_plots.editability(board)]
+    return {"id": board.id, "name": _name(board, runs), "plots": [plot for plot in plots if plot]} | {
+        "costs": site_plots.costs(board),
+        "curves": site_plots.curves(board),
     }
 
 
@@ -195,6 +209,7 @@ def _standing(board: Board, method: Method, left_out: Sequence[str]) -> dict[str
     return {
         "board": board.id,
         "name": board.dataset,
+        "number": index,
         "columns": [(column.head, column.figures[index], _rank(column, index)) for column in board.main.columns],
         "of": len(board.methods),
         "stages": [(stage, f"{seconds:.3g} s") for stage, seconds in stages if seconds > 0],

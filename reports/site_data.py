@@ -99,12 +99,13 @@ def scripts(board: Board, hidden: Sequence[str]) -> Iterator[tuple[str, str]]:
         "metrics": [_metric(board, one) for one in blocks],
         "pairs": _pairs(board, blocks),
     }
-    yield f"{board.id}.js", _script("boards", board.id, content)
+    yield f"{board.id}.js", script("boards", board.id, content)
     for number, one in enumerate(blocks):
-        yield f"{board.id}.{number}.js", _script("values", f"{board.id}.{number}", _values(board, one.block, names))
+        yield f"{board.id}.{number}.js", script("values", f"{board.id}.{number}", _values(board, one.block, names))
 
 
-def _script(kind: str, key: str, content: Any) -> str:
+def script(kind: str, key: str, content: Any) -> str:
+    """A script that hands ``content`` over to the pages."""
     text = json.dumps(content, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
     return f"window.invbench.{kind}[{json.dumps(key)}]={text};\n"
 

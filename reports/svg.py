@@ -8,20 +8,20 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
-WIDTH, HEIGHT = 520, 330
-LEFT, RIGHT, TOP, BOTTOM = 52, 96, 14, 40  # margins; labels of points stand in the right one
+WIDTH, HEIGHT = 540, 330
+LEFT, RIGHT, TOP, BOTTOM = 52, 116, 14, 40  # margins; labels of points stand in the right one
 GAP = 12.5  # between two labels
 
 
 @dataclass(frozen=True)
 class Point:
-    """A method in a plot of quality against seconds; ``low`` and ``high`` are NaN without an interval."""
+    """A method in a plot of one figure ``value`` against another, ``x``; ``low`` and ``high`` are NaN without an interval."""
 
     label: str
-    seconds: float
+    x: float
     value: float
-    low: float
-    high: float
+    low: float = math.nan
+    high: float = math.nan
 
 
 @dataclass(frozen=True)
@@ -38,11 +38,11 @@ class Line:
     high: Sequence[float] = ()
 
 
-def front(points: Sequence[Point], *, better: str) -> list[Point]:
-    """The points that no other one beats in both quality and seconds, from fast to slow."""
-    sign = 1 if better == "higher" else -1
+def front(points: Sequence[Point], *, better: str, better_x: str = "lower") -> list[Point]:
+    """The points that no other one beats in both ``value`` and ``x``, the best in ``x`` first."""
+    sign, turn = (1 if better == "higher" else -1), (1 if better_x == "lower" else -1)
     kept: list[Point] = []
-    for point in sorted(points, key=lambda one: (one.seconds, -sign * one.value)):
+    for point in sorted(points, key=lambda one: (turn * one.x, -sign * one.value)):
         if not kept or sign * point.value > sign * kept[-1].value:
             kept.append(point)
     return kept
@@ -50,38 +50,58 @@ def front(points: Sequence[Point], *, better: str) -> list[Point]:
 
 def pareto(points: Sequence[Point], *, better: str, title: str) -> Markup:
     """Quality against seconds on a logarithmic axis, with intervals and the front; empty without two points."""
-    points = [one for one in points if one.seconds > 0 and math.isfinite(one.value)]
+    points = [one for one in points if one.x > 0 and math.isfinite(one.value)]
     if len(points) < 2:
         return Markup("")
-    logs = [math.log10(one.seconds) for one in points]
+    logs = [math.log10(one.x) for one in points]
     x = _scale(math.floor(min(logs) * 2) / 2, math.ceil(max(logs) * 2) / 2, LEFT, WIDTH - RIGHT)
-    ends = [end for one in points for end in (one.value, one.low, one.high) if math.isfinite(end)]
+    steps = [(power, step) for power in range(math.floor(min(logs)), math.ceil(max(logs)) + 1) for step in (1, 3)]
+    below = [(x(power + math.log10(step)), f"{step * 10.0**power:g}") for power, step in steps]
+    parts = [_below(at, label) for at, label in below if LEFT - 1 <= at <= WIDTH - RIGHT + 1]
+    placed = [(one, x(math.log10(one.x))) for one in points]
+    parts += _points(placed, front(points, better=better), end=WIDTH - RIGHT)
+    parts.append(_axis((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, "seconds an image (log)"))
+    return _picture(parts, f"{title} against seconds", head=title)
+
+
+def scatter(points: Sequence[Point], *, better: str, better_x: str, title: str, x_title: str) -> Markup:
+    """One figure against another on linear axes, with the front; empty without two points."""
+    points = [one for one in points if math.isfinite(one.x) and math.isfinite(one.value)]
+    if len(points) < 2:
+        return Markup("")
+    xs = [one.x for one in points]
+    ticks = _ticks(min(xs), max(xs))
+    x = _scale(min([*ticks, *xs]), max([*ticks, *xs]), LEFT, WIDTH - RIGHT)
+    parts = [_below(x(tick), f"{tick:g}") for tick in ticks]
+    best = front(points, better=better, better_x=better_x)
+    parts += _points([(one, x(one.x)) for one in points], best, end=WIDTH - RIGHT if better_x == "lower" else LEFT)
+    parts.append(_axis((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x_title))
+    return _picture(parts, f"{title} against {x_title}", head=title)
+
+
+def _points(placed: Sequence[tuple[Point, float]], best: Sequence[Point], *, end: float) -> list[Markup]:
+    """The grid, the front up to ``end``, and the points with their names, which never lie on each other."""
+    points = [one for one, _ in placed]
+    ends = [value for one in points for value in (one.value, one.low, one.high) if math.isfinite(value)]
     ticks = _ticks(min(ends), max(ends))
     y = _scale(min([*ticks, *ends]), max([*ticks, *ends]), HEIGHT - BOTTOM, TOP)
-    best = front(points, better=better)
     parts = [_grid(y(tick), f"{tick:g}") for tick in ticks]
-    for power in range(math.floor(min(logs)), math.ceil(max(logs)) + 1):
-        for step in (1, 3):
-            at = x(power + math.log10(step))
-            if LEFT - 1 <= at <= WIDTH - RIGHT + 1:
-                parts.append(_below(at, f"{step * 10.0**power:g}"))
-    steps = [(x(math.log10(one.seconds)), y(one.value)) for one in best]
-    path = f"M{steps[0][0]:.1f} {steps[0][1]:.1f}" + "".join(f"H{a:.1f}V{b:.1f}" for a, b in steps[1:]) + f"H{WIDTH - RIGHT}"
+    at_of = {id(one): at for one, at in placed}
+    steps = [(at_of[id(one)], y(one.value)) for one in best]
+    path = f"M{steps[0][0]:.1f} {steps[0][1]:.1f}" + "".join(f"H{a:.1f}V{b:.1f}" for a, b in steps[1:]) + f"H{end}"
     parts.append(Markup('<path class="front" d="{}"/>').format(path))
     taken: list[tuple[float, float, float]] = []
-    for one in sorted(points, key=lambda one: y(one.value)):
-        at, up = x(math.log10(one.seconds)), y(one.value)
-        kind = "on" if one in best else "off"
+    for one, at in sorted(placed, key=lambda pair: y(pair[0].value)):
+        up, kind = y(one.value), "on" if one in best else "off"
         if math.isfinite(one.low):
             parts.append(Markup('<path class="whisker" d="M{0:.1f} {1:.1f}V{2:.1f}"/>').format(at, y(one.low), y(one.high)))
         parts.append(Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="4.5"/>').format(kind, at, up))
         line, wide = up + 4, 6.2 * len(one.label)
-        while any(abs(line - other) < GAP and at < end and start < at + 8 + wide for start, end, other in taken):
+        while any(abs(line - other) < GAP and at < stop and start < at + 8 + wide for start, stop, other in taken):
             line += 2
         taken.append((at, at + 8 + wide, line))
         parts.append(Markup('<text class="name" x="{:.1f}" y="{:.1f}">{}</text>').format(at + 8, line, one.label))
-    parts.append(_axis((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, "seconds an image (log)"))
-    return _picture(parts, f"{title} against seconds", head=title)
+    return parts
 
 
 def lines(series: Sequence[Line], *, title: str, x_title: str, ideal: Sequence[tuple[float, float]] = ()) -> Markup:
@@ -98,7 +118,7 @@ def lines(series: Sequence[Line], *, title: str, x_title: str, ideal: Sequence[t
     ticks, below = _ticks(min(ys), max(ys)), _ticks(min(xs), max(xs))
     x, y = _scale(min(xs), max(xs), LEFT, WIDTH - RIGHT), _scale(min([*ticks, *ys]), max([*ticks, *ys]), HEIGHT - BOTTOM, TOP)
     parts = [_grid(y(tick), f"{tick:g}") for tick in ticks]
-    parts += [_below(x(tick), f"{tick:+g}") for tick in below if min(xs) <= tick <= max(xs)]
+    parts += [_below(x(tick), f"{tick:+g}" if tick else "0") for tick in below if min(xs) <= tick <= max(xs)]
     if ideal:
         parts.append(Markup('<path class="ideal" d="{}"/>').format(_path([(x(a), y(b)) for a, b in ideal])))
     for index, one in kept:

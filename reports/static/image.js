@@ -38,6 +38,7 @@
     const metric = board.metrics[Number(selects.metric.value)];
     const table = metric ? await invbench.table(selects.board.value, selects.metric.value) : null;
     const figure = (head, ...inside) => element("figure", {}, ...inside, element("figcaption", {}, head));
+    const over = (below, mask, alt) => (below && mask ? element("span", { class: "over" }, picture(below, ""), picture(mask, alt, { class: "tint" })) : picture(null));
     const made = board.methods.map((label, m) => {
       const reason = board.failed[`${image()}.${m}`];
       const [input, inversion] = [invbench.input(board, image()), invbench.inversion(board, image(), m)];
@@ -45,13 +46,13 @@
       const parts = reason ? [element("p", { class: "failed" }, `failed: ${reason}`)] : [
         figure("inversion", picture(inversion, `${label}: inversion`)),
         figure("heat", input && inversion ? element("span", { class: "heat" }, picture(input, ""), picture(inversion, `${label}: difference from the input`)) : picture(null)),
-        ...(board.masks[m] ? [figure("mask", picture(invbench.mask(board, image(), m), `${label}: domain mask`))] : []),
+        ...(board.masks[m] ? [figure("out of domain", over(input, invbench.mask(board, image(), m), `${label}: what it took for out-of-domain, over the input`))] : []),
         ...(step() ? [figure(`${selects.edit.value} ${signed(step()[0])}`, picture(source(`e${m}`), `${label}: ${selects.edit.value} ${signed(step()[0])}`))] : []),
       ];
       return element("li", {}, element("h3", {}, label, " ", element("span", { class: "note" }, metric ? `${metric.head} ${value}` : "")), element("div", { class: "strip" }, ...parts));
     });
     const truth = [figure("input", picture(invbench.input(board, image()), `input ${board.images[image()]}`))];
-    if (board.truths) truth.push(figure("true mask", picture(invbench.trueMask(board, image()), "true domain mask")));
+    if (board.truths) truth.push(figure("truly out of domain", over(invbench.input(board, image()), invbench.trueMask(board, image()), "what is out-of-domain, over the input")));
     if (board.true_edits && step()) truth.push(figure(`true ${selects.edit.value} ${signed(step()[0])}`, picture(source("truth"), "true edit")));
     made.unshift(element("li", { class: "truth" }, element("h3", {}, "Input and truth"), element("div", { class: "strip" }, ...truth)));
     byId("cards").replaceChildren(...made);
@@ -97,7 +98,10 @@
   selects.edit.addEventListener("change", () => { edits(); show(); });
   byId("strength").addEventListener("input", show);
   byId("split").addEventListener("input", split);
-  byId("zoom").addEventListener("input", () => byId("slider").style.setProperty("--zoom", byId("zoom").value));
+  byId("zoom").addEventListener("input", () => {
+    byId("slider").style.setProperty("--zoom", byId("zoom").value);
+    byId("slider").classList.toggle("close", Number(byId("zoom").value) > 2); // single pixels are seen as they are
+  });
   const drag = (event) => {
     if (!event.buttons) return;
     const box = byId("after").getBoundingClientRect().width ? byId("slider").firstElementChild.getBoundingClientRect() : null;

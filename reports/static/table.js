@@ -33,7 +33,7 @@
     });
   }
 
-  const cellText = (cell) => cell.querySelector(".mean")?.textContent ?? cell.dataset.value ?? cell.textContent.trim();
+  const cellText = (cell) => cell.querySelector(".mean")?.firstChild.textContent ?? cell.dataset.value ?? cell.textContent.trim();
   function seen(table) {
     const shown = (row) => [...row.cells].filter((cell) => !cell.hidden);
     const heads = shown(table.tHead.rows[0]).map((cell) => cell.textContent.trim());
@@ -64,28 +64,50 @@
     }
   }
 
-  for (const section of all(".answer")) {
+  async function start(section) {
     const [table, id] = [section.querySelector("table"), section.dataset.board];
     const [search, family] = [section.querySelector(".search"), section.querySelector(".family")];
     const boxes = all(".columns input", section);
-    const defaults = boxes.filter((box) => box.checked).map((box) => box.value).join(" ");
-    const filter = () => {
-      const words = search.value.toLowerCase();
-      for (const row of table.tBodies[0].rows) {
-        row.hidden = !row.textContent.toLowerCase().includes(words) || Boolean(family?.value && row.dataset.family !== family.value);
-      }
-      remember({ [`q.${id}`]: search.value, [`family.${id}`]: family?.value });
-    };
+    const defaults = boxes.filter((box) => box.checked).map((box) => box.value).join("|"); // names of edits have blanks
+    const published = section.querySelector(".with-published");
     const columns = () => {
       const chosen = new Set(boxes.filter((box) => box.checked).map((box) => box.value));
       [...table.tHead.rows[0].cells].forEach((head, column) => {
         if (head.dataset.metric) for (const row of table.rows) row.cells[column].hidden = !chosen.has(head.dataset.metric);
       });
-      const now = [...chosen].join(" ");
+      const now = [...chosen].join("|");
       remember({ [`columns.${id}`]: now === defaults ? "" : now });
+    };
+    // Rows of published numbers come from a file of their own, when they are asked for.
+    async function printed() {
+      if (!published.checked || table.querySelector("tr.published")) return;
+      const { element } = invbench;
+      const found = await invbench.load("published", `${id}.published`);
+      const heads = [...table.tHead.rows[0].cells];
+      const first = heads.findIndex((head) => head.dataset.metric);
+      table.tBodies[0].append(...found.rows.map((row) => element("tr", { class: "published" }, ...heads.map((head, column) => {
+        const cell = row.cells[column - first];
+        if (column === 0) return element("th", { scope: "row", "data-value": row.label }, element("span", { class: "mean" }, row.label), element("span", { class: "interval" }, row.source));
+        if (column === 1) return element("td", { class: "number", "data-value": row.n }, row.n);
+        if (!cell) return element("td", { "data-value": "" });
+        const mark = cell.reason ? [element("span", { class: "hidden-text" }, " not comparable")] : [];
+        return element("td", { class: "number", "data-value": cell.value, title: cell.reason ? `not comparable: ${cell.reason}` : undefined }, element("span", { class: "mean" }, `${cell.text}${cell.reason ? " †" : ""}`, ...mark));
+      }))));
+      section.querySelector("details.published dl").replaceChildren(...found.reasons.map(([paper, reasons]) => element("div", {}, element("dt", {}, paper), element("dd", {}, `${reasons.join(". ")}.`))));
+      columns();
+    }
+    const filter = () => {
+      const words = search.value.toLowerCase();
+      for (const row of table.tBodies[0].rows) {
+        const left = row.classList.contains("published") ? !published.checked : Boolean(family?.value && row.dataset.family !== family.value);
+        row.hidden = left || !row.cells[0].textContent.toLowerCase().includes(words);
+      }
+      for (const notes of all("details.published", section)) notes.hidden = !published.checked;
+      remember({ [`q.${id}`]: search.value, [`family.${id}`]: family?.value, [`published.${id}`]: published?.checked ? 1 : "" });
     };
     search.addEventListener("input", filter);
     family?.addEventListener("change", filter);
+    published?.addEventListener("change", async () => { await printed(); filter(); });
     for (const box of boxes) box.addEventListener("change", columns);
     for (const button of all(".copy", section)) {
       button.addEventListener("click", async () => {
@@ -98,15 +120,18 @@
     const known = state();
     search.value = known.get(`q.${id}`) ?? "";
     if (family && known.has(`family.${id}`)) family.value = known.get(`family.${id}`);
-    if (search.value || family?.value) filter();
+    if (published) published.checked = known.has(`published.${id}`);
+    if (published?.checked) await printed();
+    if (search.value || family?.value || published?.checked) filter();
     if (known.has(`columns.${id}`)) {
-      const chosen = new Set(known.get(`columns.${id}`).split(" "));
-      for (const box of boxes) box.checked = known.get(`columns.${id}`).includes(box.value) && (chosen.has(box.value) || box.value.includes(" "));
+      const chosen = new Set(known.get(`columns.${id}`).split("|"));
+      for (const box of boxes) box.checked = chosen.has(box.value);
       columns();
     }
     const sorted = known.get(`sort.${id}`);
     if (sorted && table.tHead.rows[0].cells[Number(sorted.slice(1))]) sortBy(table, Number(sorted.slice(1)), sorted[0] === "+" ? 1 : -1);
   }
+  all(".answer").forEach(start);
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") for (const menu of all("details.menu[open]")) menu.open = false;
   });
