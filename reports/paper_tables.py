@@ -103,7 +103,7 @@ def build(
                     found.metric,
                     found.dataset,
                     found.places.get(method, 0),
-                    tuple(_reasons(run, one, found)),
+                    tuple(reasons(run, one, found)),
                 )
             agreements += _agreement(chosen, found, rng, level, resamples)
             used = sorted({".".join(found.methods[name]) for name in found.means})
@@ -133,8 +133,10 @@ def _choose(run: Run, group: Sequence[Number], found: Found) -> list[Number]:
     return chosen
 
 
-def _reasons(run: Run, number: Number, found: Found) -> list[str]:
-    rule, reasons, name = published.rule(number), [], found.name(number)
+def reasons(run: Run, number: Number, found: Found) -> list[str]:
+    """Why the measured value that is found for a printed number cannot be compared with it; empty if it can."""
+    rule, name = published.rule(number), found.name(number)
+    reasons: list[str] = []
     n = found.means[name].n
     same = found.dataset.replace("-", "_").startswith(number["dataset"])
     if not same:

@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from invbench.cli.audit import audit
 from invbench.cli.check import check
 from invbench.cli.datasets import datasets
 from invbench.cli.doctor import doctor
@@ -75,6 +76,7 @@ def main() -> None:
     invbench report runs/latest-procfaces   the site, with pictures
     invbench site runs/full --out site/     the same of one or several runs, in a folder that stands alone
     invbench table paper:dhr-1              a published table, with a run beside it
+    invbench audit --metrics lpips          what all sources print, in one order where they agree
     invbench score FOLDER --against ID      measure pictures made by any code
     invbench export ID --out FOLDER         write the pictures of a dataset, for other code
     invbench check runs/new                 is every file of a run whole?
@@ -111,7 +113,7 @@ def _complete(command: click.Command) -> None:
 
 
 for verb in (
-    *(run, plan, simulate, list_, show, compare, report, site, table, score, check, merge, export, gate, baseline),
+    *(run, plan, simulate, list_, show, compare, report, site, table, audit, score, check, merge, export, gate, baseline),
     *(interpolate, weight_changes, datasets, weights, doctor),
 ):
     _complete(verb)
