@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from invbench.api import Clock, Edit, Inversion
+from invbench.api import Clock
+from invbench.methods.psp import PSP
 from invbench.options import Options
 
 SPEC = {
@@ -36,27 +36,13 @@ SPEC = {
 }
 
 
-class WEncoding:
+class WEncoding(PSP):
     """Encoder into W (eladrich/pixel2style2pixel, yuval-alaluf/hyperstyle): see :class:`invbench.api.Embedder`."""
 
     def __init__(self, networks: Mapping[str, Any], options: Options):
         own = f"encoder_w_{options.trained_for}"
-        self.generator = networks["generator"]
-        self.encoder = networks[own if own in networks else "encoder_w"]
-        self.directions = networks["directions"]
+        self.role = own if own in networks else "encoder_w"
+        super().__init__(networks, options)
 
     def embed(self, images: Tensor, clock: Clock) -> Tensor:
-        with clock.stage("encode"), torch.no_grad():
-            return self.generator.repeat(self.encoder(images)).contiguous()
-
-    def invert(self, images: Tensor, clock: Clock) -> Inversion:
-        latents = self.embed(images, clock)
-        with clock.stage("synthesise"), torch.no_grad():
-            return Inversion(latents, self.generator.synthesis(latents))
-
-    def edit(self, inversion: Inversion, edit: Edit, clock: Clock) -> Tensor:
-        with clock.stage("edit"), torch.no_grad():
-            return self.generator.synthesis(self.directions.move(inversion.latents, edit))
-
-    def max_batch(self, memory: int) -> int:
-        return self.generator.max_batch(memory)
+        return self.generator.repeat(super().embed(images, clock)).contiguous()

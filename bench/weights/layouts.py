@@ -123,6 +123,11 @@ RESTYLE: dict[str, str | Derived] = {
     **MEASURED,
 }
 
+# Tensors by which encoders are recognised: the end of a backbone, and the first head into W+.
+IRSE50 = {"state_dict/encoder.body.23.res_layer.3.weight": (512, 512, 3, 3)}
+RESNET34 = {"state_dict/encoder.body.15.conv2.weight": (512, 512, 3, 3)}
+HEAD = {"state_dict/encoder.styles.0.linear.weight": (512, 512)}
+
 LAYOUTS = {
     "stylegan2_nvlabs": Layout(
         "StyleGAN2, network pickle of stylegan2-ada-pytorch",
@@ -144,17 +149,13 @@ LAYOUTS = {
     ),
     "encoder_w": Layout(
         "Encoder into W of pSp, HyperStyle or HyperInverter, IR-SE50",
-        {"state_dict/encoder.body.23.res_layer.3.weight": (512, 512, 3, 3), "state_dict/encoder.linear.weight": (None, None)},
+        {**IRSE50, "state_dict/encoder.linear.weight": (None, None)},
         {"w_encoder": "invbench.methods.convert.encoders:w_encoder", **DECODER},
         facts.encoder_w,
     ),
     "encoder_w_resnet34": Layout(
         "Encoder into W of HyperInverter, ResNet-34",
-        {
-            "state_dict/encoder.conv1.weight": (64, 3, 7, 7),
-            "state_dict/encoder.body.15.conv2.weight": (512, 512, 3, 3),
-            "state_dict/encoder.linear.weight": (None, None),
-        },
+        {**RESNET34, "state_dict/encoder.conv1.weight": (64, 3, 7, 7), "state_dict/encoder.linear.weight": (None, None)},
         {"w_encoder": "invbench.methods.convert.encoders:w_encoder", **DECODER},
         facts.encoder_w,
     ),
@@ -163,7 +164,7 @@ LAYOUTS = {
         {
             "state_dict/residue.condition_scale3.2.weight": (None, None, 3, 3),
             "state_dict/grid_align.conv_layer1.0.weight": (16, 6, 3, 3),
-            "state_dict/encoder.styles.0.linear.weight": (512, 512),
+            **HEAD,
         },
         HFGI,
         facts.encoder,
@@ -172,9 +173,9 @@ LAYOUTS = {
         "pSp or e4e: encoder with its decoder",
         {
             "state_dict/encoder.input_layer.0.weight": (64, None, 3, 3),
-            "state_dict/encoder.body.23.res_layer.3.weight": (512, 512, 3, 3),
             "state_dict/encoder.latlayer1.weight": (512, 256, 1, 1),
-            "state_dict/encoder.styles.0.linear.weight": (512, 512),
+            **IRSE50,
+            **HEAD,
         },
         {"e4e": "invbench.methods.convert.encoders:e4e", "psp": "invbench.methods.convert.encoders:psp", **DECODER},
         facts.encoder,
@@ -195,21 +196,13 @@ LAYOUTS = {
     ),
     "restyle_irse50": Layout(
         "ReStyle over pSp or e4e, IR-SE50: iterative encoder with its decoder",
-        {
-            "state_dict/encoder.input_layer.0.weight": (64, 6, 3, 3),
-            "state_dict/encoder.body.23.res_layer.3.weight": (512, 512, 3, 3),
-            "state_dict/encoder.styles.0.linear.weight": (512, 512),
-        },
+        {**IRSE50, **HEAD, "state_dict/encoder.input_layer.0.weight": (64, 6, 3, 3)},
         RESTYLE,
         facts.restyle,
     ),
     "restyle_resnet34": Layout(
         "ReStyle over pSp or e4e, ResNet-34: iterative encoder with its decoder",
-        {
-            "state_dict/encoder.conv1.weight": (64, 6, 7, 7),
-            "state_dict/encoder.body.15.conv2.weight": (512, 512, 3, 3),
-            "state_dict/encoder.styles.0.linear.weight": (512, 512),
-        },
+        {**RESNET34, **HEAD, "state_dict/encoder.conv1.weight": (64, 6, 7, 7)},
         RESTYLE,
         facts.restyle,
     ),
