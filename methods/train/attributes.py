@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from invbench.datasets.procfaces import FACTORS, INDEX, render_split, split
-from invbench.methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, step_generator, step_rng
+from invbench.methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, seeded, step_generator, step_rng
 from invbench.methods.train.renders import as_images, draw, softened
 from invbench.metrics.nets.attributes import Attributes
 
@@ -45,8 +45,7 @@ class Training(Recipe):
             "thresholds": [(t - f.low) / (f.high - f.low) for t, f in zip(thresholds, factors, strict=True)],
             "above": [above for _, _, above in ATTRIBUTES.values()],
         }
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.network = Attributes(**self.config).to(device)
         self.heads = nn.Identity()
         self.optimisers = muon_and_adam(self.network.trunk, self.network.head)

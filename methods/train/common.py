@@ -17,7 +17,8 @@ import platform
 import subprocess
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,14 @@ def step_generator(seed: int, index: int, stream: int = 0, device: torch.device 
     """The torch generator of a training step, as :func:`step_rng`."""
     generator = torch.Generator(device)
     return generator.manual_seed(int(step_rng(seed, index, stream).integers(2**62)))
+
+
+@contextmanager
+def seeded(seed: int) -> Iterator[None]:
+    """Initial weights that are drawn within depend on ``seed`` alone; the random state outside stays as it is."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield
 
 
 def cosine(progress: float, *, warmup: float = 0.03, floor: float = 0.02) -> float:

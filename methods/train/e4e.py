@@ -19,7 +19,7 @@ from torch import nn
 from invbench.methods.common.ranger import Ranger
 from invbench.methods.nets.encoders import E4EEncoder
 from invbench.methods.train.adversary import ADVERSARIAL_WEIGHT, DELTA_WEIGHT, Adversary, delta_norm, open_offsets
-from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend
+from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend, seeded
 from invbench.methods.train.encoding import Reconstruction, after_warm_start, architecture, weighted
 
 RECIPES = {"e4e": {"minutes": 15, "seed": 0, "help": "e4e encoder into W+ close to W"}}
@@ -41,8 +41,7 @@ class Training(Recipe):
         self.batch = batch
         self.reconstruction = Reconstruction(seed=seed, device=device, zoo=zoo)
         self.config = architecture(self.reconstruction.generator)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.network = E4EEncoder(**self.config)
             self.adversary = Adversary(self.reconstruction.generator, seed=seed, lr=discriminator_lr, device=device)
         self.float32 = self.reconstruction.prepare(self.network)
@@ -53,9 +52,7 @@ class Training(Recipe):
         target, w = self.reconstruction.pictures(index, self.batch)
         published = after_warm_start(progress)
         if published < 0:
-            error = self.reconstruction.latent_error(self.network(target, 0), w)
-            descend(error, self.optimisers[:1], cosine(progress))
-            return Step(self.batch, {"latents": error.item()})
+            return self.reconstruction.learn_latents(self.network(target, 0), w, self.optimisers[0], scale=cosine(progress))
         stage = open_offsets(published, self.config["num_ws"])
         latents = self.network(target, stage)
         active = latents[:, : stage + 1]

@@ -12,6 +12,7 @@ the encoder learns the latents W that belong to the factors of each render, with
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from torch.nn import functional as F
 
 from invbench.api import Clock, Inversion
 from invbench.datasets.procfaces import FACTORS, factors_from_z, render, render_split
-from invbench.methods.train.common import ZOO, step_generator, step_rng
+from invbench.methods.train.common import ZOO, Step, descend, step_generator, step_rng
 from invbench.methods.train.frozen import load_frozen
 from invbench.methods.train.renders import as_images
 
@@ -41,6 +42,14 @@ def architecture(generator: Any) -> dict[str, Any]:
         "heads": 48,
         "groups": [3, 7],
     }
+
+
+class Untimed:
+    """A clock that measures nothing."""
+
+    def stage(self, name: str) -> AbstractContextManager[None]:
+        """A context without effect."""
+        return nullcontext()
 
 
 class Reconstruction:
@@ -71,6 +80,12 @@ class Reconstruction:
     def latent_error(self, latents: Tensor, w: Tensor) -> Tensor:
         """Mean squared error of ``latents`` [N, L, D] against ``w`` [N, D] in every layer, in units of the variance of W."""
         return (latents - w[:, None]).square().mean() / (w - self.generator.mean_latent).square().mean()
+
+    def learn_latents(self, latents: Tensor, w: Tensor, optimiser: torch.optim.Optimizer, *, scale: float) -> Step:
+        """A step of the warm start: the error of :meth:`latent_error`, at ``scale`` times the optimiser's peak rate."""
+        error = self.latent_error(latents, w)
+        descend(error, [optimiser], scale)
+        return Step(len(latents), {"latents": error.item()})
 
     def losses(self, latents: Tensor, target: Tensor, index: int) -> dict[str, Tensor]:
         """Unweighted batch means of the reconstruction losses of ``latents`` [N, L, D] against ``target`` [N, 3, H, W]."""
@@ -124,6 +139,10 @@ class Reconstruction:
             rows["delta"].append((latents[:, 1:] - latents[:, :1]).norm(dim=2).mean(1))
             rows["offset"].append((latents - self.generator.mean_latent).norm(dim=2).mean(1))
         return {name: torch.cat(values).double().mean().item() for name, values in rows.items()}
+
+    def validate_method(self, row: Any) -> dict[str, float]:
+        """As :meth:`validate_inversions`, of a method (:class:`invbench.api.Method`)."""
+        return self.validate_inversions(lambda images: row.invert(images, Untimed()))
 
     def _similarity(self, a: Tensor, b: Tensor) -> Tensor:
         return (self.identity(a) * self.identity(b)).sum(1)

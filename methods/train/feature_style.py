@@ -26,10 +26,9 @@ from invbench.methods.common.ranger import Ranger
 from invbench.methods.feature_style import FeatureStyle
 from invbench.methods.nets.feature_style import FeatureStyleEncoder
 from invbench.methods.nets.stylegan2 import FeatureEdit
-from invbench.methods.train.common import ZOO, Recipe, Step, descend, step_generator
+from invbench.methods.train.common import ZOO, Recipe, Step, descend, seeded, step_generator
 from invbench.methods.train.encoding import NOISE, Reconstruction, after_warm_start
 from invbench.methods.train.frozen import load_frozen
-from invbench.methods.train.restyle import Untimed
 from invbench.metrics.nets.layers import Residual
 from invbench.options import Options
 
@@ -77,8 +76,7 @@ class Training(Recipe):
         self.generator = self.reconstruction.generator
         self.parser = load_frozen("parser", device=device, zoo=zoo)
         self.config = architecture(self.generator)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.network = FeatureStyleEncoder(**self.config)
         self.float32 = self.reconstruction.prepare(self.network)
         self.heads = nn.Module()
@@ -88,9 +86,7 @@ class Training(Recipe):
         target, w = self.reconstruction.pictures(index, self.batch)
         published = after_warm_start(progress)
         if published < 0:
-            error = self.reconstruction.latent_error(self.network(target)[0], w)
-            descend(error, self.optimisers, 1.0)
-            return Step(self.batch, {"latents": error.item()})
+            return self.reconstruction.learn_latents(self.network(target)[0], w, self.optimisers[0], scale=1.0)
         half = self.batch // 2
         noise = self._maps(step_generator(self.seed, index, DRAWN, self.device), half)
         with torch.no_grad():
@@ -105,7 +101,7 @@ class Training(Recipe):
         networks = {"generator": self.generator, "encoder_feature_style": network, "directions": None}
         options = Options("feature_style", {"feature_resolution": self.resolution, "noise": "const", "seed": 0})
         row = FeatureStyle(networks, options)
-        found = self.reconstruction.validate_inversions(lambda images: row.invert(images, Untimed()))
+        found = self.reconstruction.validate_method(row)
         return {**found, "psnr_latents": self.reconstruction.validate(lambda images: network(images)[0])["psnr"]}
 
     def _losses(

@@ -22,10 +22,9 @@ from invbench.methods.common.ranger import Ranger
 from invbench.methods.hfgi import HFGI
 from invbench.methods.nets.hfgi import HFGINetwork
 from invbench.methods.nets.stylegan2 import FeatureEdit
-from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend, step_generator, step_rng
+from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend, seeded, step_generator, step_rng
 from invbench.methods.train.encoding import NOISE, FrozenEmbedder, Reconstruction, weighted
 from invbench.methods.train.frozen import load_frozen
-from invbench.methods.train.restyle import Untimed
 from invbench.options import Options
 
 RECIPES = {"hfgi": {"minutes": 12, "seed": 0, "help": "HFGI's residue encoder and aligner; needs e4e"}}
@@ -70,8 +69,7 @@ class Training(Recipe):
         self.generator = self.reconstruction.generator
         self.embedder: Any = FrozenEmbedder(load_frozen("e4e", device=device, zoo=zoo), self.generator)
         self.config = architecture(self.generator, resolution)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.network: HFGINetwork = HFGINetwork(**self.config)
         if begin != 1:
             start_small(self.network, begin)
@@ -109,7 +107,7 @@ class Training(Recipe):
         networks = {"generator": self.generator, "hfgi": network, "directions": None}
         options = Options("hfgi", {"fusion_resolution": self.resolution, "align_edits": True})
         row = HFGI(networks, options, self.embedder)
-        found = self.reconstruction.validate_inversions(lambda images: row.invert(images, Untimed()))
+        found = self.reconstruction.validate_method(row)
         return {**found, "psnr_before": self.reconstruction.validate(self.embedder)["psnr"]}
 
 

@@ -21,12 +21,11 @@ from torch import Tensor, nn
 
 from invbench.methods.hyperinverter import HyperInverter
 from invbench.methods.nets.hyperinverter import HyperInverterNetwork
-from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend
+from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend, seeded
 from invbench.methods.train.encoding import FrozenEmbedder, Reconstruction, weighted
 from invbench.methods.train.encoding import architecture as encoder_architecture
 from invbench.methods.train.frozen import load_frozen
 from invbench.methods.train.image_adversary import ImageAdversary
-from invbench.methods.train.restyle import Untimed
 from invbench.options import Options
 
 # targets: a set of invbench.methods.nets.hyperinverter.SETS, as released; hidden: D, 256 in the paper, 128 as released.
@@ -88,8 +87,7 @@ class Training(Recipe):
         self.generator = self.reconstruction.generator
         self.embedder: Any = FrozenEmbedder(load_frozen("w_encoder", device=device, zoo=zoo), self.generator)
         self.config = {**architecture(self.generator), "targets": targets, "hidden": hidden}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             network = HyperInverterNetwork(**self.config)
             channels = {resolution: DISCRIMINATOR[resolution] for resolution in self.generator.channels}
             self.adversary = ImageAdversary(
@@ -118,7 +116,7 @@ class Training(Recipe):
         """By the method itself; ``psnr_first_phase`` is that of the encoder into W."""
         networks = {"generator": self.generator, "hypernet_hyperinverter": network, "directions": None}
         row = HyperInverter(networks, Options("hyperinverter", {"targets": "all", "edit_scale": 1.0}), self.embedder)
-        found = self.reconstruction.validate_inversions(lambda images: row.invert(images, Untimed()))
+        found = self.reconstruction.validate_method(row)
         return {**found, "psnr_first_phase": self.reconstruction.validate(self.embedder)["psnr"]}
 
     def _draw(self, target: Tensor) -> Tensor:

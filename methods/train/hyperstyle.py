@@ -20,10 +20,9 @@ from torch import Tensor, nn
 from invbench.methods.common.ranger import Ranger
 from invbench.methods.hyperstyle import HyperStyle
 from invbench.methods.nets.hyperstyle import HyperStyleNetwork
-from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend
-from invbench.methods.train.encoding import FrozenEmbedder, Reconstruction, hold_statistics, weighted
+from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend, seeded
+from invbench.methods.train.encoding import FrozenEmbedder, Reconstruction, Untimed, hold_statistics, weighted
 from invbench.methods.train.frozen import load_frozen
-from invbench.methods.train.restyle import Untimed
 from invbench.options import Options
 
 RECIPES = {"hyperstyle": {"minutes": 15, "seed": 0, "help": "HyperStyle's hypernetwork; needs w_encoder"}}
@@ -72,8 +71,7 @@ class Training(Recipe):
         self.generator = self.reconstruction.generator
         self.embedder: Any = FrozenEmbedder(load_frozen("w_encoder", device=device, zoo=zoo), self.generator)
         self.config = architecture(self.generator)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             network = HyperStyleNetwork(**self.config)
         with torch.no_grad():
             for value in network.last_parameters():

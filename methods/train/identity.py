@@ -17,7 +17,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 from torch import Tensor, nn
 
 from invbench.datasets.procfaces import FACTORS, sample_factors
-from invbench.methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, step_generator, step_rng
+from invbench.methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, seeded, step_generator, step_rng
 from invbench.methods.train.renders import rendered, softened, some_extras
 from invbench.metrics.nets.identity import Identity
 
@@ -49,8 +49,7 @@ class Training(Recipe):
     def __init__(self, *, seed: int, device: torch.device | str, architecture: Mapping[str, Any]) -> None:
         self.seed, self.device = seed, device
         self.config: dict[str, Any] = dict(architecture)
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.network = Identity(**self.config).to(device)
         self.heads = nn.Identity()
         self.optimisers = muon_and_adam(self.network)

@@ -38,7 +38,7 @@ from invbench.datasets.procfaces import PARSING_CLASSES
 from invbench.methods.common.losses import PerceptualNetwork, at_most
 from invbench.methods.nets.invertibility import InvertibilityHead, InvertibilityPredictor
 from invbench.methods.sam import BLOCKS, SAM, SPEC, join_classes, most_editable
-from invbench.methods.train.common import ZOO, Recipe, Step, descend, step_rng, write_atomic
+from invbench.methods.train.common import ZOO, Recipe, Step, descend, seeded, step_rng, write_atomic
 from invbench.methods.train.frozen import load_frozen
 from invbench.methods.train.renders import blurred, draw
 from invbench.options import make
@@ -111,8 +111,7 @@ class Training(Recipe):
             for name, stream, count in (("training", TRAINING, pictures), ("held-out", HELD_OUT, held_out))
         )
         self.config = {"spaces": list(inverters), "base": BASE}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.network = InvertibilityPredictor(**self.config)
         self.spread = self.train.errors.std((0, 2, 3))  # [K]
         start_from_mean(self.network, self.train.errors.mean((0, 2, 3)) / self.spread)

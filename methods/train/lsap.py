@@ -21,7 +21,7 @@ from invbench.methods.common.ranger import Ranger
 from invbench.methods.nets.encoders import E4EEncoder
 from invbench.methods.nets.style_space import measure
 from invbench.methods.train.adversary import DELTA_WEIGHT, FIRST_OFFSET, delta_norm
-from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend
+from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend, seeded
 from invbench.methods.train.encoding import Reconstruction, after_warm_start, architecture, weighted
 
 RECIPES = {"lsap": {"minutes": 12, "seed": 0, "help": "LSAP encoder into W+ close to the styles of W"}}
@@ -52,8 +52,7 @@ class Training(Recipe):
         self.reconstruction = Reconstruction(seed=seed, device=device, zoo=zoo)
         self.config = architecture(self.reconstruction.generator)
         self.styles = measure(self.reconstruction.generator, samples=samples, seed=seed)[0].to(device)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.network = E4EEncoder(**self.config)
         self.float32 = self.reconstruction.prepare(self.network)
         self.heads = nn.Module()
@@ -63,9 +62,7 @@ class Training(Recipe):
         target, w = self.reconstruction.pictures(index, self.batch)
         published = after_warm_start(progress)
         if published < 0:
-            error = self.reconstruction.latent_error(self.network(target, 0), w)
-            descend(error, self.optimisers, cosine(progress))
-            return Step(self.batch, {"latents": error.item()})
+            return self.reconstruction.learn_latents(self.network(target, 0), w, self.optimisers[0], scale=cosine(progress))
         stage = open_offsets(published, self.config["num_ws"])
         latents = self.network(target, stage)
         active = latents[:, : stage + 1]

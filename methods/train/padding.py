@@ -18,9 +18,8 @@ from torch import Tensor, nn
 
 from invbench.methods.nets.padding import CONSTANT, PADDED, PaddingEncoder, padded
 from invbench.methods.padding import Padding
-from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend
+from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend, seeded
 from invbench.methods.train.encoding import Reconstruction, after_warm_start, weighted
-from invbench.methods.train.restyle import Untimed
 from invbench.options import Options
 
 RECIPES = {"padding": {"minutes": 15, "seed": 0, "help": "encoder of latents and padding maps"}}
@@ -66,8 +65,7 @@ class Training(Recipe):
         self.reconstruction = Reconstruction(seed=seed, device=device, zoo=zoo)
         self.generator = padded(self.reconstruction.generator)
         self.config = architecture(self.generator, level)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.network = PaddingEncoder(**self.config)
         self.float32 = self.reconstruction.prepare(self.network)
         self.heads = nn.Module()
@@ -91,7 +89,7 @@ class Training(Recipe):
         """By the method itself; ``psnr_latents`` is that of the latents alone, with the generator as it was."""
         networks = {"generator": self.reconstruction.generator, "encoder_padding": network, "directions": None}
         row = Padding(networks, Options("padding", {}))
-        found = self.reconstruction.validate_inversions(lambda images: row.invert(images, Untimed()))
+        found = self.reconstruction.validate_method(row)
         return {**found, "psnr_latents": self.reconstruction.validate(lambda images: network(images)[0])["psnr"]}
 
     def _map_error(self, maps: dict[str, Tensor]) -> Tensor:

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from invbench.datasets.procfaces import PARSING_CLASSES, render_split, sample_factors
-from invbench.methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, step_generator, step_rng
+from invbench.methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, seeded, step_generator, step_rng
 from invbench.methods.train.renders import as_images, draw, rendered, softened, some_extras
 from invbench.metrics.nets.parser import Parser
 
@@ -27,8 +27,7 @@ class Training(Recipe):
     def __init__(self, *, seed: int, device: torch.device | str) -> None:
         self.seed, self.device = seed, device
         self.config: dict[str, Any] = {"classes": list(PARSING_CLASSES), "widths": [32, 48, 64, 64]}
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.network = Parser(**self.config).to(device)
         self.heads = nn.Identity()
         body = nn.ModuleList(module for name, module in self.network.named_children() if name != "head")

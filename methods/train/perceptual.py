@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from invbench.datasets.procfaces import PARSING_CLASSES, K, sample_factors
-from invbench.methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, step_generator, step_rng
+from invbench.methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, seeded, step_generator, step_rng
 from invbench.methods.train.renders import DISTORTIONS, Distortion, blurred, draw, rendered, some_extras
 from invbench.metrics.nets.perceptual import Perceptual, average
 
@@ -43,8 +43,7 @@ class Training(Recipe):
 
     def __init__(self, *, seed: int, device: torch.device | str) -> None:
         self.seed, self.device = seed, device
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.config: dict[str, Any] = {"widths": [16, 32, 48, 64], "depths": [1, 2, 2, 1]}
             self.network = Perceptual(**self.config).to(device)
             self.heads = _Heads(self.network, self.config["widths"]).to(device)

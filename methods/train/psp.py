@@ -15,7 +15,7 @@ from torch import nn
 
 from invbench.methods.common.ranger import Ranger
 from invbench.methods.nets.encoders import PSPEncoder
-from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend
+from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend, seeded
 from invbench.methods.train.encoding import Reconstruction, after_warm_start, architecture, weighted
 
 # w_norm: weight of the paper's regulariser. The released command for inversion omits it; those for other tasks use 0.005.
@@ -42,8 +42,7 @@ class Training(Recipe):
         self.batch, self.w_norm = batch, w_norm
         self.reconstruction = Reconstruction(seed=seed, device=device, zoo=zoo)
         self.config = architecture(self.reconstruction.generator)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.network = PSPEncoder(**self.config)
         self.float32 = self.reconstruction.prepare(self.network)
         self.heads = nn.Module()

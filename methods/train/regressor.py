@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from invbench.datasets.procfaces import EDITS, FACTORS, render_split, split
-from invbench.methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, step_generator, step_rng
+from invbench.methods.train.common import Recipe, Step, cosine, descend, muon_and_adam, seeded, step_generator, step_rng
 from invbench.methods.train.figures import r_squared
 from invbench.methods.train.renders import as_images, draw, rendered, softened, some_extras
 from invbench.metrics.nets.regressor import Regressor
@@ -36,8 +36,7 @@ class Training(Recipe):
             "widths": [24, 48, 80, 112],
             "features": 64,
         }
-        with torch.random.fork_rng():
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.network = Regressor(**self.config).to(device)
         # its error must be smaller than that of the methods it measures, above all in the edited factors
         edited = {factor for factor, _, _ in EDITS.values()}

@@ -17,7 +17,6 @@ variance). Then follows the warm start of invbench.methods.train.encoding, with 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -29,8 +28,16 @@ from invbench.methods.nets.restyle import ReStyleE4EEncoder, ReStylePSPEncoder
 from invbench.methods.restyle_e4e import ReStyleE4E
 from invbench.methods.restyle_psp import ReStylePSP
 from invbench.methods.train.adversary import ADVERSARIAL_WEIGHT, DELTA_WEIGHT, Adversary, delta_norm, open_offsets
-from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend, step_generator
-from invbench.methods.train.encoding import NOISE, Reconstruction, after_warm_start, architecture, hold_statistics, weighted
+from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend, seeded, step_generator
+from invbench.methods.train.encoding import (
+    NOISE,
+    Reconstruction,
+    Untimed,
+    after_warm_start,
+    architecture,
+    hold_statistics,
+    weighted,
+)
 from invbench.methods.train.frozen import load_frozen
 from invbench.options import Options
 
@@ -77,8 +84,7 @@ class Training(Recipe):
         generator = self.reconstruction.generator
         self.config = {key: value for key, value in architecture(generator).items() if key != "groups"}
         network, self.method = OVER[over]
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.network = network(**self.config)
             start_from(self.network, load_frozen(over, zoo=zoo))
             found = Adversary(generator, seed=seed, lr=discriminator_lr, device=device) if over == "e4e" else None
@@ -99,9 +105,8 @@ class Training(Recipe):
         published = after_warm_start(progress)
         stage = self._stage(max(published, 0.0))
         if published < 0:
-            error = self.reconstruction.latent_error(self.network(target, drawn, latents, *stage), w)
-            descend(error, self.optimisers[:1], cosine(progress))
-            return Step(len(target), {"latents": error.item()})
+            found = self.network(target, drawn, latents, *stage)
+            return self.reconstruction.learn_latents(found, w, self.optimisers[0], scale=cosine(progress))
         reported: dict[str, float] = {}
         if self.adversary is not None:
             with torch.no_grad():
@@ -151,14 +156,6 @@ class Training(Recipe):
         networks = {"generator": self.reconstruction.generator, self.method.role: network, "directions": None}
         row = self.method(networks, Options("restyle", {"iterations": iterations}))
         return lambda images: row.invert(images, Untimed()).latents
-
-
-class Untimed:
-    """A clock that measures nothing."""
-
-    def stage(self, name: str) -> AbstractContextManager[None]:
-        """A context without effect."""
-        return nullcontext()
 
 
 @torch.no_grad()

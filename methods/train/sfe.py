@@ -27,7 +27,6 @@ warm start as they share the published steps.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,11 +40,10 @@ from invbench.methods.common.ranger import Ranger
 from invbench.methods.nets.sfe import SFENetwork, start_near, up_to
 from invbench.methods.nets.stylegan2 import FeatureEdit
 from invbench.methods.sfe import SPEC, StyleFeatureEditor
-from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend, step_rng
+from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend, seeded, step_rng
 from invbench.methods.train.encoding import WARM_START, Reconstruction, after_warm_start, weighted
 from invbench.methods.train.frozen import load_frozen
 from invbench.methods.train.image_adversary import ImageAdversary
-from invbench.methods.train.restyle import Untimed
 from invbench.options import make
 
 RECIPES = {"sfe": {"minutes": 15, "seed": 0, "help": "StyleFeatureEditor's inverter and editor; needs e4e and directions"}}
@@ -105,8 +103,7 @@ class Training(Recipe):
         self.lower = up_to(self.generator.synthesis, self.generator.config, resolution)
         self.encoder, self.directions = (load_frozen(name, device=device, zoo=zoo) for name in ("e4e", "directions"))
         self.config = architecture(self.generator, resolution)
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.network: SFENetwork = SFENetwork(**self.config)
             channels = {one: DISCRIMINATOR[one] for one in self.generator.channels}
             self.adversary = ImageAdversary(
@@ -127,9 +124,7 @@ class Training(Recipe):
         published, end = after_warm_start(progress), WARM_START + (1 - WARM_START) * SECOND
         scale = cosine(progress / end) if progress < end else cosine((progress - end) / (1 - end))
         if published < 0:
-            error = self.reconstruction.latent_error(self.network.inverter(target)[0], w)
-            descend(error, self.optimisers[:1], scale)
-            return Step(self.batch, {"latents": error.item()})
+            return self.reconstruction.learn_latents(self.network.inverter(target)[0], w, self.optimisers[0], scale=scale)
         first = published < SECOND
         if first:
             outputs, targets, feature = self._first_phase(target, min(1.0, published / BLENDED))
@@ -154,7 +149,7 @@ class Training(Recipe):
         found = {}
         for phase in ("editor", "inverter"):
             row = StyleFeatureEditor(networks, make(SPEC, {"feature_resolution": self.resolution, "phase": phase}))
-            found[phase] = self.reconstruction.validate_inversions(partial(row.invert, clock=Untimed()))
+            found[phase] = self.reconstruction.validate_method(row)
         latents = self.reconstruction.validate(lambda images: network.get_submodule("inverter")(images)[0])
         return {**found["editor"], "psnr_inverter": found["inverter"]["psnr"], "psnr_latents": latents["psnr"]}
 

@@ -23,10 +23,9 @@ from torch import Tensor, nn
 from invbench.methods.common.ranger import Ranger
 from invbench.methods.nets.styleres import GatedEdit, StyleResNetwork
 from invbench.methods.styleres import StyleRes
-from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend, step_generator
+from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend, seeded, step_generator
 from invbench.methods.train.encoding import Reconstruction, architecture, weighted
 from invbench.methods.train.frozen import load_frozen
-from invbench.methods.train.restyle import Untimed
 from invbench.options import Options
 
 RECIPES = {"styleres": {"minutes": 15, "seed": 0, "help": "StyleRes' alignment, extraction and gates; needs e4e"}}
@@ -60,8 +59,7 @@ class Training(Recipe):
         self.reconstruction = Reconstruction(seed=seed, device=device, zoo=zoo)
         self.generator = self.reconstruction.generator
         self.config = {**architecture(self.generator), "channels": self.generator.channels[resolution]}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.network: StyleResNetwork = StyleResNetwork(**self.config)
         self.network.e4e.load_state_dict(load_frozen("e4e", device=device, zoo=zoo).state_dict())
         self.network.e4e.requires_grad_(False)
@@ -92,7 +90,7 @@ class Training(Recipe):
         """By the method itself; ``psnr_before`` is that of the encoder."""
         networks = {"generator": self.generator, "styleres": network, "directions": None}
         row = StyleRes(networks, Options("styleres", {"fusion_resolution": self.resolution}))
-        found = self.reconstruction.validate_inversions(lambda images: row.invert(images, Untimed()))
+        found = self.reconstruction.validate_method(row)
         return {**found, "psnr_before": self.reconstruction.validate(network.get_submodule("e4e"))["psnr"]}
 
     def _inverted(self, images: Tensor) -> tuple[Tensor, Tensor]:

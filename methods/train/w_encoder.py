@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from invbench.methods.common.ranger import Ranger
 from invbench.methods.nets.w_encoder import WEncoder
 from invbench.methods.train.adversary import Adversary
-from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend
+from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend, seeded
 from invbench.methods.train.encoding import Reconstruction, after_warm_start, architecture, weighted
 
 RECIPES = {"w_encoder": {"minutes": 12, "seed": 0, "help": "encoder into W", "options": {"adversarial": 0.1}}}
@@ -50,8 +50,7 @@ class Training(Recipe):
         self.generator = self.reconstruction.generator
         whole = architecture(self.generator)
         self.config = {key: whole[key] for key in ("w_dim", "size", "stages")}
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
+        with seeded(seed):
             self.network = WEncoder(**self.config)
             self.adversary = Adversary(self.generator, seed=seed, lr=discriminator_lr, device=device)
         self.float32 = self.reconstruction.prepare(self.network)
@@ -62,9 +61,7 @@ class Training(Recipe):
         target, w = self.reconstruction.pictures(index, self.batch)
         codes = self.network(target)[:, None]
         if after_warm_start(progress) < 0:
-            error = self.reconstruction.latent_error(codes, w)
-            descend(error, self.optimisers[:1], cosine(progress))
-            return Step(self.batch, {"latents": error.item()})
+            return self.reconstruction.learn_latents(codes, w, self.optimisers[0], scale=cosine(progress))
         judged = {"discriminator": self.adversary.train(codes, index, cosine(progress))} if self.adversarial else {}
         losses = self.reconstruction.losses(self._repeated(codes), target, index)
         total = weighted(losses)
