@@ -50,7 +50,7 @@ def architecture(generator: Any) -> dict[str, Any]:
         "num_ws": generator.num_ws,
         "w_dim": generator.w_dim,
         "size": generator.resolution,
-        "stages": [[8, 1], [24, 2], [48, 3], [96, 2]],
+        "stages": [[8, 1], [24, 2], [48, 3], [48, 2]],
         "strides": list(SHORTENED["strides"]),
         "feature": generator.channels[SHORTENED["resolution"]],
         "feature_stride": SHORTENED["feature_stride"],

@@ -38,9 +38,9 @@ def architecture(generator: Any, level: int = SHORTENED["level"]) -> dict[str, A
         "num_ws": generator.num_ws,
         "w_dim": generator.w_dim,
         "size": generator.resolution,
-        "stages": [[8, 1], [32, 2], [64, 3], [channels[0], 2]],
+        "stages": [[8, 1], [32, 2], [48, 3], [channels[0], 1]],
         "heads": generator.num_ws,
-        "width": 48,
+        "width": 32,
         "level": level,
         "channels": channels,
     }
