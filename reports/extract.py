@@ -82,7 +82,7 @@ def chosen(run: Run, *, metrics: Sequence[str] = (), edits: Sequence[str] = ()) 
     if not metrics and not edits:
         return main(run)
     board, edited = figures.datasets, query.edits(run)
-    asked = [_edit(run, name) for name in edits]
+    asked = [edit_of(run, name) for name in edits]
     specs = _specs(run, metrics, edits=bool(edits))
     found = []
     for one in board(run, query.leaderboard(run), edited):
@@ -207,8 +207,8 @@ def _asked(edit: str, strength: float) -> str:
     return f"{edit}:{signed(strength).removeprefix('+')}"
 
 
-def _edit(run: Run, name: str) -> tuple[str, float | None]:
-    """An edit as the user names it -> its name and strength (None: the largest)."""
+def edit_of(run: Run, name: str) -> tuple[str, float | None]:
+    """An edit as the user names it -> its name and strength (None: the largest). Raises InvbenchError for an unknown one."""
     held: Iterable[Mapping[str, Any]] = [edit for cell in run.plan["cells"].values() for edit in cell["edits"]]
     known = {_asked(edit["name"], float(edit["strength"])): (edit["name"], float(edit["strength"])) for edit in held}
     word, colon, strength = name.partition(":")

@@ -5,17 +5,13 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from invbench import schema
 from invbench.api import STAGES, InvbenchError
 from invbench.compare.stats import LEVEL
-from invbench.compare.text import shown
 from invbench.reports import extract, figures, page_tables, query, site_edits, site_plots, verdicts
 from invbench.reports.compare import Block, Method
 from invbench.reports.extract import Column
@@ -23,7 +19,7 @@ from invbench.reports.provenance import facts, short
 from invbench.reports.run import Run
 from invbench.reports.site_data import Board, script, scripts
 from invbench.reports.site_pictures import Pictures
-from invbench.reports.text import signed
+from invbench.reports.templating import environment, static
 from invbench.store import Store
 from invbench.util.files import file_name, write_atomic
 
@@ -58,11 +54,6 @@ def write(sources: Sequence[Run | Store | Path], out: Path | None = None, *, ima
     return target / "index.html"
 
 
-def static(name: str) -> str:
-    """The text of the file ``name`` in ``reports/static``."""
-    return (files("invbench.reports") / "static" / name).read_text(encoding="utf-8")
-
-
 def _boards(run: Run, number: int, target: Path, *, alone: bool) -> list[Board]:
     found = figures.datasets(run, query.leaderboard(run), query.edits(run, strongest=True), strongest=True)
     own, site = run.store.path.resolve(), target.resolve()
@@ -75,15 +66,7 @@ def _boards(run: Run, number: int, target: Path, *, alone: bool) -> list[Board]:
 
 def _pages(runs: Sequence[Run], boards: Sequence[Board], pictures: Mapping[str, Pictures]) -> Iterator[tuple[str, str]]:
     """(path below the site, text) of every page, and of the scripts with published numbers."""
-    environment = Environment(
-        loader=PackageLoader("invbench.reports"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.policies["json.dumps_kwargs"] = {"sort_keys": False}
-    environment.filters |= {"shown": shown, "signed": signed}
+    templates = environment()
     titles = list(dict.fromkeys(str(run.manifest.get("suite", {}).get("id", "run")) for run in runs))
     shared = {
         "site": ", ".join(titles),
@@ -96,7 +79,7 @@ def _pages(runs: Sequence[Run], boards: Sequence[Board], pictures: Mapping[str, 
 
     def page(name: str, path: str, **content: Any) -> tuple[str, str]:
         root = "../" * path.count("/")
-        return path, environment.get_template(f"{name}.html.j2").render(**shared, **content, root=root, page=name)
+        return path, templates.get_template(f"{name}.html.j2").render(**shared, **content, root=root, page=name)
 
     own = [[board for board in boards if board.run is run] for run in runs]
     methods = [one for run, mine in zip(runs, own) for one in _methods(run, mine, pictures, alone=len(runs) == 1)]

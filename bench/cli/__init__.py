@@ -20,6 +20,7 @@ from invbench.cli.reading import compare, report, show, site
 from invbench.cli.run import run
 from invbench.cli.score import score
 from invbench.cli.simulate import simulate
+from invbench.cli.study import study
 from invbench.cli.table import table
 from invbench.cli.weight_changes import weight_changes
 from invbench.cli.weights import weights
@@ -78,6 +79,7 @@ def main() -> None:
     invbench table paper:dhr-1              a published table, with a run beside it
     invbench audit --metrics lpips          what all sources print, in one order where they agree
     invbench score FOLDER --against ID      measure pictures made by any code
+    invbench study build RUN --methods A,B  pages that ask people which picture is better
     invbench export ID --out FOLDER         write the pictures of a dataset, for other code
     invbench check runs/new                 is every file of a run whole?
     invbench merge RUN RUN --out FOLDER     put runs together: other datasets, methods, machines
@@ -114,7 +116,7 @@ def _complete(command: click.Command) -> None:
 
 for verb in (
     *(run, plan, simulate, list_, show, compare, report, site, table, audit, score, check, merge, export, gate, baseline),
-    *(interpolate, weight_changes, datasets, weights, doctor),
+    *(interpolate, weight_changes, study, datasets, weights, doctor),
 ):
     _complete(verb)
     main.add_command(verb)
