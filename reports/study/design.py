@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 
 from invbench.reports.compare import Method
 
-SIDES = ("left", "right")
+Side = Literal["left", "right"]
+SIDES: tuple[Side, Side] = ("left", "right")
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ class Trial:
     left: Shown
     right: Shown
     comparison: int | None = None
-    expected: str = ""
+    expected: Side | Literal[""] = ""
 
 
 def pages(

@@ -10,17 +10,16 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Final, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from invbench.api import InvbenchError, printable
+from invbench.reports.study.design import Side
 
-FORMAT = 1
+FORMAT: Final = 1
 KEY = "key.json"
 LARGEST = 10_000_000  # bytes of an answer file that are read
-
-Side = Literal["left", "right"]
 
 
 class _Record(BaseModel):
@@ -47,7 +46,7 @@ class KeyTrial(_Record):
     left: str
     right: str
     comparison: int | None = Field(default=None, ge=0)
-    expected: Literal["left", "right", ""] = ""
+    expected: Side | Literal[""] = ""
 
 
 class Page(_Record):
