@@ -12,6 +12,7 @@
     truth_masks/<dataset>/<image>.png   the true domain masks as grey levels (white = in-domain), likewise
     sets.parquet                        values of the set metrics, with interval, bias and n
     latency/<method>-<key>.parquet      times of the latency pass, one row per picture, and one per picture and edit
+    foreign/<cell>/                     exchange folders and log of foreign commands (:mod:`invbench.run.foreign`)
     statistics/<name>.json              intervals and ranks of a large run, cached by reports; computed again if they do not fit
 """
 
@@ -21,10 +22,11 @@ from pathlib import Path
 
 from invbench.api import Edit
 from invbench.schema import signed
-from invbench.util.files import file_name
+from invbench.util.files import FOREIGN, file_name
 
 PARTS = (
     "rows", "features", "images", "masks", "inputs", "truths", "truth_masks", "latency", "superseded", "statistics", "report",
+    FOREIGN,
 )  # fmt: skip
 OWN = (*PARTS, "sets.parquet", "manifest.json", "plan.json")
 JOBS = ".jobs"  # what jobs of a cluster were given and what they printed
@@ -72,6 +74,10 @@ class Folder:
     def latency_path(self, name: str, key: str) -> Path:
         """The path of the times of the latency pass of a method."""
         return self.path / "latency" / f"{file_name(name)}-{key[:16]}.parquet"
+
+    def foreign(self, cell: str) -> Path:
+        """The folder in which the foreign commands of a cell work."""
+        return self.path / FOREIGN / file_name(cell)
 
     def files(self, pattern: str) -> list[Path]:
         """The files that fit a pattern below the folder, in order."""

@@ -86,11 +86,23 @@ def find_suite(name: str, config: Path | None) -> Suite:
     return find("suite", name, load(config))
 
 
+def registry_of(config: Path | None, plugins: Iterable[Path]) -> Registry:
+    """All plug-ins, and the methods behind commands of a configuration file."""
+    from invbench.plugins import files
+
+    registry = discover(plugins)
+    if config is None or "methods" not in files.read(config):
+        return registry
+    from invbench.plugins.foreign import added  # imports pydantic
+
+    return added(registry, config)
+
+
 def suite_and_plugins(name: str, config: Path | None, plugins: Iterable[Path]) -> tuple[Suite, Registry]:
     """The suite of that name and all plug-ins. Raises InvbenchError for an unknown suite or a misspelt role."""
     from invbench.plugins.config import load
 
-    suites, registry = load(config), discover(plugins)
+    suites, registry = load(config), registry_of(config, plugins)
     check_roles(registry, (role for one in suites.values() for role in one.networks))
     return find("suite", name, suites), registry
 

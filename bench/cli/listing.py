@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from invbench.api import MethodSpec, MetricSpec, Option, ProtocolSpec
-from invbench.cli.common import plain_config_option, plugin_option
+from invbench.cli.common import plain_config_option, plugin_option, registry_of
 from invbench.options import limits
 from invbench.plugins import files
-from invbench.plugins.registry import Registry, discover
+from invbench.plugins.registry import Registry
 from invbench.util.names import signed
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ def list_(kind: str, detailed: bool, config: Path | None, plugins: tuple[Path, .
 
         _print([(f"@{name}", _join(members), []) for name, members in groups(config).items()], detailed)
         return
-    registry = discover(plugins)
+    registry = registry_of(config, plugins)
     if kind == "metrics":
         placed = _placed(registry, config)
         rows = [(name, f"{placed.get(name, ''):<19} {spec.title}", spec) for name, spec in registry.metrics.items()]

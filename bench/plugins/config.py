@@ -11,10 +11,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, Strict, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, PrivateAttr, Strict, ValidationError, field_validator, model_validator
 
 from invbench.api import DatasetSpec, Edit, InvbenchError, MethodSpec, MetricSpec, ProtocolSpec
 from invbench.plugins import files, pairs
+from invbench.plugins.foreign import Foreign
+from invbench.plugins.frozen import Frozen
 from invbench.util.names import unknown
 from invbench.util.numbers import LARGEST, SEEDS, WORKERS
 
@@ -27,23 +29,6 @@ Finite = Annotated[float, Strict(), Field(allow_inf_nan=False)]  # a whole numbe
 RESOLUTION = 2**14  # pixels a side
 Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
 Model = TypeVar("Model", bound=BaseModel)
-
-
-class Frozen(BaseModel):
-    """A frozen model that refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, populate_by_name=True, arbitrary_types_allowed=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _only_known_keys(cls, data: Any) -> Any:
-        if isinstance(data, Mapping):
-            keys = {field.alias or name for name, field in cls.model_fields.items()}
-            accepted = keys | set(cls.model_fields)
-            for key in data:
-                if key not in accepted:
-                    raise ValueError(unknown("key", key, keys))
-        return data
 
 
 class NetworkConfig(Frozen):
@@ -200,11 +185,12 @@ class Defaults(Frozen):
 
 
 class MethodChoice(Frozen):
-    """A method of a run, with the values of all its options."""
+    """A method of a run, with the values of all its options; ``foreign`` if it is code behind a command."""
 
     spec: MethodSpec
     preset: str
     options: dict[str, Any]
+    foreign: Foreign | None = None
 
     @property
     def id(self) -> str:

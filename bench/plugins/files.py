@@ -2,7 +2,8 @@
 
 The package holds ``suites/<id>.toml`` (one suite each), ``networks.toml`` (sets of networks that suites inherit) and
 ``groups.toml`` (groups of metrics). A user's ``bench.toml``, or the file of ``--config`` instead, may hold the tables
-``[defaults]``, ``[suites.<id>]``, ``[networks.<set>]`` and ``[groups]``. It overrides the package key by key, so it holds only
+``[defaults]``, ``[suites.<id>]``, ``[networks.<set>]``, ``[groups]`` and ``[methods.<id>]`` (:mod:`invbench.plugins.foreign`;
+the package has none). It overrides the package key by key, so it holds only
 what differs; the ``datasets`` of a suite are added to those of the package. Paths of weights are relative to the folder of
 the file that names them.
 """
@@ -20,7 +21,7 @@ from invbench.util.names import PACKAGE, unknown
 
 SUITES, NETWORKS, GROUPS = PACKAGE / "suites", PACKAGE / "networks.toml", PACKAGE / "groups.toml"
 NAME = "bench.toml"  # looked for in the working directory
-TABLES = ("defaults", "groups", "networks", "suites")
+TABLES = ("defaults", "groups", "methods", "networks", "suites")
 FORMS = ("class", "asset", "loader")  # a complete network has exactly one of these keys
 
 

@@ -18,7 +18,7 @@ from difflib import get_close_matches
 from functools import cache
 from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from invbench.api import DatasetSpec, InvbenchError, Method, MethodSpec, MetricSpec, ProtocolSpec
 from invbench.options import make
@@ -26,6 +26,8 @@ from invbench.plugins import declarations, pairs
 from invbench.plugins.declarations import Spec
 from invbench.util.names import PACKAGE, unknown
 
+if TYPE_CHECKING:
+    from invbench.plugins.foreign import Foreign
 SLIP = 0.85  # similarity (difflib's ratio) from which a name is treated as a misspelling of another
 
 
@@ -38,6 +40,7 @@ class Registry:
     datasets: Mapping[str, DatasetSpec]
     protocols: Mapping[str, ProtocolSpec] = field(default_factory=dict)
     brought: frozenset[str] = frozenset()  # datasets of ``--plugin`` files: usable by name in every suite
+    foreign: Mapping[str, Foreign] = field(default_factory=dict)  # methods behind a command, of a configuration file
 
 
 def discover(plugins: Iterable[Path] = (), *, root: Path = PACKAGE) -> Registry:

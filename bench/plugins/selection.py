@@ -94,7 +94,7 @@ def settings(
         presets = {known for spec in registry.methods.values() for known in [*spec.presets, default_preset(spec)]}
         find("preset", preset, dict.fromkeys(presets))
     changes = _overrides(overrides, names, registry.methods)
-    chosen = [_method(suite, name, registry.methods, preset=preset, changes=changes, seed=seed) for name in names]
+    chosen = [_method(suite, name, registry, preset=preset, changes=changes, seed=seed) for name in names]
     labels = [f"{choice.id}:{choice.preset}" for choice in chosen]
     try:
         return RunSettings(
@@ -189,14 +189,14 @@ def _layers(
 def _method(
     suite: Suite,
     item: str,
-    known: Mapping[str, MethodSpec],
+    registry: Registry,
     *,
     preset: str | None,
     changes: Mapping[str, Mapping[str, Any]],
     seed: int,
 ) -> MethodChoice:
     name, _, named = item.partition(":")
-    spec = pairs.find(name, known)
+    spec = pairs.find(name, registry.methods)
     for role in spec.roles:
         if role not in suite.networks:
             where = f"suite {suite.id} has no network for the role {role!r}, which {name} needs"
@@ -208,7 +208,8 @@ def _method(
     own: dict[str, Any] = {}
     for layer, _ in _layers(spec, asked, changes, lambda section, name: section):
         own |= layer
-    return MethodChoice(spec=spec, preset=asked, options=resolve(suite, spec, asked, own, seed=seed))
+    options = resolve(suite, spec, asked, own, seed=seed)
+    return MethodChoice(spec=spec, preset=asked, options=options, foreign=registry.foreign.get(spec.id))
 
 
 def choose_datasets(suite: Suite, items: Iterable[str], registry: Registry, *, images: int | None) -> tuple[DatasetChoice, ...]:

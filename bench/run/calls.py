@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import NoReturn
 
@@ -82,6 +82,16 @@ class Watch:
     began: Callable[[Call], None] = lambda call: None
     ended: Callable[[bool], None] = lambda succeeded: None
     refused: Mapping[Hashable, Ended | Outgrown] = field(default_factory=dict)
+
+    def also(self, began: Callable[[Call], None]) -> Watch:
+        """The same, with one more that is called with a call as it begins."""
+        before = self.began
+
+        def both(call: Call) -> None:
+            before(call)
+            began(call)
+
+        return replace(self, began=both)
 
     @contextmanager
     def over(self, call: Call) -> Iterator[None]:

@@ -13,6 +13,7 @@ from invbench.api import Edit, InvbenchError
 from invbench.folder import JOBS, OWN
 from invbench.run.plan import Cell
 from invbench.store import Part, Store, file_digest
+from invbench.util.files import FOREIGN
 
 WHOLE, DAMAGED, MISSING, STRANGE = STATES = ("whole", "damaged", "missing", "strange")
 AGAIN = "the next run makes it again"
@@ -30,7 +31,7 @@ KINDS = {
     "truths": "truths",
     "truth_masks": "truths",
 }
-_NOT_LOOKED_INTO = ("superseded", "report", ".lock", JOBS)
+_NOT_LOOKED_INTO = ("superseded", "report", ".lock", JOBS, FOREIGN)
 
 
 @dataclass

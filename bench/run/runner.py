@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,15 +10,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from invbench import schema
-from invbench.api import InvbenchError, printable
+from invbench.api import Edit, InvbenchError, printable
 from invbench.data import sources
 from invbench.data.prefetch import Prefetch
 from invbench.plugins.config import MethodChoice, RunSettings
+from invbench.plugins.foreign import Foreign
 from invbench.plugins.pairs import leaves
 from invbench.plugins.registry import load
 from invbench.run import aggregate, latency, manifest, originals, plan, truths
 from invbench.run.executors.choice import device_here, opened
-from invbench.run.plan import Cell, Entry
+from invbench.run.foreign import code
+from invbench.run.foreign.collect import Collect
+from invbench.run.plan import Cell, Entry, Shard
 from invbench.run.rescoring import rescore
 from invbench.run.session import Session, open_store
 from invbench.run.work import Bench, Compute, Done, Executor, Place, Time
@@ -28,6 +32,7 @@ from invbench.util.errors import halted
 from invbench.util.files import WriteFailed, locked, write_all
 from invbench.util.images import encode_png
 from invbench.util.progress import Progress
+from invbench.util.provenance import digest
 
 OK, FAILED_ROWS = 0, 1  # the codes of what ends a run before its end: invbench.util.errors
 INPUTS = 32  # originals that are copied into the run folder at a time
@@ -53,6 +58,8 @@ def run(settings: RunSettings, *, progress: bool = True) -> int:
 
 def _open(settings: RunSettings, session: Session, others: Executor | None, *, progress: bool) -> int:
     """Open everything that the settings name, so that missing items are reported before any work; then do the work."""
+    if settings.executor == "local":
+        code.expect_programs(settings.methods)
     scorer = session.scorer(settings.metrics, protocols=settings.protocols, required=settings.metrics_required)
     datasets = {choice.id: session.dataset(choice.spec) for choice in settings.datasets}
     executor = others or Bench(settings, session, scorer, datasets)
@@ -103,6 +110,7 @@ class _Run:
         for timed in timings:
             images[_label(timed.cell)] += timed.images
         self.bar.begin(sum(images.values()), methods=images)
+        self._collect(shared)
         failed = sum(self._take(done) for done in self.executor.run(self._shards(shared), on_stage=self.bar.stage))
         for timed in timings:  # one at a time, while nothing else works
             for done in self.executor.run(iter([timed]), on_stage=self.bar.stage):
@@ -130,6 +138,10 @@ class _Run:
             recipe = plan.recipe(
                 self.settings, method, classes, self.session.networks, device=self._device_type()
             )
+            edits = self.settings.edits
+            if method.foreign is not None:
+                recipe = digest({"recipe": recipe, **code.recipe(method.foreign, out=self.settings.out)})
+                edits = self._able(method.id, method.foreign)
             auto = self.settings.batch or self.batches[method.id, method.preset]
             for dataset, images in entries.items():
                 old = earlier.get("cells", {}).get(plan.cell_id(method.id, method.preset, dataset), {})
@@ -145,14 +157,54 @@ class _Run:
                         stepwise=any(option.unit == "steps" for option in method.spec.options.values()),
                         dataset=dataset,
                         entries=images,
-                        edits=self.settings.edits,
+                        edits=edits,
                         recipe=recipe,
                         batch=batch,
-                        consistency=trips,
+                        consistency=trips if method.foreign is None else (),
                         beyond=beyond,
                     )
                 )
         return cells
+
+    def _able(self, id: str, method: Foreign) -> tuple[Edit, ...]:
+        """The edits of the run that a foreign method can make; a line tells of the others."""
+        able = method.able(self.settings.edits)
+        without = [f"{edit.name}{schema.signed(edit.strength)}" for edit in self.settings.edits if edit not in able]
+        without += ["round trips"] if self.settings.consistency else []
+        without += ["latency"] if self.settings.latency else []
+        if without:
+            self.bar.say(f"{id}: foreign code that is not asked for {', '.join(without)}")
+        return able
+
+    def _collect(self, shared: Iterable[tuple[Cell, Sequence[int]]]) -> None:
+        """Start the commands of foreign methods on pictures whose rows are missing, one at a time, while nothing else works."""
+        choices = {(one.id, one.preset): one for one in self.settings.methods if one.foreign is not None}
+        for cell, numbers in shared:
+            choice = choices.get((cell.method, cell.preset))
+            shards = self._missing(cell, numbers) if choice is not None else []
+            entries = {one: None for shard in shards for one in shard.entries if one.sha256 is not None}
+            if choice is None or not entries:
+                continue
+            task = Collect(
+                cell=cell,
+                entries=tuple(entries),
+                choice=choice,
+                size=self.settings.suite.picture_size,
+                seed=self.settings.seed,
+                threads=self.settings.threads,
+                limit=self.settings.limit,
+            )
+            for done in self.executor.run(iter([task]), on_stage=self.bar.stage):
+                self._take(done)
+
+    def _missing(self, cell: Cell, numbers: Iterable[int]) -> list[Shard]:
+        """The work that is left of some batches of a cell, after its rows were brought up to date."""
+        done, replaced, gone = self._finished(cell)
+        if gone:
+            self.bar.say(f"{cell.id}: pictures of {gone} rows are gone or changed: the rows are made again")
+        if replaced:
+            self.bar.say(f"{cell.id}: {replaced} rows of other settings, code or pictures are set aside in superseded/")
+        return list(cell.shards(done, numbers=numbers))
 
     def _device_type(self) -> str:
         """The kind of device on which methods work, which may be elsewhere."""
@@ -187,13 +239,8 @@ class _Run:
         """
         tools = self.session.tools(self.store, self.scorer, datasets=self.datasets, choices={})
         for cell, numbers in shared:
-            done, replaced, gone = self._finished(cell)
-            if gone:
-                self.bar.say(f"{cell.id}: pictures of {gone} rows are gone or changed: the rows are made again")
-            if replaced:
-                self.bar.say(f"{cell.id}: {replaced} rows of other settings, code or pictures are set aside in superseded/")
+            shards = self._missing(cell, numbers)
             rescore(cell, tools)
-            shards = list(cell.shards(done, numbers=numbers))
             readable = [entry.index for one in shards for entry in one.entries if entry.sha256 is not None]
             tasks = [Compute(one, tuple(readable)) for one in shards]
             self.bar.cell(cell.id, method=_label(cell))
@@ -208,7 +255,7 @@ class _Run:
             rows = done.result.rows
             failed = sum(row["status"] != "ok" for row in rows)
             spent = sum(row.get(schema.INVERT, row.get(schema.EDIT, 0.0)) for row in rows)
-            seconds = spent / len({row["image"] for row in rows})
+            seconds = spent / len({row["image"] for row in rows}) if math.isfinite(spent) else None
         else:
             self.bar.say(done.result)
         self.bar.cell(cell.id, method=_label(cell))
@@ -232,7 +279,8 @@ class _Run:
             return []
         edit = self.settings.edits[0] if self.settings.edits else None
         pictures = latency.Pictures(first.dataset, usable, self.settings.latency, edit)
-        return [Time(cell, pictures) for cell in cells if cell.dataset == first.dataset]
+        foreign = {one.id for one in self.settings.methods if one.foreign is not None}
+        return [Time(cell, pictures) for cell in cells if cell.dataset == first.dataset and cell.method not in foreign]
 
     def _finished(self, cell: Cell) -> tuple[set[str], int, int]:
         """Keys of the rows that are valid, the number of outdated rows set aside, and of rows whose pictures are gone.

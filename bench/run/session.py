@@ -24,6 +24,7 @@ from invbench.folder import BEFORE_PLAN
 from invbench.plugins.config import MethodChoice, Suite
 from invbench.plugins.registry import build
 from invbench.run.calls import Failing, Watch
+from invbench.run.foreign.collected import Collected
 from invbench.run.round_trips import Move, mover
 from invbench.scoring.scorer import Scorer
 from invbench.store import Store
@@ -115,6 +116,10 @@ class Session:
         except (TypeError, ValueError) as error:
             raise InvbenchError(f"method {spec.id}: cannot be built with options {dict(options)}: {error}") from error
 
+    def _own(self, store: Store, cell: str, choice: MethodChoice) -> Method:
+        """The method of a cell: of foreign code, what it left in the run folder."""
+        return self.method(choice) if choice.foreign is None else Collected.at(store.foreign(cell))
+
     def move(self, choice: MethodChoice) -> Move | None:
         """A function that moves latents as the method's edits do, or None if this is not known."""
         directions = self.networks["directions"] if "directions" in choice.spec.roles else None
@@ -172,6 +177,10 @@ class Session:
         fits: dict[tuple[str, str], int] | None = None,
     ) -> Tools:
         """The tools for the cells ``choices`` (by cell id); without methods for a call that only scores."""
+        own, watch = {cell: self._own(store, cell, choice) for cell, choice in choices.items()}, watch or Watch()
+        for method in own.values():
+            if isinstance(method, Collected):
+                watch = watch.also(method.expect)
         return Tools(
             suite=self.suite.id,
             store=store,
@@ -179,11 +188,11 @@ class Session:
             ledger=self.ledger,
             scorer=scorer,
             datasets=datasets,
-            methods={cell: self.method(choice) for cell, choice in choices.items()},
+            methods=own,
             moves={cell: self.move(choice) for cell, choice in choices.items()},
             on_stage=on_stage,
             machine=self.machine,
-            watch=watch or Watch(),
+            watch=watch,
             fits={} if fits is None else fits,
         )
 

@@ -199,7 +199,8 @@ def _finish_inversion(batch: _Batch, attempt: Attempt[Inversion], tools: Tools) 
         with tools.ledger.spent("writing"):
             batch.behind.write(files)
         with tools.ledger.spent("metrics"):
-            values = evaluator.inversion(latents=inversion.latents)
+            known = inversion.latents if inversion.latents.numel() else None  # foreign code may give none
+            values = evaluator.inversion(latents=known)
             features = evaluator.features()
         batch.features.append(([entry.name for entry in entries], features))
         batch.rows += _rows(tools, cell, entries, None, attempt.clock, values)

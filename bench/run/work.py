@@ -10,6 +10,7 @@ from invbench.data.prefetch import Prefetch
 from invbench.plugins.config import MethodChoice, RunSettings
 from invbench.run import latency, shard
 from invbench.run.calls import Watch
+from invbench.run.foreign.collect import Collect
 from invbench.run.plan import Cell, Shard
 from invbench.run.session import Session, Tools
 from invbench.scoring.scorer import Scorer
@@ -58,7 +59,7 @@ class Time:
         return latency.run(self.cell, self.pictures, tools)
 
 
-Task = Compute | Time
+Task = Compute | Time | Collect
 
 
 @dataclass(frozen=True)

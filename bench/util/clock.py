@@ -51,6 +51,7 @@ class StageClock:
         self._memory = memory
         self._current: str | None = None
         self._began: float | None = None
+        self._credit: tuple[dict[str, float], float, int, int] | None = None
 
     def __enter__(self) -> StageClock:
         if self._began is not None:
@@ -71,6 +72,16 @@ class StageClock:
         self.total += time.perf_counter() - self._began
         self._began = None
         self._take_memory()
+        if self._credit is not None:
+            self.stages, self.total, self.rss_peak, self.device_peak = self._credit
+            self.device_seconds = dict(self.stages)
+
+    def credit(self, stages: Mapping[str, float], *, total: float, rss_peak: int, device_peak: int) -> None:
+        """What the call took elsewhere, measured there; it takes the place of what is measured here.
+
+        ``total`` in wall seconds, NaN where nobody knows; peaks in bytes.
+        """
+        self._credit = dict(stages), total, rss_peak, device_peak
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:

@@ -21,6 +21,7 @@ from invbench.api import InvbenchError
 WRITERS = 8  # number of threads that wait for the disk
 NO_LOCKS = {errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOLCK, errno.EINVAL}  # errors of disks without locks
 MARK = "plan.json"  # the file that makes a folder a run folder
+FOREIGN = "foreign"  # the folder of a run folder in which foreign code writes, and leaves what it likes
 LINK = "expected a folder of the run, found a link; nothing is written through it: remove it"
 LEFT = re.compile(r"\..+\.[0-9a-f]{16}\.tmp")  # temporaries of a killed process
 _HASHED = re.compile(r"-[0-9a-f]{8}\Z")  # the ending of a changed name; an unchanged name must not have it
@@ -113,6 +114,8 @@ def locked(folder: Path) -> Iterator[None]:
             for name in folders:
                 if (link := Path(parent, name)).is_symlink():  # also in a run folder that has no plan yet
                     raise WriteFailed(f"{link}: {LINK}")
+            if Path(parent) == folder and FOREIGN in folders:
+                folders.remove(FOREIGN)
             for name in filter(LEFT.fullmatch, names):
                 with suppress(OSError):
                     os.unlink(os.path.join(parent, name))
