@@ -10,6 +10,7 @@ from invbench.api import InvbenchError
 from invbench.options import at_least
 from invbench.plugins.config import DatasetChoice, MethodChoice, RunSettings
 from invbench.run.estimate import Estimate, probe, step_options
+from invbench.run.foreign.code import expect_programs
 from invbench.run.session import Session
 from invbench.util.progress import Progress
 
@@ -26,9 +27,13 @@ def table(settings: RunSettings, *, probe: bool) -> tuple[str, list[str]]:
         counts, missing = _counts(settings, session)
         bar.begin(len(settings.methods))
         for method in settings.methods:
+            try:
+                expect_programs([method])
+            except InvbenchError as error:
+                missing.append(str(error))
             bar.cell(f"probing {method.id}:{method.preset}")
             estimate, batch = None, settings.batch
-            if probe:
+            if probe and method.foreign is None:  # a command is not started for an estimate
                 try:
                     batch, estimate = _estimate(settings, method, session)
                 except (InvbenchError, RuntimeError) as error:  # torch raises its own error when the device is out of memory

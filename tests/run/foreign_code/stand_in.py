@@ -33,6 +33,7 @@ def invert(trouble: str) -> None:
         picture = np.asarray(Image.open(path)) // 16 * 16
         if trouble == "slow":
             time.sleep(0.05)
+        (WORK / "state.json").write_text(json.dumps([name]))
         own = trouble if name == BAD else ""
         if trouble == "all":
             own = [*TROUBLES, "", ""][int(name[-2:])]
@@ -42,7 +43,6 @@ def invert(trouble: str) -> None:
             continue
         Image.fromarray(picture).save(out)
         seconds[name] = {"encode": 0.001, "refine": 0.002}
-        (WORK / "state.json").write_text(json.dumps(sorted(seconds)))
         save_latents(LATENTS / f"{name}.safetensors", np.nan if own == "nan" else 0.5)
     if trouble == "times":
         (OUTPUTS.parent / "times.json").write_text(json.dumps(seconds))
