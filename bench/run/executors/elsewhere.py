@@ -18,7 +18,7 @@ from typing import Any, Protocol
 from invbench.api import InvbenchError
 from invbench.plugins.config import MethodChoice, RunSettings
 from invbench.run.executors.processes import Processes
-from invbench.run.work import Compute, Done, Place, Task
+from invbench.run.work import Compute, Done, Place, Task, Time
 from invbench.store import Part, Store
 from invbench.util import provenance
 from invbench.util.clock import Ledger
@@ -202,7 +202,8 @@ class Elsewhere:
     def _failed(self, task: Task, reason: str) -> Done:
         """A task given up: its rows fail with the reason, in this process and without its method."""
         if not isinstance(task, Compute):
-            return Done(task, f"latency {task.cell.method}.{task.cell.preset}: not measured: {reason}")
+            what = "latency" if isinstance(task, Time) else "commands"
+            return Done(task, f"{what} of {task.cell.method}.{task.cell.preset}: given up: {reason}")
         here = self._settings.model_copy(update={"device": "cpu"})
         place = task.cell.method, task.cell.preset
         answer = work(here, [task], [], {place: reason})
