@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from invbench.api import InvbenchError, MethodSpec, MissingWeights
+from invbench.packed import unpack
 from invbench.plugins.config import NetworkConfig, Suite
 from invbench.plugins.registry import installed, load_class
 from invbench.util.provenance import file_digest
@@ -169,7 +170,7 @@ def read_weights(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         with safe_open(path, framework="pt") as handle:
             metadata = handle.metadata() or {}
         config = json.loads(metadata.get("config", "{}"))
-        return config, safetensors.torch.load_file(path)
+        return config, unpack(safetensors.torch.load_file(path))
     except (SafetensorError, OSError, ValueError) as error:
         raise InvbenchError(f"{path}: expected a safetensors file, found an unreadable one: {error}") from error
 

@@ -30,8 +30,10 @@ from safetensors.torch import save as to_safetensors
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from invbench import packed
 from invbench.api import InvbenchError
 from invbench.methods.train.muon import Muon
+from invbench.methods.train.precision import is_half, is_packed, round_as_exported
 
 ZOO = Path(__file__).resolve().parents[1] / "zoo"  # resolves the links of an editable install, so that new weights are found
 CHECKPOINT_SECONDS = 60.0
@@ -55,6 +57,7 @@ class Recipe(ABC):
     optimisers  optimisers, each with its peak learning rates
     ema         decay per step of the exported running mean of the weights; 0 exports the last weights
     float32     names of tensors that are exported in float32, because fp16 cannot hold them
+    eight_bits  whether large tensors are exported in eight bits (:mod:`invbench.packed`)
     """
 
     network: nn.Module
@@ -63,6 +66,7 @@ class Recipe(ABC):
     optimisers: list[torch.optim.Optimizer]
     ema: float = 0.0
     float32: tuple[str, ...] = ()
+    eight_bits: bool = False
 
     @abstractmethod
     def step(self, index: int, progress: float) -> Step:
@@ -224,7 +228,7 @@ def fit(
     if position.index:
         save_checkpoint(path, recipe, average, identity, position, losses)
     network = (average if average is not None else recipe.network).eval()
-    _round_to_half(network, recipe.float32)
+    round_as_exported(network, recipe.float32, eight_bits=recipe.eight_bits)
     recipe.finish(network)
     record = {
         "recipe": f"{type(recipe).__module__}:{name}",
@@ -236,7 +240,8 @@ def fit(
         "torch": torch.__version__,
         "validation": {key: float(f"{value:.5g}") for key, value in recipe.validate(network).items()},
     }
-    return save_network(zoo / f"{name}.safetensors", network, recipe.config, record, float32=recipe.float32)
+    path = zoo / f"{name}.safetensors"
+    return save_network(path, network, recipe.config, record, float32=recipe.float32, eight_bits=recipe.eight_bits)
 
 
 def update_average(average: nn.Module, network: nn.Module, *, decay: float, index: int) -> None:
@@ -302,9 +307,17 @@ def load_checkpoint(path: Path, recipe: Recipe, average: nn.Module | None, ident
 
 
 def save_network(
-    path: Path, module: nn.Module, config: Mapping[str, Any], record: Mapping[str, Any], *, float32: Sequence[str] = ()
+    path: Path,
+    module: nn.Module,
+    config: Mapping[str, Any],
+    record: Mapping[str, Any],
+    *,
+    float32: Sequence[str] = (),
+    eight_bits: bool = False,
 ) -> Path:
     """Export ``module`` in fp16 safetensors with metadata ``config`` (JSON), and ``record`` beside it as ``.json``.
+
+    With ``eight_bits`` large tensors are packed (:mod:`invbench.packed`).
 
     There is only one metadata key, since safetensors writes several in random order and equal weights must give equal bytes.
     ``float32`` names tensors that keep their precision; statistics of batch normalisation, integers and booleans always do.
@@ -315,10 +328,13 @@ def save_network(
         raise ValueError(f"float32: expected names of {sorted(state)}, found {sorted(unknown)}")
     tensors = {}
     for key, value in state.items():
-        small = value.half() if _is_half(key, value, float32) else value
+        small = value.half() if is_half(key, value, float32) else value
         if value.is_floating_point() and not torch.isfinite(small).all():
             raise InvbenchError(f"{path}: tensor {key!r} is not finite as {small.dtype}; it cannot be exported")
-        tensors[key] = small
+        if eight_bits and is_packed(key, value, float32):
+            tensors[key], tensors[key + packed.SCALE] = packed.pack(value)
+        else:
+            tensors[key] = small
     kind = f"{type(module).__module__}:{type(module).__qualname__}"
     data = to_safetensors(_own(tensors), {"config": json.dumps(dict(config), sort_keys=True)})
     manifest = {"file": path.name, "class": kind, "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data), **record}
@@ -373,18 +389,6 @@ def git_commit(sources: Iterable[type]) -> str:
 def _parts(recipe: Recipe, average: nn.Module | None) -> list[tuple[str, nn.Module]]:
     parts = [("network", recipe.network), ("heads", recipe.heads)]
     return parts if average is None else [*parts, ("average", average)]
-
-
-def _round_to_half(network: nn.Module, float32: Sequence[str]) -> None:
-    """Round the weights to the values that the file will hold, so that the figures are those of the exported network."""
-    for key, value in network.state_dict().items():
-        if _is_half(key, value, float32):
-            value.copy_(value.half())
-
-
-def _is_half(key: str, value: Tensor, float32: Sequence[str]) -> bool:
-    """Whether a tensor is exported in fp16. Statistics of batch normalisation are not: they are unbounded and few."""
-    return value.is_floating_point() and key not in float32 and not key.endswith(("running_mean", "running_var"))
 
 
 def _own(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

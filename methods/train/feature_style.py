@@ -60,6 +60,8 @@ def architecture(generator: Any) -> dict[str, Any]:
 class Training(Recipe):
     """``lr`` is the peak rate, ``batch`` the pictures in a step, an even number; ``zoo`` holds the frozen networks."""
 
+    eight_bits = True
+
     def __init__(
         self,
         *,

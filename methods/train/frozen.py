@@ -13,6 +13,7 @@ from torch import nn
 
 from invbench.api import InvbenchError, MissingWeights
 from invbench.methods.train.common import ZOO
+from invbench.packed import unpack
 
 
 def load_frozen(name: str, *, device: torch.device | str = "cpu", zoo: Path = ZOO) -> Any:
@@ -28,7 +29,7 @@ def load_frozen(name: str, *, device: torch.device | str = "cpu", zoo: Path = ZO
     try:
         with safe_open(path, "pt") as file:
             config = json.loads(file.metadata()["config"])
-            tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - not a mapping
+            tensors = unpack({key: file.get_tensor(key) for key in file.keys()})  # noqa: SIM118 - not a mapping
         entry = json.loads(path.with_suffix(".json").read_text())["class"]
         module, _, kind = entry.partition(":")
         if not module.startswith(("invbench.methods.", "invbench.metrics.")):

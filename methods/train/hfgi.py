@@ -52,6 +52,8 @@ class Training(Recipe):
     zoo         holds the frozen networks
     """
 
+    eight_bits = True
+
     def __init__(
         self,
         *,

@@ -70,6 +70,8 @@ class Training(Recipe):
     discriminator_from  share of the budget from which the discriminator learns
     """
 
+    eight_bits = True
+
     def __init__(
         self,
         *,

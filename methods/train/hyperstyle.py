@@ -55,6 +55,8 @@ class Training(Recipe):
     start         factor on the last layers' initial values
     """
 
+    eight_bits = True
+
     def __init__(
         self,
         *,

@@ -38,6 +38,8 @@ class Training(Recipe):
     holds the frozen networks.
     """
 
+    eight_bits = True
+
     def __init__(
         self,
         *,

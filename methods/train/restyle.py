@@ -65,6 +65,8 @@ class Training(Recipe):
     first_batch   number of pictures in a step of that part
     """
 
+    eight_bits = True
+
     def __init__(
         self,
         *,

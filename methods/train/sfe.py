@@ -83,6 +83,8 @@ class Training(Recipe):
     begin               size of what the residual units add at first; 1 starts fuser and editor at random, as published
     """
 
+    eight_bits = True
+
     def __init__(
         self,
         *,

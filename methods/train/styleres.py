@@ -43,6 +43,8 @@ class Training(Recipe):
     gates' first logits; ``zoo`` holds the frozen networks.
     """
 
+    eight_bits = True
+
     def __init__(
         self,
         *,
