@@ -13,6 +13,7 @@
     sets.parquet                        values of the set metrics, with interval, bias and n
     latency/<method>-<key>.parquet      times of the latency pass, one row per picture, and one per picture and edit
     foreign/<cell>/                     exchange folders and log of foreign commands (:mod:`invbench.run.foreign`)
+    curves/<cell>/<part>.parquet        quality against steps and seconds of the inversions of the part, one row per point
     statistics/<name>.json              intervals and ranks of a large run, cached by reports; computed again if they do not fit
 """
 
@@ -25,8 +26,8 @@ from invbench.schema import signed
 from invbench.util.files import FOREIGN, file_name
 
 PARTS = (
-    "rows", "features", "images", "masks", "inputs", "truths", "truth_masks", "latency", "superseded", "statistics", "report",
-    FOREIGN,
+    "rows", "features", "images", "masks", "inputs", "truths", "truth_masks", "latency", "curves", "superseded",
+    "statistics", "report", FOREIGN,
 )  # fmt: skip
 OWN = (*PARTS, "sets.parquet", "manifest.json", "plan.json")
 JOBS = ".jobs"  # what jobs of a cluster were given and what they printed
@@ -70,6 +71,10 @@ class Folder:
     def features_path(self, cell: str, part: str) -> Path:
         """The path of the features of a part of a cell, or of originals."""
         return self.path / "features" / file_name(cell) / f"{part}.safetensors"
+
+    def curves_path(self, cell: str, part: str) -> Path:
+        """The path of the curves of a part of a cell."""
+        return self.path / "curves" / file_name(cell) / f"{part}.parquet"
 
     def latency_path(self, name: str, key: str) -> Path:
         """The path of the times of the latency pass of a method."""

@@ -45,6 +45,13 @@ TIMES = pa.schema(
         ("strength", pa.float64()),
     ]
 )
+CURVES = pa.schema(
+    [
+        *((name, pa.string()) for name in ("key", "method", "preset", "dataset", "image", "machine")),
+        *((name, pa.int64()) for name in ("index", "batch", "step")),
+        ("seconds", pa.float64()),  # of the inversion up to there, an image
+    ]
+)
 SETS = pa.schema(
     [
         *((name, pa.string()) for name in ("suite", "method", "preset", "dataset", "metric", "reason", "key")),
@@ -52,6 +59,11 @@ SETS = pa.schema(
         ("n", pa.int64()),
     ]
 )
+POINTS = """
+    SELECT DISTINCT ON (dataset, method, preset, index, image, step) * FROM curves
+    WHERE key IN (SELECT key FROM rows WHERE status = 'ok')
+    ORDER BY dataset, method, preset, index, image, step
+"""  # of the curves whose rows stand; a part that was written twice counts once
 ORDER = "suite, dataset, method, preset, index, edit NULLS FIRST, strength"
 
 SECONDS, LATENCY, MEMORY, SOURCE = "seconds.", "latency.", "memory.", "source."

@@ -24,13 +24,14 @@ import pyarrow as pa
 
 from invbench.api import Edit, InvbenchError, printable
 from invbench.folder import OWN, Folder
-from invbench.schema import ORDER, ROWS, SETS, TIMES
+from invbench.schema import CURVES, ORDER, POINTS, ROWS, SETS, TIMES
 from invbench.util import sealed
 from invbench.util.files import WriteFailed, write_atomic
 from invbench.util.images import MOST_PIXELS, read_png
 
 _METRICS, _FAILURES = b"invbench.metrics", b"invbench.failures"
 _PART, _FEATURES, _TIMES, _SETS = "a part of a run", "features of a run", "times of a run", "the set metrics of a run"
+_CURVES = "curves of a run"
 _TRUTHS = "the sha256 of true pictures"
 _JSON = {"plan.json": "the plan", "manifest.json": "the manifest"}
 
@@ -67,7 +68,7 @@ class Store(Folder):
         return _together(self.files("rows/*/*.parquet"), _PART, empty=ROWS, without=names)
 
     def query(self, sql: str) -> pd.DataFrame:
-        """The answer of DuckDB to a query over the views ``rows`` and ``sets``, and ``latency`` where that was measured.
+        """The answer of DuckDB to a query over the views ``rows``, ``sets``, ``latency`` and ``curves``, those that there are.
 
         Raises InvbenchError naming a file that cannot be read.
         """
@@ -76,6 +77,9 @@ class Store(Folder):
             times = self.files("latency/*.parquet")
             if times:
                 connection.register("latency", _together(times, _TIMES, empty=TIMES))
+            curves = self.files("curves/*/*.parquet")
+            if curves:
+                connection.register("curves", _together(curves, _CURVES, empty=CURVES))
             if self.has_sets():
                 connection.register("sets", self._read_sets())
             return connection.execute(sql).df()
@@ -142,6 +146,13 @@ class Store(Folder):
             return pd.DataFrame(columns=TIMES.names)
         return self.query("SELECT * FROM latency ORDER BY method, preset, machine, index, edit NULLS FIRST")
 
+    def curves(self) -> pd.DataFrame:
+        """The points of the curves of all finished inversions, in order; empty if none were recorded. Metrics are columns.
+
+        Points of rows that were set aside, and of earlier tries, are left out.
+        """
+        return self.query(POINTS) if self.files("curves/*/*.parquet") else pd.DataFrame(columns=CURVES.names)
+
     def parts(self, cell: str) -> list[Part]:
         """The parts of a cell in the order of their images."""
         return [_read_part(path) for path in sorted(self.rows_folder(cell).glob("*.parquet"))]
@@ -195,6 +206,8 @@ class Store(Folder):
             yield path, partial(sealed.read_table, path, what=_TIMES)
         for path in self.files("truths/*.json"):
             yield path, partial(_read_truths, path)
+        for path in self.files("curves/*/*.parquet"):
+            yield path, partial(sealed.read_table, path, what=_CURVES)
         if self.has_sets():
             yield self.path / "sets.parquet", self._read_sets
 
@@ -228,10 +241,11 @@ class Store(Folder):
 
     def write_latency(self, name: str, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write one method's rows of the latency pass; ``key`` is the digest of all that they depend on."""
-        times = sorted({column for row in rows for column in row} - set(TIMES.names))
-        schema = pa.schema([*TIMES, *((column, pa.float64()) for column in times)])
-        table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
-        write_atomic(self.latency_path(name, key), sealed.table_bytes(table))
+        write_atomic(self.latency_path(name, key), _table_bytes(rows, TIMES))
+
+    def write_curves(self, cell: str, part: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Write the points of the curves of a part; ``rows`` have the columns of :data:`invbench.schema.CURVES` and metrics."""
+        write_atomic(self.curves_path(cell, part), _table_bytes(rows, CURVES))
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Replace ``manifest.json`` or ``plan.json``."""
@@ -260,6 +274,7 @@ class Store(Folder):
             else:
                 path.unlink()
                 self.features_path(cell, part.name).unlink(missing_ok=True)
+                self.curves_path(cell, part.name).unlink(missing_ok=True)
         return moved
 
     def set_broken_aside(self) -> list[str]:
@@ -361,6 +376,13 @@ def _together(paths: Sequence[Path], what: str, *, empty: pa.Schema, without: Co
     tables = [sealed.read_table(path, what=what, without=without).replace_schema_metadata(None) for path in paths]
     kept = pa.schema([field for field in empty if field.name not in without])
     return pa.concat_tables([kept.empty_table(), *tables], promote_options="default")
+
+
+def _table_bytes(rows: Sequence[Mapping[str, Any]], columns: pa.Schema) -> bytes:
+    """A file of rows that have these columns and others, which are numbers."""
+    extra = sorted({name for row in rows for name in row} - set(columns.names))
+    schema = pa.schema([*columns, *((name, pa.float64()) for name in extra)])
+    return sealed.table_bytes(pa.Table.from_pylist([dict(row) for row in rows], schema=schema))
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from invbench.api import Clock, Edit, Embedder, InvbenchError, Inversion
 from invbench.methods.common.batching import PerImageAdam
+from invbench.methods.common.curves import show
 from invbench.methods.common.losses import PerceptualTarget, region_mean
 from invbench.methods.common.projection import LOSS_SIZE, project
 from invbench.methods.nets.stylegan2 import FeatureEdit
@@ -143,7 +144,7 @@ class DHR:
         with clock.stage("segment"):
             domain = self._segment(images)
         with clock.stage("refine"):
-            feature, weights = self._refine(images, latents, domain)
+            feature, weights = self._refine(images, latents, domain, clock)
         state = {f"weights.{name}": value for name, value in weights.items()} | {"feature": feature, "domain_mask": domain}
         with clock.stage("synthesise"), torch.no_grad():
             output = self._synthesise(latents, state)
@@ -213,7 +214,9 @@ class DHR:
 
     # ---- hybrid modulation refinement (section 3.3 of the paper)
 
-    def _refine(self, images: Tensor, latents: Tensor, domain: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+    def _refine(
+        self, images: Tensor, latents: Tensor, domain: Tensor, clock: Clock | None = None
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """The feature [N, C, r, r], optimised by the out-of-domain loss, and the weights, tuned by the in-domain loss.
 
         Both losses come from the same forward pass, made before either step.
@@ -232,6 +235,7 @@ class DHR:
                 current = weights.result()
             blended = {self.position: FeatureEdit.blend(free, pooled)}
             output = self.generator.synthesis(latents, features=blended, weights=current)
+            show(clock, step, output)
             inside, outside = self._region_losses(output, images, domain, pooled, target.maps(output))
             (free.grad,) = torch.autograd.grad(outside.sum(), [free], retain_graph=tuning)
             if tuning:

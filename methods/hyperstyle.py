@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from invbench.api import Clock, Edit, Embedder, Inversion
 from invbench.methods.common import predicted_weights
+from invbench.methods.common.curves import show
 from invbench.methods.common.losses import size_at_most
 from invbench.options import Options
 
@@ -60,7 +61,8 @@ class HyperStyle:
         change: dict[str, Tensor] = {}
         weights: dict[str, Tensor] = {}
         pictures = []
-        for _ in range(self.iterations):
+        for step in range(self.iterations):
+            show(clock, step, drawn)
             with clock.stage("refine"), torch.no_grad():
                 found = self.network(images, drawn)
                 # One layer at a time, so that only one has its old, new and total change in memory at once.

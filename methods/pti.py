@@ -7,6 +7,7 @@ from torch import Tensor
 
 from invbench.api import Clock, Edit, Embedder, Inversion
 from invbench.methods.common.batching import PerImageAdam, image_generators, randn
+from invbench.methods.common.curves import show
 from invbench.methods.common.losses import PerceptualTarget, mse
 from invbench.options import Options
 
@@ -64,7 +65,7 @@ class PTI:
     def invert(self, images: Tensor, clock: Clock) -> Inversion:
         latents = self.embedder.embed(images, clock)
         with clock.stage("refine"):
-            weights = self._tune(images, latents)
+            weights = self._tune(images, latents, clock)
         with clock.stage("synthesise"), torch.no_grad():
             output = self.generator.synthesis(latents, weights=weights)
         return Inversion(latents, output, weights)
@@ -77,13 +78,14 @@ class PTI:
     def max_batch(self, memory: int) -> int:
         return min(self.embedder.max_batch(memory), self.generator.max_batch(memory, per_image_weights=True))
 
-    def _tune(self, images: Tensor, latents: Tensor) -> dict[str, Tensor]:
+    def _tune(self, images: Tensor, latents: Tensor, clock: Clock | None = None) -> dict[str, Tensor]:
         """Equation 3 of the paper, with separate weights for every image; a finished image leaves the batch."""
         adam = PerImageAdam(self.generator.per_image_parameters(images.shape[0]), self.options.lr)
         draws = image_generators(images, self.options.seed + 1)
         target = PerceptualTarget(self.perceptual, images)
-        for _ in range(self.options.steps):
+        for step in range(self.options.steps):
             output = self.generator.synthesis(latents[adam.kept], weights=adam.parameters)
+            show(clock, step, output, rows=adam.kept)
             distance = target.distance(output)
             done = distance.detach() <= self.options.lpips_stop
             if done.all():

@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from invbench.api import Clock, Edit, Inversion
+from invbench.methods.common.curves import show
 from invbench.methods.common.losses import size_at_most
 from invbench.options import Options
 
@@ -75,12 +76,14 @@ class ReStylePSP:
         latents = self.encoder.start(len(images))
         with clock.stage("synthesise"), torch.no_grad():
             drawn = self.generator.synthesis(latents[:1]).expand(len(images), -1, -1, -1)
+        show(clock, 0, drawn)
         codes, pictures = [], []
         for step in range(self.iterations):
             if step:
                 with clock.stage("synthesise"), torch.no_grad():
                     drawn = self.generator.synthesis(latents)
                     pictures.append(self._seen(drawn))
+                    show(clock, step, drawn)
             with clock.stage("encode"), torch.no_grad():
                 latents = self.encoder(images, drawn, latents)
             codes.append(latents)

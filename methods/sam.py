@@ -10,6 +10,7 @@ from torch import Tensor
 
 from invbench.api import Clock, Edit, InvbenchError, Inversion
 from invbench.methods.common.batching import PerImageAdam
+from invbench.methods.common.curves import show
 from invbench.methods.common.losses import PerceptualTarget, at_most, gaussian_prior, mse, ramp, size_at_most
 from invbench.methods.common.resizing import lanczos
 from invbench.methods.nets.stylegan2 import FeatureEdit
@@ -113,7 +114,7 @@ class SAM:
         with clock.stage("segment"), torch.no_grad():
             masks = self._choose_spaces(images)
         with clock.stage("optimise"):
-            found = self._optimise(images, start, masks)
+            found = self._optimise(images, start, masks, clock)
         latents = found.pop("latents")
         with clock.stage("synthesise"), torch.no_grad():
             output = self.generator.synthesis(latents, features=self._added(found, masks))
@@ -194,7 +195,9 @@ class SAM:
         greatest = torch.cat([images.new_zeros(len(images), 1, *canvas), *full], dim=1).amax(1, keepdim=True)
         return self.generator.off_canvas(greatest)
 
-    def _optimise(self, images: Tensor, start: Tensor, masks: dict[str, Tensor]) -> dict[str, Tensor]:
+    def _optimise(
+        self, images: Tensor, start: Tensor, masks: dict[str, Tensor], clock: Clock | None = None
+    ) -> dict[str, Tensor]:
         """Latents and all feature offsets together -> "latents" [N, L, D] and one [N, C, r, r] for each space."""
         stats = self.networks["latent_stats"]
         target = lanczos(images, size_at_most(images, 256)).clamp(-1, 1)  # the code resizes the file, and the output by area
@@ -206,6 +209,7 @@ class SAM:
         for step in range(self.options.steps):
             adam.lr = self.options.lr * ramp(step / self.options.steps)
             output = self.generator.synthesis(free["latents"], features=self._added(free, masks))
+            show(clock, step, output)
             output = at_most(output, 256).clamp(-1, 1)
             loss = self.options.lambda_mse * mse(output, target)
             loss = loss + self.options.lambda_lpips * perceptual.distance(output)

@@ -62,11 +62,11 @@ class SG2W:
     def embed(self, images: Tensor, clock: Clock) -> Tensor:
         """The noise maps are dropped: who goes on from the latents has the generator's own noise."""
         with clock.stage("optimise"):
-            return self._project(images).latents
+            return self._project(images, clock).latents
 
     def invert(self, images: Tensor, clock: Clock) -> Inversion:
         with clock.stage("optimise"):
-            found = self._project(images)
+            found = self._project(images, clock)
         with clock.stage("synthesise"), torch.no_grad():
             output = self.generator.synthesis(found.latents, noise_maps=found.noise_maps)
         return Inversion(found.latents, output, found.noise_maps)
@@ -80,7 +80,7 @@ class SG2W:
     def max_batch(self, memory: int) -> int:
         return self.generator.max_batch(memory)
 
-    def _project(self, images: Tensor) -> Projection:
+    def _project(self, images: Tensor, clock: Clock) -> Projection:
         samples = self.options.samples
         return project(
             self.generator,
@@ -92,4 +92,5 @@ class SG2W:
             steps=self.options.steps,
             lr=self.options.lr,
             seed=self.options.seed,
+            clock=clock,
         )

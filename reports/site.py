@@ -12,7 +12,7 @@ from urllib.parse import quote
 from invbench import schema
 from invbench.api import STAGES, InvbenchError
 from invbench.compare.stats import LEVEL
-from invbench.reports import extract, figures, page_tables, query, site_edits, site_plots, verdicts
+from invbench.reports import extract, figures, page_tables, query, site_curves, site_edits, site_plots, verdicts
 from invbench.reports.compare import Block, Method
 from invbench.reports.extract import Column
 from invbench.reports.provenance import facts, short
@@ -123,6 +123,7 @@ def _front(board: Board, runs: Sequence[Run], links: Mapping[tuple[int, str], st
         "verdicts": [line for line in sentences if line],
         "notes": board.main.notes,
         "plot": site_plots.quality(board),
+        "curves": site_curves.plots(board),
         "board": table,
     }
 

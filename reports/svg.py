@@ -104,10 +104,18 @@ def _points(placed: Sequence[tuple[Point, float]], best: Sequence[Point], *, end
     return parts
 
 
-def lines(series: Sequence[Line], *, title: str, x_title: str, ideal: Sequence[tuple[float, float]] = ()) -> Markup:
+def lines(
+    series: Sequence[Line],
+    *,
+    title: str,
+    x_title: str,
+    ideal: Sequence[tuple[float, float]] = (),
+    marks: Sequence[tuple[float, str]] = (),
+) -> Markup:
     """Lines of methods, with their names at the right in the order of their ends; empty without a line.
 
-    ``ideal`` is a dashed line without a name.
+    ``ideal`` is a dashed line without a name; ``marks`` are places and labels on the axis of x, if they are not to be round
+    numbers with a sign.
     """
     kept = [(index, Line(one.label, *zip(*found))) for index, one in enumerate(series) if (found := _finite(one))]
     if not kept:
@@ -118,7 +126,8 @@ def lines(series: Sequence[Line], *, title: str, x_title: str, ideal: Sequence[t
     ticks, below = _ticks(min(ys), max(ys)), _ticks(min(xs), max(xs))
     x, y = _scale(min(xs), max(xs), LEFT, WIDTH - RIGHT), _scale(min([*ticks, *ys]), max([*ticks, *ys]), HEIGHT - BOTTOM, TOP)
     parts = [_grid(y(tick), f"{tick:g}") for tick in ticks]
-    parts += [_below(x(tick), f"{tick:+g}" if tick else "0") for tick in below if min(xs) <= tick <= max(xs)]
+    shown = marks or [(tick, f"{tick:+g}" if tick else "0") for tick in below]
+    parts += [_below(x(at), label) for at, label in shown if min(xs) <= at <= max(xs)]
     if ideal:
         parts.append(Markup('<path class="ideal" d="{}"/>').format(_path([(x(a), y(b)) for a, b in ideal])))
     for index, one in kept:

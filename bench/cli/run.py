@@ -41,6 +41,7 @@ Examples
   invbench run --methods pti --set pti.steps=100      another value for one option
   invbench run --methods e4e,psp --consistency age:3  also round trips: edit, invert the result, edit back
   invbench run --methods e4e,pti --latency 20         also the latency of single images
+  invbench run --methods pti,restyle_psp --curves     also quality against steps and seconds
   invbench run --shard 2/3 --batch 16 --out runs/2    the second of three shares; see `invbench merge --help`
   invbench run --methods nearest --plugin docs/plugin_example.py
 
@@ -63,6 +64,7 @@ Exit code: 0 all images done; 1 some failed; 2 nothing was started; 3 a file cou
 @click.option("--images", type=click.IntRange(min=1), help="At most this many images of each dataset.")
 @click.option("--batch", default="auto", show_default=True, callback=batch_size, help="Images at a time: 'auto' or a number.")
 @click.option("--latency", type=click.IntRange(min=0), default=0, metavar="N", help="Afterwards time N images, one at a time.")
+@click.option("--curves", is_flag=True, help="Record PSNR and LPIPS against steps and seconds, of images not done yet.")
 @click.option(
     "--workers",
     type=click.IntRange(min=0),
@@ -102,6 +104,7 @@ def run(
     images: int | None,
     batch: int | None,
     latency: int,
+    curves: bool,
     workers: int | None,
     executor: Executors,
     asked: tuple[str, ...],
@@ -146,6 +149,7 @@ def run(
         images=images,
         batch=batch,
         latency=latency,
+        curves=curves,
         workers=workers,
         threads=threads,
         executor=executor,

@@ -226,6 +226,7 @@ class RunSettings(Frozen):
     consistency: tuple[Edit, ...] = ()  # edits of round trips; each costs a second inversion
     batch: Count | None = None  # images; None = auto
     latency: Whole = 0  # images timed one at a time after the cells; 0 = no latency pass
+    curves: bool = False  # True: record quality against steps and seconds
     device: Device
     seed: Seed
     workers: Workers | None = None  # processes that do the work; 0 = none but this one; None = auto

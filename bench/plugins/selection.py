@@ -49,6 +49,7 @@ def settings(
     images: int | None = None,
     batch: int | None = None,
     latency: int = 0,
+    curves: bool = False,
     workers: int | None = 0,
     threads: int = 1,
     executor: Executors = "local",
@@ -71,8 +72,8 @@ def settings(
     ``threads`` threads on a CPU. ``limit``: seconds that a call may take for each of its images; it needs workers.
     ``executor``: "local", "slurm" or "ray", with ``workers`` jobs at a time that ask for ``asked`` (``KEY=VALUE``).
     ``share``: (i, n), only the i-th of n shares of the work; it needs ``batch``.
-    ``latency``: images timed one at a time after the cells. ``seed`` becomes the option ``seed`` of every method that has one.
-    ``overrides``: ``method.option=value``. ``configuration``: the files that were
+    ``latency``: images timed one at a time after the cells. ``curves``: quality is recorded against steps. ``seed`` becomes the
+    option ``seed`` of every method that has one. ``overrides``: ``method.option=value``. ``configuration``: the files that were
     read -> sha256. Raises InvbenchError with the nearest name for an unknown name, before anything is loaded.
     """
     for section in suite.methods:
@@ -108,6 +109,7 @@ def settings(
             consistency=_edits(suite, consistency),
             batch=batch,
             latency=latency,
+            curves=curves,
             workers=workers,
             threads=threads,
             executor=executor,

@@ -24,6 +24,7 @@ KINDS = {
     "rows": "rows",
     "features": "features",
     "latency": "latency",
+    "curves": "curves",
     "statistics": "statistics",
     "images": "pictures",
     "masks": "masks",

@@ -17,7 +17,7 @@ from invbench.plugins.config import MethodChoice, RunSettings
 from invbench.plugins.foreign import Foreign
 from invbench.plugins.pairs import leaves
 from invbench.plugins.registry import load
-from invbench.run import aggregate, latency, manifest, originals, plan, truths
+from invbench.run import aggregate, curves, latency, manifest, originals, plan, truths
 from invbench.run.executors.choice import device_here, opened
 from invbench.run.foreign import code
 from invbench.run.foreign.collect import Collect
@@ -62,6 +62,8 @@ def _open(settings: RunSettings, session: Session, others: Executor | None, *, p
         code.expect_programs(settings.methods)
     scorer = session.scorer(settings.metrics, protocols=settings.protocols, required=settings.metrics_required)
     datasets = {choice.id: session.dataset(choice.spec) for choice in settings.datasets}
+    if settings.curves:
+        curves.metrics(scorer)  # raises if the run has none for them
     executor = others or Bench(settings, session, scorer, datasets)
     batches = executor.batches(settings.methods)
     store = open_store(settings.out)
@@ -333,6 +335,9 @@ class _Run:
     def _closing_lines(self, failed: int) -> Sequence[str]:
         spent = self.session.ledger.summary()
         lines = [f"metric {id} failed on {note['count']} images: {note['reason']}" for id, note in self.scorer.failures.items()]
+        if self.settings.curves:
+            have = self.store.curves()["key"].nunique()
+            lines.append(f"curves of {have} inversions; methods that show no steps have none, nor images that were done before")
         if failed:
             lines.append(f"{failed} rows failed; `invbench show {printable(self.store.path)}` tells why")
         lines.append(f"harness overhead {spent['overhead'] / spent['wall']:.1%} of {spent['wall']:.0f} s")

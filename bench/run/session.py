@@ -44,6 +44,7 @@ class Tools:
     on_stage        called with the name of each stage that begins
     machine         on which methods are timed, in words
     watch           around every call of a method
+    curves          ids of the metrics of curves; empty if none are asked for
     fits            (cell's id, kind of call) -> images that fit into memory together, where a batch did not
     """
 
@@ -58,6 +59,7 @@ class Tools:
     on_stage: Callable[[str], None]
     machine: str
     watch: Watch = field(default_factory=Watch)
+    curves: tuple[str, ...] = ()
     fits: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
@@ -175,6 +177,7 @@ class Session:
         on_stage: Callable[[str], None] = lambda stage: None,
         watch: Watch | None = None,
         fits: dict[tuple[str, str], int] | None = None,
+        curves: tuple[str, ...] = (),
     ) -> Tools:
         """The tools for the cells ``choices`` (by cell id); without methods for a call that only scores."""
         own, watch = {cell: self._own(store, cell, choice) for cell, choice in choices.items()}, watch or Watch()
@@ -193,6 +196,7 @@ class Session:
             on_stage=on_stage,
             machine=self.machine,
             watch=watch,
+            curves=curves,
             fits={} if fits is None else fits,
         )
 

@@ -21,6 +21,7 @@ from torch import Tensor
 from invbench import schema
 from invbench.api import Dataset, Edit, Inversion, Sample
 from invbench.run import calls, round_trips, truths
+from invbench.run.curves import Recorder
 from invbench.run.inversions import select
 from invbench.run.plan import Cell, Entry, Shard
 from invbench.run.session import Tools
@@ -57,6 +58,7 @@ class _Batch:
     behind: Behind
     rows: list[Row] = field(default_factory=list)
     features: list[tuple[list[str], dict[str, np.ndarray]]] = field(default_factory=list)
+    curves: list[Row] = field(default_factory=list)
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,9 @@ def _run(shard: Shard, tools: Tools, behind: Behind) -> Part:
         target = dequantise(np.stack([sample.picture for sample in samples]), tools.device)
 
         def call(chosen: list[int], clock: StageClock) -> Inversion:
+            if tools.curves:
+                own = [samples[index] for index in chosen]
+                clock.on_pictures = Recorder(own, tools.curves, scorer=tools.scorer, ledger=tools.ledger)
             with tools.watch.over(calls.Call(cell.id, "inversion", None, tuple(entries[index].name for index in chosen))):
                 return calls.invert(method, target[chosen], clock)
 
@@ -128,6 +133,8 @@ def _run(shard: Shard, tools: Tools, behind: Behind) -> Part:
         for row in part.rows:
             row |= _digests(tools, cell, row, digests)
         _write_features(batch, part, features, tools)
+        if batch.curves:
+            tools.store.write_curves(cell.id, part.name, batch.curves)
         tools.store.write_part(cell.id, part)
     return part
 
@@ -204,6 +211,7 @@ def _finish_inversion(batch: _Batch, attempt: Attempt[Inversion], tools: Tools) 
             features = evaluator.features()
         batch.features.append(([entry.name for entry in entries], features))
         batch.rows += _rows(tools, cell, entries, None, attempt.clock, values)
+        batch.curves += _curves(tools, cell, entries, attempt.clock, values, wanted=wanted)
     inverted = _Inverted(entries, samples, inversion, pictures, evaluator, calls.writes(inversion))
     for edit in cell.edits:
         if any(cell.key(entry, edit) in batch.keys for entry in entries):
@@ -293,6 +301,25 @@ def _rows(
         | machine
         for i, entry in enumerate(entries)
     ]
+
+
+def _curves(
+    tools: Tools,
+    cell: Cell,
+    entries: Sequence[Entry],
+    clock: StageClock,
+    values: Mapping[str, np.ndarray],
+    *,
+    wanted: Sequence[int],
+) -> Iterator[Row]:
+    """The points of the curves of the images ``wanted``."""
+    recorder = clock.on_pictures
+    if isinstance(recorder, Recorder):
+        recorder.finish(values, clock.total)
+        for index in wanted:
+            row = _row(tools, cell, entries[index], None, batch=len(entries))
+            kept = {name: row[name] for name in ("key", "method", "preset", "dataset", "image", "index", "batch")}
+            yield from (kept | {"machine": tools.machine} | point for point in recorder.points(index))
 
 
 def _digests(tools: Tools, cell: Cell, row: Row, digests: Mapping[Path, str]) -> Row:

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from invbench.data.prefetch import Prefetch
 from invbench.plugins.config import MethodChoice, RunSettings
-from invbench.run import latency, shard
+from invbench.run import curves, latency, shard
 from invbench.run.calls import Watch
 from invbench.run.foreign.collect import Collect
 from invbench.run.plan import Cell, Shard
@@ -152,6 +152,7 @@ class Bench:
             on_stage=on_stage,
             watch=watch,
             fits=self.fits,
+            curves=curves.metrics(self._scorer) if self._settings.curves else (),
         )
         return task.run(tools)
 

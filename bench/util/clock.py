@@ -10,6 +10,7 @@ from types import TracebackType
 
 import psutil
 import torch
+from torch import Tensor
 from torch.optim.optimizer import register_optimizer_step_post_hook
 from torch.utils.hooks import RemovableHandle
 
@@ -35,6 +36,9 @@ class StageClock:
     ``on_stage`` is called with the name of each stage that begins and, since optimisers tell of their steps, with each step in
     it ("refine, step 12"): a method's loop need not know who watches.
 
+    ``on_pictures(step, images, rows, seconds)``, if it is set, is called with the pictures that a method shows on its way
+    (:meth:`passed`). The time that this takes is in no stage and not in ``total``; its memory is in the peaks.
+
     ``memory=False`` leaves the two peaks at 0: to ask for them costs about 50 microseconds a stage, of the whole call's time.
     """
 
@@ -47,11 +51,13 @@ class StageClock:
         self.total = 0.0
         self.device_peak = 0
         self.rss_peak = 0
+        self.on_pictures: Callable[[int, Tensor, Tensor | None, float], None] | None = None
         self._on_stage = on_stage
         self._memory = memory
         self._current: str | None = None
         self._began: float | None = None
         self._credit: tuple[dict[str, float], float, int, int] | None = None
+        self._away = 0.0  # seconds that watching took
 
     def __enter__(self) -> StageClock:
         if self._began is not None:
@@ -61,6 +67,7 @@ class StageClock:
             if self.device.type == "cuda":
                 torch.cuda.reset_peak_memory_stats(self.device)
             _reset_rss_peak()
+        self._away = 0.0
         self._began = time.perf_counter()
         return self
 
@@ -69,7 +76,7 @@ class StageClock:
     ) -> None:
         self._synchronise()
         assert self._began is not None
-        self.total += time.perf_counter() - self._began
+        self.total += time.perf_counter() - self._began - self._away
         self._began = None
         self._take_memory()
         if self._credit is not None:
@@ -94,7 +101,7 @@ class StageClock:
         steps = self._watch_steps(name)
         self._synchronise()
         events = self._record()
-        began = time.perf_counter()
+        began, away = time.perf_counter(), self._away
         try:
             yield
         finally:
@@ -102,12 +109,25 @@ class StageClock:
                 steps.remove()
             end = self._record()
             self._synchronise()
-            wall = time.perf_counter() - began
-            on_device = events.elapsed_time(end) / 1000 if events is not None and end is not None else wall
+            away = self._away - away
+            wall = time.perf_counter() - began - away
+            on_device = events.elapsed_time(end) / 1000 - away if events is not None and end is not None else wall
             self.stages[name] = self.stages.get(name, 0.0) + wall
             self.device_seconds[name] = self.device_seconds.get(name, 0.0) + on_device
             self._current = None
             self._take_memory()
+
+    def passed(self, step: int, images: Tensor, rows: Tensor | None = None) -> None:
+        """Show the pictures after ``step`` steps to who watches (:func:`invbench.methods.common.curves.show`)."""
+        if self.on_pictures is None or self._began is None:
+            return
+        self._synchronise()
+        now = time.perf_counter()
+        try:
+            self.on_pictures(step, images, rows, now - self._began - self._away)
+        finally:
+            self._synchronise()
+            self._away += time.perf_counter() - now
 
     def _watch_steps(self, name: str) -> RemovableHandle | None:
         if self._on_stage is None:

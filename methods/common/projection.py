@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from invbench.api import Clock
 from invbench.methods.common.batching import PerImageAdam, image_generators, randn
+from invbench.methods.common.curves import show
 from invbench.methods.common.losses import (
     PerceptualNetwork,
     PerceptualTarget,
@@ -72,13 +74,14 @@ def project(
     seed: int,
     start: Tensor | None = None,
     latent_noise: float = 0.05,
+    clock: Clock | None = None,
 ) -> Projection:
     """Project ``images`` [N, 3, H, W] in [-1, 1] into ``space`` "w" (one latent, repeated) or "w+" (one per layer).
 
     The loss is perceptual only, between the ``view`` of the output and that of the image (:func:`reduced`). The learning rate
     rises over the first 5 % and falls over the last 25 % of the steps; latents are jittered by ``latent_noise`` times the
     spread of W, fading out at 75 %. ``start`` [N, L, D] is the mean of ``latent_stats`` (mean [D], std) unless given.
-    Source: NVlabs/stylegan2-ada-pytorch, projector.
+    ``clock``: whom the picture of each step is shown to. Source: NVlabs/stylegan2-ada-pytorch, projector.
     """
     if space not in ("w", "w+"):
         raise ValueError(f'space: expected "w" or "w+", found {space!r}')
@@ -98,6 +101,7 @@ def project(
         jitter = latent_noise * float(latent_stats.std) * max(0.0, 1 - progress / 0.75) ** 2
         jittered = code + jitter * randn(draws, *code.shape[1:], like=code)
         output = generator.synthesis(jittered.expand(-1, layers, -1), noise_maps=maps)
+        show(clock, step, output)
         loss = target.distance(view(output)) + NOISE_WEIGHT * noise_regulariser(list(maps.values()))
         adam.zero_grad()
         loss.sum().backward()

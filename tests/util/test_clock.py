@@ -98,3 +98,22 @@ def test_a_ledger_takes_inner_purposes_out_of_outer_ones():
     assert found["methods"] >= 0.02 and found["writing"] >= 0.03
     assert found["methods"] + found["writing"] <= whole  # the inner one is not counted twice; a busy machine wakes late
     assert found["overhead"] == pytest.approx(found["wall"] - found["methods"])
+
+
+def test_what_watching_takes_is_in_no_time() -> None:
+    seen = []
+
+    def watch(step, images, rows, seconds):
+        seen.append((step, seconds))
+        time.sleep(0.1)
+
+    clock = StageClock(memory=False)
+    clock.on_pictures = watch
+    with clock:
+        with clock.stage("refine"):
+            clock.passed(0, torch.zeros(1))
+            time.sleep(0.02)
+            clock.passed(1, torch.zeros(1))
+        clock.passed(2, torch.zeros(1))
+    assert 0.02 <= clock.stages["refine"] < 0.08 and clock.stages["refine"] <= clock.total < 0.09
+    assert [step for step, _ in seen] == [0, 1, 2] and 0 <= seen[0][1] < 0.02 <= seen[1][1] <= seen[2][1] <= clock.total

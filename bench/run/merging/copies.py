@@ -1,4 +1,4 @@
-"""The files of runs that belong to no row: originals, true pictures, features of originals, times of single images.
+"""The files of runs that belong to no row: originals, true pictures, features of originals, times of single images, curves.
 
 Each function gives new file -> the file that it is a copy of, for what the folder ``into`` lacks.
 """
@@ -65,7 +65,7 @@ def truth_digests(cells: Sequence[Cell], stores: Sequence[Store], into: Store) -
 
 
 def others(cells: Sequence[Cell], stores: Sequence[Store], into: Store) -> dict[Path, Path]:
-    """Features of originals, and times of single images; times that failed give way to whole ones.
+    """Features of originals, curves, and times of single images; times that failed give way to whole ones.
 
     Raises InvbenchError for a file that cannot be read.
     """
@@ -75,7 +75,7 @@ def others(cells: Sequence[Cell], stores: Sequence[Store], into: Store) -> dict[
     for store in (into, *stores):
         for path, read in store.readers():
             kind, folder, *_ = (*path.relative_to(store.path).parts, "")
-            if kind != "latency" and (kind, folder in originals) != ("features", True):
+            if kind not in ("latency", "curves") and (kind, folder in originals) != ("features", True):
                 continue
             content, new = read(), into.path / path.relative_to(store.path)
             bad = kind == "latency" and _has_failed(content)
