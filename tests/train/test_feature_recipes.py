@@ -276,6 +276,25 @@ def test_a_step_of_sfes_inverter_sums_the_published_losses():
     assert {"adversarial", "discriminator"} <= set(recipe.step(8, phase(0.1)).losses)
 
 
+def test_in_its_warm_start_sfe_learns_the_feature_of_each_renders_latents():
+    recipe, twin = (sfe.Training(seed=3, batch=2) for _ in range(2))
+    recipe.optimisers[0].step = lambda: None
+    recipe.network.train()
+    reported = recipe.step(7, 0.1).losses
+    network, generator = twin.network.train(), twin.generator
+    target, w = twin.reconstruction.pictures(7, 2)
+    latents, predicted = network.inverter.fs_backbone(target)
+
+    def feature(codes):
+        return generator.synthesis(codes, return_features=["b16.conv1"])[1]["b16.conv1"].detach()
+
+    fused, wanted = network.inverter.fuser(predicted, feature(latents)), feature(generator.repeat(w))
+    error = F.mse_loss(fused, wanted) / wanted.var()
+    (twin.reconstruction.latent_error(latents, w) + error).backward()
+    assert reported["feature"] == pytest.approx(error.item(), rel=1e-4)
+    same_gradients(recipe.network.inverter, network.inverter)
+
+
 def test_a_step_of_sfes_editor_inverts_real_pictures_and_edits_drawn_ones(small):
     recipe, twin = (sfe.Training(seed=3, batch=2) for _ in range(2))
     recipe.optimisers[1].step = recipe.optimisers[2].step = lambda: None
