@@ -14,7 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from invbench.api import InvbenchError, Member
-from invbench.datasets.geometry import Geometry
+from invbench.datasets.geometry import reduced
 from invbench.datasets.pictures import Found, Pictures, by_number, first_folder, folder, nothing_found, pictures_in
 
 SPECS = [
@@ -67,6 +67,19 @@ SPECS = [
         "licence": "non-commercial research only (agreement of CelebA and CelebAMask-HQ)",
     },
     {
+        "id": "celebahq-test-256",
+        "title": "CelebA-HQ test at 256x256",
+        "class": "CelebAHQ",
+        "domain": "faces",
+        "size": 2824,
+        "options": {"split": "test", "size": 256},
+        "summary": "as celebahq-test, reduced to 256x256, bilinear and antialiased; genforce/idinvert_pytorch reduces by "
+        "OpenCV, without antialiasing",
+        "home": "celebahq-test",
+        "page": "https://github.com/switchablenorms/CelebAMask-HQ",
+        "licence": "non-commercial research only (agreement of CelebA and CelebAMask-HQ)",
+    },
+    {
         "id": "celebahq-val",
         "title": "CelebA-HQ validation: 2,993 faces, to choose settings on",
         "class": "CelebAHQ",
@@ -80,7 +93,7 @@ SPECS = [
     },
 ]
 
-STORED = Geometry(1024, 1024)
+STORED = 1024  # pixels, height and width
 WHOLE = 30_000
 VAL_FROM, TEST_FROM = 162_771, 182_638  # original indices, counted from 0
 MAPPINGS = ("CelebA-HQ-to-CelebA-mapping.txt", "image_list.txt")
@@ -96,18 +109,21 @@ LAYOUTS = (
 
 
 class CelebAHQ(Pictures):
-    """One split ("test" or "val"); other arguments as in :class:`invbench.datasets.pictures.Pictures` and ``StoredDataset``."""
+    """One split ("test" or "val"), reduced to ``size`` pixels; other arguments as in
+    :class:`invbench.datasets.pictures.Pictures` and ``StoredDataset``.
+    """
 
     def __init__(
         self,
         root: str | Path,
         *,
         split: str,
+        size: int = STORED,
         subset: str = "",
         members: Sequence[Member] | None = None,
     ) -> None:
         found = search(folder(root), split) if members is None else Found(members)
-        super().__init__(root, found, geometry=STORED, subset=subset)
+        super().__init__(root, found, geometry=reduced(STORED, size), subset=subset)
 
 
 def search(root: Path, split: str) -> Found:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from invbench.api import InvbenchError, Member
-from invbench.datasets.geometry import Geometry
+from invbench.datasets.geometry import reduced
 from invbench.datasets.pictures import Found, Pictures, by_number, first_folder, folder, nothing_found, pictures_in
 
 SPECS = [
@@ -47,6 +47,18 @@ SPECS = [
         "licence": "CC BY-NC-SA 4.0; each photograph under a licence of its own",
     },
     {
+        "id": "ffhq-test5000-256",
+        "title": "FFHQ, the last 5,000, at 256x256",
+        "class": "FFHQ",
+        "domain": "faces",
+        "size": 5_000,
+        "options": {"first": 65_000, "size": 256},
+        "summary": "as ffhq-test5000, reduced to 256x256, bilinear and antialiased; what IDInvert was not trained on",
+        "home": "ffhq",
+        "page": "https://github.com/NVlabs/ffhq-dataset",
+        "licence": "CC BY-NC-SA 4.0; each photograph under a licence of its own",
+    },
+    {
         "id": "ffhq-random1000",
         "title": "FFHQ, 1,000 drawn once",
         "class": "FFHQ",
@@ -60,7 +72,7 @@ SPECS = [
     },
 ]
 
-STORED = Geometry(1024, 1024)
+STORED = 1024  # pixels, height and width
 WHOLE = 70_000
 METADATA = "ffhq-dataset-v2.json"
 LAYOUTS = (
@@ -70,8 +82,8 @@ LAYOUTS = (
 
 
 class FFHQ(Pictures):
-    """The pictures ``first`` to ``last``; other arguments as in :class:`invbench.datasets.pictures.Pictures` and
-    ``StoredDataset``.
+    """The pictures ``first`` to ``last``, reduced to ``size`` pixels; other arguments as in
+    :class:`invbench.datasets.pictures.Pictures` and ``StoredDataset``.
 
     If the official metadata (ffhq-dataset-v2.json) lies in the root, the md5 of every file is taken from it.
     """
@@ -82,6 +94,7 @@ class FFHQ(Pictures):
         *,
         first: int = 0,
         last: int = WHOLE - 1,
+        size: int = STORED,
         subset: str = "",
         members: Sequence[Member] | None = None,
     ) -> None:
@@ -89,7 +102,8 @@ class FFHQ(Pictures):
         chosen = [member for member in found.members if first <= int(member.name) <= last]
         if not chosen:
             raise InvbenchError(f"{root}: expected the pictures {first:05d} to {last:05d} of FFHQ, found none of them")
-        super().__init__(root, Found(chosen, found.layout, found.missing, found.notes), geometry=STORED, subset=subset)
+        kept = Found(chosen, found.layout, found.missing, found.notes)
+        super().__init__(root, kept, geometry=reduced(STORED, size), subset=subset)
 
 
 def search(root: Path) -> Found:

@@ -76,3 +76,8 @@ class Geometry:
             raise InvbenchError(f"{where}: expected {least}, found {width}x{height}")
         rows = round(self.width * height / width)
         return picture[(height - rows) // 2 : (height + rows) // 2]
+
+
+def reduced(stored: int, size: int) -> Geometry:
+    """Of square pictures that are stored with ``stored`` pixels a side: as they are, or reduced to ``size``, bilinear."""
+    return Geometry(size, size, "exact" if size == stored else "squeeze", "bilinear")

@@ -99,6 +99,12 @@ def heads(shapes: Shapes, pattern: str, *, each: int = 1) -> dict[str, Any]:
     return {"num_ws": found, "resolution": 2 ** (found // 2 + 1)}
 
 
+def idinvert_encoder(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the encoder of in-domain inversion: style vectors and resolution, by the number of its blocks."""
+    blocks = len(_numbers(r"block(\d+)\..+", shapes))
+    return {"num_ws": 2 * (blocks - 1), "resolution": 2**blocks}
+
+
 def hyperstyle(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
     """Of HyperStyle: resolution and domain."""
     last = max(_numbers(r"state_dict/decoder\.to_rgbs\.(\d+)\.bias", shapes), default=None)

@@ -261,6 +261,32 @@ LAYOUTS = {
         },
         lambda shapes, content: facts.heads(shapes, r"models/generator/synthesis\.output(\d+)\.bias", each=2),
     ),
+    "idinvert_encoder": Layout(
+        "In-domain inversion: domain-guided encoder",
+        {
+            "block0.conv.weight": (None, 3, 3, 3),
+            "block0.bn.bn.running_mean": (None,),
+            "block1.wscale1.bias": (None,),
+            "block1.bn2.bn.weight": (None,),
+        },
+        {"encoder": "invbench.methods.convert.idinvert:encoder"},
+        facts.idinvert_encoder,
+    ),
+    "idinvert_generator": Layout(
+        "In-domain inversion: StyleGAN generator with a code for every layer",
+        {
+            "mapping.dense0.fc.weight": (None, None),
+            "synthesis.layer0.const": (1, None, 4, 4),
+            "synthesis.layer0.epilogue.style_mod.dense.fc.weight": (None, None),
+        },
+        {"generator": "invbench.methods.convert.idinvert:generator"},
+        lambda shapes, content: facts.heads(shapes, r"synthesis\.output(\d+)\.bias", each=2),
+    ),
+    "idinvert_vgg": Layout(
+        "VGG-16 of its authors, as in-domain inversion stores it",
+        {"layer1.weight": (64, 3, 3, 3), "layer22.weight": (512, 512, 3, 3)},
+        {"features": "invbench.methods.convert.idinvert:features"},
+    ),
     "hyperstyle": Layout(
         "HyperStyle: hypernetwork with its decoder",
         {
@@ -366,6 +392,12 @@ LAYOUTS = {
         {"network": "invbench.metrics.nets.instances:from_checkpoint"},
     ),
     "ganspace": Layout("Principal components of W (GANSpace)", {"comp": (None, 1, None), "mean": (1, None), "std": (None,)}),
+    "direction_layers": Layout(
+        "One edit direction of in-domain inversion, with the layers that it moves",
+        {"boundary": (1, None, None)},
+        {},
+        lambda shapes, content: {"num_ws": shapes["boundary"][1]},
+    ),
     "direction": Layout("One edit direction in W", {"tensor": (1, None)}, {}, facts.direction),
     "direction_wplus": Layout("One edit direction in W+", {"tensor": (1, None, None)}, {}, facts.direction),
 }

@@ -48,7 +48,7 @@ def load(path: Path) -> dict[str, Any]:
     """
     with open(path, "rb") as handle:
         try:
-            content = _Unpickler(_Bounded(handle, os.fstat(handle.fileno()).st_size)).load()
+            content = read_records(handle, os.fstat(handle.fileno()).st_size)
         except InvbenchError as error:
             raise InvbenchError(f"{path}: {error}") from None
         except Exception as error:  # damaged or hostile bytes may raise anything; the file cannot be read
@@ -81,6 +81,13 @@ def load(path: Path) -> dict[str, Any]:
     if isinstance(trained, dict) and isinstance(trained.get("path"), str):
         kwargs["training_set"] = {"path": trained["path"]}
     return states | {"init_kwargs": kwargs}
+
+
+def read_records(handle: BinaryIO, size: int) -> Any:
+    """What is pickled from the handle's position on, in a file of ``size`` bytes: plain values, lists (of tuples, too),
+    dictionaries and :class:`Record`. Raises InvbenchError for a name that is not known and for unusual instructions.
+    """
+    return _Unpickler(_Bounded(handle, size)).load()
 
 
 class _Bounded:

@@ -45,7 +45,7 @@ def _variables(network: Any, place: str, depth: int = 0) -> dict[str, Tensor]:
     state = _state(network, place)
     if depth > DEEPEST:
         raise InvbenchError(f"{place}: expected networks {DEEPEST} deep at most, found deeper ones")
-    found = {str(name): _array(value, f"{place}/{name}") for name, value in state.get("variables") or ()}
+    found = {str(name): array(value, f"{place}/{name}") for name, value in state.get("variables") or ()}
     for part, inner in (state.get("components") or {}).items():
         found |= {f"{part}/{name}": value for name, value in _variables(inner, f"{place}/{part}", depth + 1).items()}
     return found
@@ -57,7 +57,7 @@ def _state(network: Any, place: str) -> dict[str, Any]:
     return network.state
 
 
-def _array(value: Any, name: str) -> Tensor:
+def array(value: Any, name: str) -> Tensor:
     """A NumPy array from its record [version, shape, type, column order, bytes] (row-major, little-endian), or a scalar."""
     stored = value.state if is_record(value, *ARRAY) else None
     if is_record(value, *SCALAR) and len(value.args) == 2:

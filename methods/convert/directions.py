@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,6 +26,8 @@ def edit_directions(
     """Edit directions from several files, as one network, and notes.
 
     contents  alias -> {"tensor": [1, D], [L, D] or [1, L, D]}, a linear direction (InterFaceGAN, SAM), or
+              {"boundary": [1, L, D], "meta_data": {"manipulate_layers": ...}}, the same with the layers that it moves, unless
+              the edit names others (in-domain inversion), or
               {"comp": [K, 1, D], "mean": [1, D], "std": [K]}, principal components (GANSpace)
     num_ws    L, number of layers of the suite's generator
     edits     name -> {"file": alias, ...} with
@@ -51,6 +54,7 @@ def edit_directions(
             if edit.get("to_position", True):
                 network.readings[index], network.mean[index] = component / (std * scale), mean
         else:
+            mask = mask if "layers" in edit else mask * _own_layers(content, num_ws, source)
             network.vectors[index] = mask * _linear(content, num_ws, dim, source) * scale
     return network.eval().requires_grad_(False)
 
@@ -100,15 +104,32 @@ def _component(
 
 def _linear(content: Mapping[str, Any], num_ws: int, dim: int, source: str) -> Tensor:
     """A direction [L, D] or [1, D]."""
-    vector = content.get("tensor")
+    vector = content.get("tensor", content.get("boundary"))
     found = tuple(vector.shape) if isinstance(vector, Tensor) else tuple(content)
     if not isinstance(vector, Tensor) or found not in {(1, dim), (num_ws, dim), (1, num_ws, dim)}:
         raise InvbenchError(f"{source}: expected a direction [1, {dim}] or [1, {num_ws}, {dim}], found {found}")
     return vector.float().reshape(-1, dim)
 
 
+def _own_layers(content: Mapping[str, Any], num_ws: int, source: str) -> Tensor:
+    """[L, 1]: 1 in the layers that the file names, "0-5", "0-2, 7" or [0, 1, 2], last ones included; else in all of them."""
+    meta = content.get("meta_data")
+    named = meta.get("manipulate_layers") if isinstance(meta, Mapping) else None
+    if named is None or named == "":
+        return torch.ones(num_ws, 1)
+    parts = named.split(",") if isinstance(named, str) else named if isinstance(named, list) else [named]
+    mask = torch.zeros(num_ws, 1)
+    for part in parts:
+        found = re.fullmatch(r"\s*(\d{1,3})(?:\s*-\s*(\d{1,3}))?\s*", str(part))
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (0, num_ws)
+        if not first <= last < num_ws:
+            raise InvbenchError(f"{source}: manipulate_layers: expected layers from 0 to {num_ws - 1}, found {named!r:.80}")
+        mask[first : last + 1] = 1
+    return mask
+
+
 def _width(content: Mapping[str, Any]) -> int:
-    value = content.get("tensor", content.get("comp"))
+    value = next((content[key] for key in ("tensor", "boundary", "comp") if key in content), None)
     return value.shape[-1] if isinstance(value, Tensor) and value.ndim else 0
 
 

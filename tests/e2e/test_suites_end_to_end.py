@@ -17,7 +17,10 @@ from tests.checkout import PROJECT
 from tests.e2e import installation, pictures, weights
 from tests.e2e.installation import SUITES, Stopwatch, call
 
-TABLES = {"church": "hyperinverter-1", "horse": "sam-1", "cat": "sam-1", "cars": "sam-1", "wild": "gani-5", "faces": "dhr-1"}
+TABLES = {
+    "church": "hyperinverter-1", "horse": "sam-1", "cat": "sam-1", "cars": "sam-1", "wild": "gani-5", "faces": "dhr-1",
+    "faces256": "gani-2",
+}  # fmt: skip
 IMAGES = 2
 FACES = ("mtcnn112", "facenet160")  # protocols that need a face in the output, which made-up generators do not make
 REGISTRY = discover()
@@ -47,9 +50,7 @@ def _install_everything(machine: Path, watch: Stopwatch) -> None:
     watch("pictures")
 
 
-def works(
-    name: str, machine: Path, *, methods: Sequence[str], images: int, steps: int, metrics: Sequence[str] = ()
-) -> Store:
+def works(name: str, machine: Path, *, methods: Sequence[str], images: int, steps: int, metrics: Sequence[str] = ()) -> Store:
     """Run methods in a suite, each default edit with one strength, and read the run with every verb; returns the run."""
     suite, out, watch = SUITES[name], machine / "runs" / name, Stopwatch(name)
     names = [edit.partition(":")[0] for edit in suite.default_edits]
@@ -137,6 +138,22 @@ def test_networks_that_change_features_of_faces_from_files_to_tables(tmp_path, m
     watch("installation")
     methods = ["hfgi", "feature_style", "padding", "styleres", "sfe"]
     works("faces", tmp_path, methods=methods, images=1, steps=1, metrics=["mse@native", "lpips_alex@native"])
+
+
+@pytest.mark.slow
+def test_in_domain_inversion_from_files_to_tables(tmp_path, monkeypatch):
+    monkeypatch.setenv("INVBENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("INVBENCH_SHARED", raising=False)
+    watch = Stopwatch("faces256, in-domain inversion")
+    roles = {"generator", "encoder_idinvert", "features_idinvert", "lpips_alex", "directions"}
+    chosen = {role: network for role, network in SUITES["faces256"].networks.items() if role in roles}
+    files = weights.install(tmp_path / "home/weights", weights.needed(chosen.values()))
+    weights.say(files)
+    installation.prepare(["celebahq-test"], tmp_path)
+    watch("installation")
+    works("faces256", tmp_path, methods=["idinvert"], images=1, steps=1, metrics=["mse@native", "lpips_alex@native"])
+    refused = call("plan", "--suite", "faces256", "--methods", "pti+idinvert")
+    assert refused.exit_code == 2 and "no network for the role 'perceptual_alex', which pti+idinvert needs" in refused.output
 
 
 @pytest.mark.slow

@@ -34,6 +34,9 @@ NAMELESS = frozenset(
         "stylegan2_church",
         "stylegan2_horse",
         "stylegan2_cat",
+        "idinvert_age",
+        "idinvert_pose",
+        "idinvert_expression",
         "invertibility_faces",
         "invertibility_cars",
         "invertibility_cat",
@@ -162,6 +165,23 @@ def _array(seed: int, num_ws: int) -> Write:
     return write
 
 
+def _boundary(seed: int, layers: str) -> Write:
+    """A direction of in-domain inversion with the layers that it moves."""
+    content = {"boundary": _direction(seed, 1, 14, 512).double().numpy(), "meta_data": {"manipulate_layers": layers}}
+
+    def write(path: Path) -> None:
+        with open(path, "wb") as file:
+            np.save(file, content)
+
+    return write
+
+
+def _vgg() -> dict[str, Tensor]:
+    layers = dict(enumerate(vgg16(weights=None).features, start=1))
+    shapes = official.vgg_layers(lambda number, kind: layers[number].state_dict()[kind])
+    return official.drawn({key: value.shape for key, value in shapes.items()}, seed=98)
+
+
 def _components(seed: int) -> dict[str, Tensor]:
     basis = torch.linalg.qr(_direction(seed, 512, 80)).Q.T[:, None]
     return {"comp": basis.contiguous(), "mean": torch.zeros(1, 512), "std": torch.linspace(2, 0.1, 80)}
@@ -244,6 +264,9 @@ WRITERS: dict[str, Write] = {
     "padinv_church": _torch(lambda: official.padinv(256, fill=partial(_encoder, seed=94))),
     "styleres_ffhq": _torch(lambda: official.styleres(fill=partial(_encoder, seed=95))),
     "sfe_ffhq": _torch(lambda: official.sfe(fill=partial(_encoder, seed=96))),
+    "idinvert_ffhq_generator": _torch(lambda: official.idinvert_generator(fill=partial(official.drawn, seed=99))),
+    "idinvert_ffhq_encoder": _torch(lambda: official.bare("idinvert_layout", "encoder_ffhq256", fill=official.drawn)),
+    "idinvert_vgg16": _torch(_vgg),
     "hyperstyle_ffhq": _hyperstyle(1024, "ffhq_hypernet", official.FFHQ_LAYERS, 91),
     "hyperstyle_cars": _hyperstyle(512, "cars_hypernet", (0, 2, 3, *official.FFHQ_LAYERS[:-2]), 92),
     "hyperstyle_wild": _hyperstyle(512, "afhq_wild_hypernet", (0, 2, 3, *official.FFHQ_LAYERS[:-2]), 93),
@@ -273,6 +296,9 @@ WRITERS: dict[str, Write] = {
     "ganspace_ffhq": _torch(lambda: _components(64)),
     "ganspace_cars": _torch(lambda: _components(65)),
     "ganspace_church": _torch(lambda: _components(66)),
+    "idinvert_age": _boundary(67, "0-5"),
+    "idinvert_pose": _boundary(68, "0-2"),
+    "idinvert_expression": _boundary(69, "1, 3"),
     "sam_cars_suv": _array(71, 16),
     "sam_cars_snow": _array(72, 16),
     "sam_cars_blue": _array(73, 16),

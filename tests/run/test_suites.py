@@ -12,7 +12,7 @@ from tests.checkout import PROJECT
 
 SUITES = load()
 REGISTRY = discover()
-OFFICIAL = ("faces", "cars", "church", "horse", "cat", "wild")
+OFFICIAL = ("faces", "faces256", "cars", "church", "horse", "cat", "wild")
 
 
 def table() -> dict[str, dict[str, str]]:

@@ -242,6 +242,28 @@ def hammer(resolution: int, *, seed: int = 0) -> dict[str, Tensor]:
     return found
 
 
+def idinvert_generator(*, fill: Callable[..., dict[str, Tensor]] = stand_in) -> dict[str, Tensor]:
+    """The generator of in-domain inversion for FFHQ, with its filters, and noise and mean latent that are small."""
+    state = bare("idinvert_layout", "generator_ffhq256", fill=fill)
+    taps = torch.tensor([1.0, 2.0, 1.0]) / 4
+    for key, value in state.items():
+        if key.endswith("blur.kernel"):
+            state[key] = torch.outer(taps, taps).expand(value.shape).contiguous()
+        elif key.endswith((".lod", "truncation.truncation")):
+            state[key] = torch.full(value.shape, float(key.startswith("truncation")))
+        elif key.startswith("mapping."):
+            state[key] = value * (math.sqrt(512) * 100 if key.endswith("weight") else 100)
+        elif key.endswith(("fc.weight", "conv.weight")) or re.fullmatch(r"synthesis\.layer\d+\.weight", key):
+            state[key] = value * math.sqrt(value[0].numel() / 2)  # weights are stored with unit variance
+    return state
+
+
+def vgg_layers(tensor: Callable[[int, str], Tensor]) -> dict[str, Tensor]:
+    """The convolutions of VGG-16 up to relu4_3 under the names of in-domain inversion: number and kind of each -> tensor."""
+    numbers = (1, 3, 6, 8, 11, 13, 15, 18, 20, 22)
+    return {f"layer{number}.{kind}": tensor(number, kind) for number in numbers for kind in ("weight", "bias")}
+
+
 def hyperstyle(
     resolution: int,
     dataset_type: str | None,
