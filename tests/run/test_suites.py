@@ -36,7 +36,7 @@ def test_the_table_of_the_docs_is_what_the_configuration_says():
             lacking = [role for role in spec.roles if role not in SUITES[suite].networks]
             expected = f"no: {', '.join(lacking)}" if lacking else "yes"
             assert documented[name][suite] == expected, f"{name} in {suite}"
-    assert len(supported(SUITES["faces"], REGISTRY.methods)) == 20
+    assert len(supported(SUITES["faces"], REGISTRY.methods)) == 22
 
 
 @pytest.mark.parametrize("suite", OFFICIAL)
