@@ -21,6 +21,7 @@ from invbench.cli.run import run
 from invbench.cli.score import score
 from invbench.cli.simulate import simulate
 from invbench.cli.study import study
+from invbench.cli.suite import suite
 from invbench.cli.table import table
 from invbench.cli.weight_changes import weight_changes
 from invbench.cli.weights import weights
@@ -89,6 +90,7 @@ def main() -> None:
     invbench list methods --long            methods, metrics, datasets, suites
     invbench datasets prepare NAME          check the files of a dataset
     invbench weights get --suite faces      fetch official weights; the embedded suite needs none
+    invbench suite new my.pkl --images DIR  a suite for a generator of your own
     invbench doctor                         what is installed and what is missing
 
     Exit codes: 0 and 1 as in `invbench VERB --help`; 2 nothing was started; 3 a file could not be written; 70 an
@@ -116,7 +118,7 @@ def _complete(command: click.Command) -> None:
 
 for verb in (
     *(run, plan, simulate, list_, show, compare, report, site, table, audit, score, check, merge, export, gate, baseline),
-    *(interpolate, weight_changes, study, datasets, weights, doctor),
+    *(interpolate, weight_changes, study, datasets, weights, suite, doctor),
 ):
     _complete(verb)
     main.add_command(verb)

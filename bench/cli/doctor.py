@@ -16,7 +16,7 @@ from invbench.api import InvbenchError, MetricSpec
 from invbench.cli.common import config_option, plugin_option, suite_and_plugins, suite_option
 from invbench.data.sources import open_dataset
 from invbench.plugins.files import NAME, sources
-from invbench.plugins.registry import find, load_class
+from invbench.plugins.registry import load_class
 from invbench.util import provenance
 from invbench.util.names import PACKAGE
 
@@ -58,11 +58,13 @@ def doctor(suite: str, config: Path | None, plugins: tuple[Path, ...]) -> None:
             problems += _line(package, "", f"not installed: {sys.executable} -m pip install {package}")
     click.echo(f"\nDevices\n{_devices()}")
 
+    from invbench.plugins.selection import choose_datasets
+
     click.echo(f"\nDatasets of {suite}")
     for name in chosen.datasets:
         try:
-            spec = find("dataset", name, registry.datasets)
-            opened = open_dataset(spec)
+            (choice,) = choose_datasets(chosen, [name], registry, images=None)
+            opened = open_dataset(choice.spec)
             problems += _line(name, f"{len(opened.names)} images", None)
         except InvbenchError as error:
             problems += _line(name, "", str(error))

@@ -4,8 +4,8 @@ The package holds ``suites/<id>.toml`` (one suite each), ``networks.toml`` (sets
 ``groups.toml`` (groups of metrics). A user's ``bench.toml``, or the file of ``--config`` instead, may hold the tables
 ``[defaults]``, ``[suites.<id>]``, ``[networks.<set>]``, ``[groups]`` and ``[methods.<id>]`` (:mod:`invbench.plugins.foreign`;
 the package has none). It overrides the package key by key, so it holds only
-what differs; the ``datasets`` of a suite are added to those of the package. Paths of weights are relative to the folder of
-the file that names them.
+what differs; the ``datasets`` of a suite are added to those of the package. Paths of weights and of folders of pictures are
+relative to the folder of the file that names them.
 """
 
 from __future__ import annotations
@@ -72,6 +72,7 @@ def read(path: Path) -> dict[str, Any]:
     folder = path.resolve().parent
     for name, suite in _inner(path, "suites", found.get("suites", {})):
         _locate(path, f"suites.{name}.networks", suite.get("networks", {}), folder=folder)
+        _locate_pictures(suite, folder=folder)
     for name, networks in _inner(path, "networks", found.get("networks", {})):
         _locate(path, f"networks.{name}", networks, folder=folder)
     return found
@@ -125,6 +126,18 @@ def _locate(path: Path, place: str, networks: Any, *, folder: Path) -> None:
     for _, network in _inner(path, place, networks):
         if isinstance(network.get("weights"), str):
             network["weights"] = str((folder / network["weights"]).absolute())
+
+
+def _locate_pictures(suite: dict[str, Any], *, folder: Path) -> None:
+    """Make folders of pictures among a suite's datasets and collections, which begin with ``./`` or ``../``, absolute."""
+
+    def located(item: Any) -> Any:
+        return str((folder / item).absolute()) if isinstance(item, str) and item.startswith(("./", "../")) else item
+
+    collections = suite.get("collections")
+    for table, key in ((suite, "datasets"), *((collections, key) for key in collections or {})):
+        if isinstance(table, dict) and isinstance(table.get(key), list):
+            table[key] = [located(item) for item in table[key]]
 
 
 def _inner(path: Path | str, place: str, outer: Any) -> Iterable[tuple[str, dict[str, Any]]]:

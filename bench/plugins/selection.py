@@ -224,10 +224,10 @@ def choose_datasets(suite: Suite, items: Iterable[str], registry: Registry, *, i
                 name, colon = f"{name}-{count}", ""
             if colon and counted(count) is None:
                 raise InvbenchError(f"dataset {part!r}: expected NAME or NAME:COUNT with COUNT from 1 to {LARGEST}")
-            if name in suite.datasets or name in registry.brought:
-                spec = find("dataset", name, registry.datasets)
-            elif says_folder(name):
+            if says_folder(name):  # also where a suite of the user's names one; no registered dataset is called so
                 spec = _folder(suite, name)
+            elif name in suite.datasets or name in registry.brought:
+                spec = find("dataset", name, registry.datasets)
             else:
                 known = unknown("dataset", name, [*suite.datasets, *suite.collections, *registry.brought])
                 near = f"; for the folder of that name: ./{name}" if is_folder(f"./{name}") else ""

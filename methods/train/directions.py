@@ -114,10 +114,15 @@ def unit_of(name: str) -> float:
     return step / (described.high - described.low)
 
 
-def boundary(latents: np.ndarray, scores: np.ndarray, seed: int) -> tuple[np.ndarray, float]:
-    """Unit normal [D] of the SVM between the extremes of ``scores`` [M], towards high scores, and its held-out accuracy."""
+def boundary(
+    latents: np.ndarray, scores: np.ndarray, seed: int, *, extreme: float = EXTREME
+) -> tuple[np.ndarray, float]:
+    """Unit normal [D] of the SVM between the extremes of ``scores`` [M], towards high scores, and its held-out accuracy.
+
+    ``extreme`` is the share of the latents at each end.
+    """
     order = np.argsort(scores, kind="stable")
-    count = max(2, round(EXTREME * len(order)))
+    count = max(2, round(extreme * len(order)))
     chosen = np.concatenate([order[:count], order[-count:]])
     labels = np.repeat([0, 1], count)
     shuffled = np.random.default_rng(seed).permutation(len(chosen))

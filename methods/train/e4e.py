@@ -26,7 +26,10 @@ RECIPES = {"e4e": {"minutes": 15, "seed": 0, "help": "e4e encoder into W+ close 
 
 
 class Training(Recipe):
-    """``lr`` and ``discriminator_lr`` are peak rates, ``batch`` the pictures in a step; ``zoo`` holds frozen networks."""
+    """``lr`` and ``discriminator_lr`` are peak rates, ``batch`` the pictures in a step; ``zoo`` holds frozen networks.
+
+    ``reconstruction`` has pictures, generator and losses; None: those of procfaces, with the networks of ``zoo``.
+    """
 
     def __init__(
         self,
@@ -37,9 +40,10 @@ class Training(Recipe):
         discriminator_lr: float = 4e-4,
         batch: int = 16,
         zoo: Path = ZOO,
+        reconstruction: Reconstruction | None = None,
     ) -> None:
         self.batch = batch
-        self.reconstruction = Reconstruction(seed=seed, device=device, zoo=zoo)
+        self.reconstruction = reconstruction or Reconstruction(seed=seed, device=device, zoo=zoo)
         self.config = architecture(self.reconstruction.generator)
         with seeded(seed):
             self.network = E4EEncoder(**self.config)
@@ -49,8 +53,8 @@ class Training(Recipe):
         self.optimisers = [Ranger(self.network.parameters(), lr), self.adversary.optimiser]
 
     def step(self, index: int, progress: float) -> Step:
-        target, w = self.reconstruction.pictures(index, self.batch)
         published = after_warm_start(progress)
+        target, w = self.reconstruction.pictures(index, self.batch, warm=published < 0)
         if published < 0:
             return self.reconstruction.learn_latents(self.network(target, 0), w, self.optimisers[0], scale=cosine(progress))
         stage = open_offsets(published, self.config["num_ws"])

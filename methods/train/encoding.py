@@ -67,10 +67,11 @@ class Reconstruction:
         encoder.to(self.device).to(memory_format=torch.channels_last)  # 1.3 times as fast on a CPU
         return tuple(key for key in encoder.state_dict() if key.endswith(("running_mean", "running_var", "latent_avg")))
 
-    def pictures(self, index: int, batch: int) -> tuple[Tensor, Tensor]:
+    def pictures(self, index: int, batch: int, *, warm: bool = False) -> tuple[Tensor, Tensor]:
         """Renders of the training distribution, [batch, 3, H, W] in [-1, 1], and the latents W [batch, D] of their factors.
 
-        They depend only on the seed and the step's number ``index``.
+        They depend only on the seed and the step's number ``index``; ``warm``: whether the warm start asks, for which others
+        (:mod:`invbench.methods.train.own`) have pictures of their own.
         """
         z = step_rng(self.seed, index, FACES).standard_normal((batch, len(FACTORS)))
         with torch.no_grad():
