@@ -48,7 +48,7 @@ def suite() -> None:
 @click.option("--test", type=count_type(1), default=24, show_default=True, help="Pictures that are kept for the suite.")
 @click.option("--resize", is_flag=True, help="Resize square pictures of other sizes.")
 @click.option("--labels", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="CSV: picture, attribute, ...")
-@click.option("--like", help="A suite whose networks look at the pictures, in losses, metrics and as judges.")
+@click.option("--like", help="A suite whose networks look at the pictures, in losses and metrics.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
 @click.option("--seed", type=count_type(0, SEEDS - 1), default=0, show_default=True)
 @plugin_option

@@ -42,7 +42,7 @@ class Request:
 
     generator  a network pickle of stylegan2-ada-pytorch or stylegan2, or a checkpoint of rosinality's layout
     images     folder of pictures like those that it was trained on; ``resize``: other sizes are resized
-    like       a suite whose networks look at the pictures, in losses, metrics and as judges; None: the official ones
+    like       a suite whose networks look at the pictures, in losses and metrics; None: the official ones
     labels     CSV file: picture (its path below ``images``, with or without suffix), then a column for each attribute
     test       pictures that are kept for the suite, spread evenly
     minutes    of processor time for the encoder; 0: none
@@ -95,9 +95,9 @@ def make(asked: Request, registry: Registry, *, say: Callable[[str], None]) -> P
     like = None if asked.like is None else suites[asked.like]
     edits = dict(_recipe("closed_form")(generator, seed=asked.seed))
     with Session(like or next(iter(suites.values())), device=asked.device, readers=0) as session:
-        judge = session.networks if like is not None else {}
-        if "regressor" in judge:
-            edits |= _recipe("judged")(generator, session.networks["regressor"], seed=asked.seed)
+        looking = session.networks if like is not None else {}
+        if "regressor" in looking:
+            edits |= _recipe("regressed")(generator, session.networks["regressor"], seed=asked.seed)
         if asked.minutes > 0:
             encoder = _encoder(asked, generator, pictures, kept, session if like is not None else None, say)
             made.roles["encoder_e4e"] = "e4e"

@@ -32,7 +32,7 @@ SAMPLES = 20_000  # random latents of the statistics, as many as of procfaces
 STYLES = 20_000  # of the anchors; the published number takes minutes for wide generators
 COMPONENTS = 3  # directions in closed form
 SMALLEST = 32  # pixels a side that the encoder's four halvings leave something of
-JUDGED = 5_000  # pictures that a judge looks at
+REGRESSED = 5_000  # pictures that a regressor measures
 LABELLED = 0.2  # share of labelled pictures at each end that the SVM sees
 FEWEST = 20  # labelled pictures
 RECORD = {"recipe": "invbench.methods.train.own"}
@@ -146,12 +146,12 @@ def closed_form(generator: Any, *, seed: int) -> Strengths:
 
 
 @torch.no_grad()
-def judged(generator: Any, regressor: Any, *, seed: int) -> Strengths:
-    """The edits of procfaces, fitted on random pictures that its regressor judges; strength 1 is the unit of each edit.
+def regressed(generator: Any, regressor: Any, *, seed: int) -> Strengths:
+    """The edits of procfaces, fitted on random pictures that its regressor measures; strength 1 is the unit of each edit.
 
-    The length follows from the slope of the judged factor along the normal, over the random latents.
+    The length follows from the slope of the measured factor along the normal, over the random latents.
     """
-    latents = generator.sample_w(JUDGED, generator=step_generator(seed, 0, 1, generator.mean_latent.device))
+    latents = generator.sample_w(REGRESSED, generator=step_generator(seed, 0, 1, generator.mean_latent.device))
     parts = [regressor(generator.synthesis(generator.repeat(part)).clamp(-1, 1)) for part in latents.split(50)]
     factors = torch.cat(parts).double().cpu().numpy()
     scores = {name: (factors[:, INDEX[factor]], unit_of(name)) for name, (factor, _, _) in EDITS.items()}
@@ -201,7 +201,7 @@ def _fitted(
         if slope <= 0:
             raise InvbenchError(f"direction {name}: expected a score that grows along its normal, found slope {slope:.3g}")
         vector = torch.from_numpy(normal * step / slope).float()
-        found[name] = (f"as judged (SVM accuracy {accuracy:.2f})", vector.expand(generator.num_ws, -1))
+        found[name] = (f"as measured (SVM accuracy {accuracy:.2f})", vector.expand(generator.num_ws, -1))
     return found
 
 
