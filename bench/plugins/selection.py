@@ -147,8 +147,8 @@ def chosen_methods(suite: Suite, named: Sequence[str], methods: Mapping[str, Met
 
 
 def supported(suite: Suite, methods: Mapping[str, MethodSpec]) -> list[str]:
-    """Ids of the methods for which the suite has a network for every role."""
-    return [name for name, spec in methods.items() if set(spec.roles) <= set(suite.networks)]
+    """Ids of the methods for which the suite has a network for every role, but those that it leaves out with a reason."""
+    return [name for name, spec in methods.items() if set(spec.roles) <= set(suite.networks) and name not in suite.without]
 
 
 def resolve(
@@ -199,6 +199,9 @@ def _method(
 ) -> MethodChoice:
     name, _, named = item.partition(":")
     spec = pairs.find(name, registry.methods)
+    for part in pairs.leaves(spec):
+        if part.id in suite.without:
+            raise InvbenchError(f"suite {suite.id} does not run {part.id}: {suite.without[part.id]}")
     for role in spec.roles:
         if role not in suite.networks:
             where = f"suite {suite.id} has no network for the role {role!r}, which {name} needs"

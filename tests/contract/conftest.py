@@ -94,6 +94,8 @@ def built(request: pytest.FixtureRequest) -> Built:
     lacking = [role for role in case.spec.roles if role not in networks]
     if lacking:
         pytest.skip(f"suite {suite.id} has no network for {', '.join(lacking)}")
+    if case.spec.id in suite.without:
+        pytest.skip(f"suite {suite.id} does not run it: {suite.without[case.spec.id]}")
 
     def chosen(spec: MethodSpec, own: Mapping[str, Any]) -> dict[str, nn.Module]:
         return {role: networks[role] for role in Networks.roles(networks, spec, own)}
