@@ -211,6 +211,22 @@ def test_no_page_is_wider_than_the_window_and_none_asks_for_anything_outside(
         resize(driver, DESK)
 
 
+def test_the_main_columns_fit_a_tablet_also_where_methods_have_ranks_and_one_is_not_compared(driver: Any, tmp_path: Path) -> None:
+    store = make_run(tmp_path, count=12, methods=("psp", "sg2_wplus", "pti", "dhr"), datasets=("d",), strengths=(-1.0, 3.0))
+    part = store.parts("sg2_wplus.paper.d")[0]
+    first = [row for row in part.rows if row["index"] < 4]
+    store.write_part("sg2_wplus.paper.d", Part(part.name, first, part.metrics))
+    pages = site.write([store]).parent
+    resize(driver, TABLET)
+    try:
+        opened(driver, pages, "index.html")
+        assert all_of(driver, ".rank") and "4 images, not compared" in one_of(driver, "tbody").text
+        board = one_of(driver, ".answer .scroll")
+        assert driver.execute_script("return arguments[0].scrollWidth <= arguments[0].clientWidth", board)
+    finally:
+        resize(driver, DESK)
+
+
 def test_headers_stay_in_sight(driver: Any, pages: Path) -> None:
     opened(driver, pages, "index.html")
     scroll = one_of(driver, ".answer .scroll")
