@@ -211,7 +211,9 @@ def test_no_page_is_wider_than_the_window_and_none_asks_for_anything_outside(
         resize(driver, DESK)
 
 
-def test_the_main_columns_fit_a_tablet_also_where_methods_have_ranks_and_one_is_not_compared(driver: Any, tmp_path: Path) -> None:
+def test_the_main_columns_fit_a_tablet_also_where_methods_have_ranks_and_one_is_not_compared(
+    driver: Any, tmp_path: Path
+) -> None:
     store = make_run(tmp_path, count=12, methods=("psp", "sg2_wplus", "pti", "dhr"), datasets=("d",), strengths=(-1.0, 3.0))
     part = store.parts("sg2_wplus.paper.d")[0]
     first = [row for row in part.rows if row["index"] < 4]

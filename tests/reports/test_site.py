@@ -9,14 +9,19 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from click.testing import CliRunner
 from PIL import Image
 
 from invbench.api import Edit, InvbenchError
 from invbench.cli import main
-from invbench.reports import query, site, svg
+from invbench.reports import query, site, site_published, svg
+from invbench.reports.extract import Column
+from invbench.reports.figures import Figure
+from invbench.reports.measures import Measure
 from invbench.store import Part, Store
+from invbench.util import sealed
 
 from .fake import make_run
 
@@ -217,3 +222,60 @@ def test_the_front_holds_what_no_other_method_beats() -> None:
     plot = svg.pareto([*points, svg.Point("<b>", 9, 9.0, 8.0, 10.0)], better="higher", title="x")
     assert "&lt;b&gt;" in plot and plot.count('class="on"') == 2 and plot.count('class="off"') == 3
     assert svg.pareto(points[:1], better="higher", title="x") == "" == svg.lines([], title="x", x_title="y")
+
+
+def test_published_numbers_are_marked_unless_data_and_recipe_are_the_same() -> None:
+    figures: list[Figure] = []
+    columns = [
+        Column(id, id, "lower", "", figures, Measure(id, "inversion"))
+        for id in ("mse@psp256", "lpips_alex@psp256", "fid@inception_uint8")
+    ]
+    found = {(row["label"], row["source"]): row["cells"] for row in site_published.rows("celebahq-test", columns)}
+    restyle = found["ReStyle (pSp)", "DHR, Table 1"]
+    assert restyle[0] == {"text": "0.0276", "value": "0.0276", "reason": ""} and restyle[1]["text"] == "0.1298"
+    ours = site_published.rows(
+        "procfaces-test", [Column("mse@native", "MSE", "lower", "", figures, Measure("mse@native", "inversion"))]
+    )
+    assert {row["cells"][0]["reason"] for row in ours if row["source"] == "DHR, Table 1"} == {
+        "measured on celebahq; by mse@psp256, not mse@native"
+    }
+    assert all(cell["reason"] for row in ours for cell in row["cells"].values())
+    assert site_published.rows("stanford_cars-test", columns) and not site_published.rows("own", columns)
+
+
+def test_trade_offs_have_stages_memory_editability_and_curves_where_they_were_recorded(
+    run: Store, pages: Path, tmp_path: Path
+) -> None:
+    text = (pages / "tradeoffs.html").read_text()
+    assert text.count("<svg") == 4 and "encode 1.4" in text and "ID-kept, age" in text and "goes on" not in text
+    store = make_run(tmp_path, count=2, methods=("pti", "dhr"), datasets=("d",), failing=None, strengths=())
+    steps = [(method, image, step) for method in ("pti", "dhr") for image in ("0000", "0001") for step in (10, 20, 40)]
+    table = {"method": [one[0] for one in steps], "preset": ["paper"] * 12, "dataset": ["d"] * 12}
+    table |= {"image": [one[1] for one in steps], "steps": [one[2] for one in steps], "seconds": [one[2] / 8 for one in steps]}
+    (store.path / "curves").mkdir()
+    data = pa.table(table | {"psnr": [20.0 + one[2] / 10 + (one[1] == "0001") for one in steps]})
+    (store.path / "curves" / "d.parquet").write_bytes(sealed.table_bytes(data))
+    text = (site.write([store]).parent / "tradeoffs.html").read_text()
+    assert "goes on" in text and "psnr against optimisation steps" in text and "psnr against seconds an image" in text
+
+
+def test_edits_are_drawn_with_intervals_and_leakage_is_a_matrix(tmp_path: Path) -> None:
+    store = make_run(tmp_path, count=6, methods=("psp", "dhr"), datasets=("d",), failing=None, strengths=(-1.0, 3.0))
+    manifest = store.manifest
+    manifest["metrics"]["leakage@native"] = manifest["metrics"]["truth_mse@native"] | {
+        "id": "leakage@native",
+        "title": "Leakage",
+    }
+    manifest["metrics"]["true_change@native"] = manifest["metrics"]["age_change@native"] | {"id": "true_change@native"}
+    store.write_json("manifest.json", manifest)
+    run = query.Run.of(store)
+    run.rows["leakage@native"] = run.rows["truth_mse@native"] * 2
+    run.rows["true_change@native"] = run.rows["strength"] * 4.0
+    text = (site.write([run]).parent / "edits.html").read_text()
+    age = text.partition("change of age, years")[2].partition("</figure>")[0]
+    assert age.count('class="whisker"') == 4 and age.count('class="line') == 2 and 'class="ideal"' in age
+    means = run.rows[(run.rows["edit"] == "yaw") & (run.rows["strength"] == 3.0)].groupby("method")["leakage@native"].mean()
+    matrix = text.partition("Leakage ↓")[2].partition("</table>")[0]
+    shown = re.findall(r'style="--share:([\d.]+)">([\d.]+)<', matrix)
+    assert len(shown) == 4 and float(shown[1][1]) == pytest.approx(means["dhr"], rel=2e-3)  # the second edit of the best method
+    assert max(float(share) for share, _ in shown) == 1.0
