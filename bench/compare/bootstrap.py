@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 HELD = 2**21  # numbers of resampled data held at a time
-WIDE = 512  # columns resampled at a time
+WIDE = 2048  # columns resampled at a time: 50 MB
 
 Array = NDArray[np.float64]
 
