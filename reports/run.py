@@ -8,7 +8,6 @@ from functools import cached_property
 from typing import Any
 
 import pandas as pd
-import pyarrow as pa
 
 from invbench import schema
 from invbench.api import InvbenchError
@@ -17,12 +16,10 @@ from invbench.reports import compare, kept, machines, rows
 from invbench.reports.compare import Compared
 from invbench.reports.measures import Measure
 from invbench.store import Store
-from invbench.util import sealed
 from invbench.util.names import unknown
 
 KEYS = ["dataset", "method", "preset"]
 EDIT_KEYS = [*KEYS, "edit", "strength"]
-CURVES = ["method", "preset", "dataset", "image", "steps", "seconds"]
 EditPlace = tuple[str, str, float]  # dataset, edit, strength
 _KINDS = ("inversion", "set", "edit", "round_trip")
 _FIRST = ("mse", "psnr", "lpips", "ms_ssim", "id")  # the order of published tables; the other metrics follow by name
@@ -112,16 +109,6 @@ class Run:
         places = pd.MultiIndex.from_tuples([tuple(cell[key] for key in KEYS) for cell in cells.values()], names=KEYS)
         kept_rows, sets = (frame[pd.MultiIndex.from_frame(frame[KEYS]).isin(places)] for frame in (self.rows, self.sets))
         return replace(self, rows=kept_rows, sets=sets, plan={**self.plan, "cells": cells})
-
-    @cached_property
-    def curves(self) -> pd.DataFrame:
-        """The curves of optimisations that the run recorded (``curves/*.parquet``); empty if it recorded none.
-
-        Columns: method, preset, dataset, image, steps, seconds (per image, until then), and one for each measure.
-        """
-        tables = [sealed.read_table(path, what="curves of a run") for path in self.store.files("curves/*.parquet")]
-        tables = [table.replace_schema_metadata(None) for table in tables if {*CURVES} <= {*table.column_names}]
-        return pa.concat_tables(tables, promote_options="default").to_pandas() if tables else pd.DataFrame(columns=CURVES)
 
     @property
     def better(self) -> dict[str, str]:

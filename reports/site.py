@@ -123,7 +123,6 @@ def _front(board: Board, runs: Sequence[Run], links: Mapping[tuple[int, str], st
         "verdicts": [line for line in sentences if line],
         "notes": board.main.notes,
         "plot": site_plots.quality(board),
-        "curves": site_curves.plots(board),
         "board": table,
     }
 
@@ -132,7 +131,7 @@ def _tradeoffs(board: Board, runs: Sequence[Run]) -> dict[str, Any]:
     plots = [site_plots.quality(board), site_plots.editability(board)]
     return {"id": board.id, "name": _name(board, runs), "plots": [plot for plot in plots if plot]} | {
         "costs": site_plots.costs(board),
-        "curves": site_plots.curves(board),
+        "curves": site_curves.plots(board),
     }
 
 

@@ -1,7 +1,8 @@
 """What the scripts of the site read: names of images, where their pictures are, values of each image, tests of each pair.
 
 Browsers refuse to read files beside a page that was opened from a disk, so each file is a script that hands over its content:
-``data/BOARD.js`` what a dataset holds, ``data/BOARD.N.js`` the values [images][methods] of its Nth metric.
+``data/BOARD.js`` what a dataset holds, ``data/BOARD.N.js`` the values [images][methods] of its Nth metric,
+``data/BOARD.pairs.js`` the tests of each pair of methods in each metric.
 """
 
 from __future__ import annotations
@@ -97,9 +98,9 @@ def scripts(board: Board, hidden: Sequence[str]) -> Iterator[tuple[str, str]]:
         "pixelated": _height(board, names) <= PIXELATED,
         "fidelity": next((index for index, one in enumerate(blocks) if one is fidelity), 0),
         "metrics": [_metric(board, one) for one in blocks],
-        "pairs": _pairs(board, blocks),
     }
     yield f"{board.id}.js", script("boards", board.id, content)
+    yield f"{board.id}.pairs.js", script("pairs", f"{board.id}.pairs", _pairs(board, blocks))
     for number, one in enumerate(blocks):
         yield f"{board.id}.{number}.js", script("values", f"{board.id}.{number}", _values(board, one.block, names))
 

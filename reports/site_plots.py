@@ -1,4 +1,4 @@
-"""The plots of trade-offs, drawn when the site is written: quality against seconds and editability, stages, memory, curves."""
+"""The plots of trade-offs, drawn when the site is written: quality against seconds and editability, stages, memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from invbench import schema
 from invbench.api import STAGES
 from invbench.reports import svg, text, verdicts
 from invbench.reports.extract import Column
-from invbench.reports.run import CURVES
 from invbench.reports.site_data import Board
 from invbench.reports.text import ARROWS
 
@@ -73,23 +72,6 @@ def costs(board: Board) -> list[dict[str, Any]]:
             }
         )
     return sorted(found, key=lambda one: one["order"])
-
-
-def curves(board: Board) -> list[Markup]:
-    """Quality against steps and against seconds, where the run recorded the curves of its optimisations."""
-    frame = board.run.curves
-    frame = frame[frame["dataset"] == board.dataset] if len(frame) else frame
-    drawn = []
-    for measure in [name for name in frame if name not in CURVES]:
-        for x, x_title in (("steps", "optimisation steps"), ("seconds", "seconds an image")):
-            lines = []
-            for method in board.methods:
-                own = frame[(frame["method"] == method[0]) & (frame["preset"] == method[1])]
-                means = own.groupby("steps")[list(dict.fromkeys(["seconds", measure]))].mean().reset_index()
-                if len(means) > 1:
-                    lines.append(svg.Line(board.run.label(*method), means[x].tolist(), means[measure].tolist()))
-            drawn.append(svg.lines(lines, title=measure, x_title=x_title))
-    return [one for one in drawn if one]
 
 
 def _title(column: Column) -> str:

@@ -5,11 +5,13 @@
   const names = ["board", "first", "second", "metric"];
   const selects = Object.fromEntries(names.map((name) => [name, byId(name)]));
   const [WIDE, HIGH, LEFT, MOST] = [720, 260, 60, 8];
-  let board = null;
+  const MANY = 500; // bars above so many are drawn as one path, without their names
+  let [board, pairs] = [null, []];
   fill(selects.board, index.map((one) => [one.id, one.name]), invbench.startBoard());
 
   async function choose() {
     board = await invbench.board(selects.board.value);
+    pairs = await invbench.load("pairs", `${selects.board.value}.pairs`);
     document.body.classList.toggle("pixelated", board.pixelated);
     const methods = board.methods.map((label, i) => [i, label]);
     const now = state();
@@ -20,7 +22,7 @@
   }
 
   function verdict(metric, first, second) {
-    const found = board.pairs[Number(selects.metric.value)].find(([a, b]) => (a === first && b === second) || (a === second && b === first));
+    const found = pairs[Number(selects.metric.value)].find(([a, b]) => (a === first && b === second) || (a === second && b === first));
     const [one, two] = [board.methods[first], board.methods[second]];
     if (first === second) return "Choose two methods.";
     if (!found) return `${metric.head} has no direction, or does not compare ${one} with ${two}.`;
@@ -65,9 +67,13 @@
     const [top, low] = [Math.max(0, ...gaps.map(([gap]) => gap)), Math.min(0, ...gaps.map(([gap]) => gap))];
     const y = (value) => 12 + ((top - value) / (top - low || 1)) * (HIGH - 24);
     const step = Math.min((WIDE - LEFT - 8) / Math.max(gaps.length, 1), 40);
-    const bar = ([gap, i], place) => svg("path", { class: gap > 0 ? "better" : "worse", "stroke-width": Math.max(step * 0.75, 0.5), d: `M${(LEFT + (place + 0.5) * step).toFixed(1)} ${y(0).toFixed(1)}V${y(gap).toFixed(1)}` }, svg("title", {}, `${board.images[i]}: ${written(gap)}`));
+    const stroke = (gap, place) => `M${(LEFT + (place + 0.5) * step).toFixed(1)} ${y(0).toFixed(1)}V${y(gap).toFixed(1)}`;
+    const path = (kind, d, ...title) => svg("path", { class: kind, "stroke-width": Math.max(step * 0.75, 0.5), d }, ...title);
+    const bars = gaps.length > MANY
+      ? ["better", "worse"].map((kind) => path(kind, gaps.map(([gap], place) => ((gap > 0) === (kind === "better") ? stroke(gap, place) : "")).join("")))
+      : gaps.map(([gap, i], place) => path(gap > 0 ? "better" : "worse", stroke(gap, place), svg("title", {}, `${board.images[i]}: ${written(gap)}`)));
     const ticks = [...new Set([top, 0, low])].map((value) => svg("text", { class: "tick end", x: LEFT - 6, y: y(value) + 4 }, written(value)));
-    byId("differences").replaceChildren(...gaps.map(bar), svg("path", { class: "grid", d: `M${LEFT} ${y(0)}H${WIDE}` }), ...ticks);
+    byId("differences").replaceChildren(...bars, svg("path", { class: "grid", d: `M${LEFT} ${y(0)}H${WIDE}` }), ...ticks);
   }
 
   selects.board.addEventListener("change", () => { remember({ first: "", second: "", metric: "" }); choose(); });

@@ -1,6 +1,6 @@
 "use strict";
 // What all pages share: data files as scripts, the state of the view in the address, selects, numbers as text.
-window.invbench = { boards: {}, values: {}, published: {} };
+window.invbench = { boards: {}, values: {}, pairs: {}, published: {} };
 (() => {
   const root = document.body.dataset.root;
   const index = JSON.parse(document.getElementById("boards").textContent);
