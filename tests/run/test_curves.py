@@ -103,7 +103,7 @@ def test_a_run_without_a_metric_for_them_is_refused_and_wrong_pictures_fail(regi
 
 
 def test_the_site_draws_them(watched, tmp_path):
-    page = site.write([watched], tmp_path / "site").read_text()
+    page = site.write([watched], tmp_path / "site").with_name("tradeoffs.html").read_text()
     assert "Quality against iterations" in page
     assert page.count("against steps (log)") == 1 and page.count("against seconds an image (log)") == 1
     assert ">Walker</text>" in page
@@ -111,4 +111,4 @@ def test_the_site_draws_them(watched, tmp_path):
 
 def test_the_site_of_a_run_without_curves_says_nothing_of_them(registry, tmp_path):
     store = ran(registry, tmp_path / "plain", images=2)
-    assert "Quality against iterations" not in site.write([store], tmp_path / "site").read_text()
+    assert "Quality against iterations" not in site.write([store], tmp_path / "site").with_name("tradeoffs.html").read_text()
