@@ -24,8 +24,9 @@ def plots(board: Board) -> list[Markup]:
     frame = board.run.store.curves()
     frame = frame[frame["dataset"] == board.dataset]
     found = []
-    for id in [column for column in frame.columns if column not in CURVES.names]:
-        spec = board.run.specs.get(id)
+    for id, spec in board.run.specs.items():
+        if id not in frame or id in CURVES.names:
+            continue
         ways = {board.run.label(*method): _mean_way(frame, method, id) for method in board.methods}
         for column, x_title, shift in AXES:
             lines = [
@@ -33,7 +34,7 @@ def plots(board: Board) -> list[Markup]:
                 for label, way in ways.items()
                 if len(way) and (way[column] + shift > 0).all()
             ]
-            head = f"{short_head(spec)} {ARROWS[spec.better]}" if spec else id
+            head = f"{short_head(spec)} {ARROWS[spec.better]}"
             ends = [at for line in lines for at in line.x]
             found.append(svg.lines(lines, title=head, x_title=x_title, marks=list(_marks(ends, shift))))
     return [plot for plot in found if plot]
