@@ -325,6 +325,20 @@ LAYOUTS = {
         {"cp.arm32.conv_atten.weight": (128, 128, 1, 1), "conv_out.conv_out.weight": (19, 256, 1, 1)},
         {"network": "invbench.metrics.nets.bisenet:from_checkpoint"},
     ),
+    "diffcam": Layout(
+        "Diff-CAM's differential activation network",
+        {"shared.4.0.conv1.weight": (64, 64, 1, 1), "classifier.13.2.conv3.weight": (2048, 512, 1, 1), "fc.weight": (None, 2048)},
+        {"network": "invbench.methods.convert.diffcam:diffcam"},
+    ),
+    "deghosting": Layout(
+        "Diff-CAM's deghosting network with its generator",
+        {
+            "FCN.encoder.0.conv_first.weight": (None, 3, 3, 3),
+            "FCN.fusion_out.0.weight": (None, None, 3, 3),
+            "generator.constant_input.input": (1, None, 4, 4),
+        },
+        {"network": "invbench.methods.convert.diffcam:deghosting"},
+    ),
     "unet_celebamask": Layout(
         "U-Net face parsing of CelebAMask-HQ, 19 classes",
         {"center.conv2.0.weight": (256, 256, 3, 3), "up_concat1.up.weight": (32, 16, 2, 2), "final.weight": (19, 16, 1, 1)},

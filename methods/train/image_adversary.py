@@ -24,7 +24,7 @@ class ImageAdversary:
 
     channels  resolution -> channels of the discriminator's features
     lr        peak rate per step
-    gamma     weight of R1
+    gamma     weight of R1; 0: none
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class ImageAdversary:
         """One step on pictures [N, 3, H, W] of either kind at ``scale`` times the peak rate; returns the loss without R1."""
         loss = (softplus(-self.network(real)).mean() + softplus(self.network(drawn.detach())).mean()) / 2
         descend(loss, [self.optimiser], scale)
-        if index % R1_EVERY == 0:
+        if self.gamma and index % R1_EVERY == 0:
             watched = real.detach().requires_grad_(True)
             (gradient,) = torch.autograd.grad(self.network(watched).sum(), watched, create_graph=True)
             penalty = self.gamma / 2 * R1_EVERY * gradient.square().sum((1, 2, 3)).mean()

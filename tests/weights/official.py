@@ -211,6 +211,13 @@ def styleres(*, fill: Callable[..., dict[str, Tensor]] = stand_in) -> dict[str, 
     }
 
 
+def deghosting(layout: str, *, fill: Callable[..., dict[str, Tensor]] = stand_in) -> dict[str, Tensor]:
+    """Diff-CAM's deghosting network with its generator, whose filters are StyleGAN2's."""
+    state = bare("ood_deghosting_layout", layout, fill=fill)
+    kernel = 4 * binomial_filter()
+    return {key: kernel.clone() if key.endswith(".kernel") else value for key, value in state.items()}
+
+
 def padinv(resolution: int, *, fill: Callable[..., dict[str, Tensor]] = stand_in, **parts: Any) -> dict[str, Any]:
     """What the training script of padding-space inversion writes, with a small generator of that resolution; ``parts`` are
     models beside the two."""

@@ -1,0 +1,94 @@
+"""Diff-CAM: edits are composed with the original where the edit changed something, and drawn anew without ghosts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from invbench.api import Clock, Edit, Embedder, InvbenchError, Inversion
+from invbench.options import Options
+
+SPEC = {
+    "id": "diffcam",
+    "class": "DiffCAMEditing",
+    "title": "Diff-CAM",
+    "family": "hybrid",
+    "paper": "Song et al., Editing Out-of-domain GAN Inversion via Differential Activations",
+    "venue": "ECCV 2022",
+    "roles": ["generator", "diffcam", "deghosting", "directions"],
+    "refines": ["w", "w+"],
+    "embedder": "psp",
+    "options": {
+        "normalise": {
+            "default": "range",
+            "unit": "",
+            "choices": ["range", "max"],
+            "help": "a mask is brought to [0, 1] by its range, as in the code, or divided by its largest value, as in the paper",
+        },
+        "enlarge": {
+            "default": "nearest",
+            "unit": "",
+            "choices": ["nearest", "bilinear"],
+            "help": "how a mask comes to the size of the picture; the code takes nearest pixels",
+        },
+        "paste": {
+            "default": False,
+            "unit": "",
+            "help": "put the original back outside of the mask after deghosting, as the paper can be read; the code does not, so "
+            "that all of the picture passes the deghosting network's small input",
+        },
+    },
+    "presets": {"released": {}, "paper": {"normalise": "max"}},
+    "summary": "The inversion is the original drawn anew by the deghosting network, which is what an edit of strength 0 gives: a "
+    "mask of pictures that do not differ is 0. Noise is the generator's stored one; the code draws it at random.",
+}
+
+
+class DiffCAMEditing:
+    """Diff-CAM (Song et al., ECCV 2022; HaoruiSong622/Editing-Out-of-Domain): see :class:`invbench.api.Method`.
+
+    ``state`` of an inversion: ``original`` [N, 3, H, W], the picture itself.
+    """
+
+    def __init__(self, networks: Mapping[str, Any], options: Options, embedder: Embedder):
+        self.options, self.embedder = options, embedder
+        self.generator, self.directions = networks["generator"], networks["directions"]
+        self.network, self.deghosting = networks["diffcam"], networks["deghosting"]
+        if self.deghosting.out_size != self.generator.resolution:
+            raise InvbenchError(
+                f"diffcam: expected a deghosting network for {self.generator.resolution} pixels, found one for "
+                f"{self.deghosting.out_size}"
+            )
+
+    def invert(self, images: Tensor, clock: Clock) -> Inversion:
+        latents = self.embedder.embed(images, clock)
+        with clock.stage("refine"), torch.no_grad():
+            return Inversion(latents, self.deghosting(images, self.generator), {"original": images.clone()})
+
+    def edit(self, inversion: Inversion, edit: Edit, clock: Clock) -> Tensor:
+        if edit.name not in self.network.attributes:
+            known = ", ".join(self.network.attributes)
+            raise InvbenchError(f"diffcam: edit {edit.name!r}: its network was trained for {known}")
+        original = inversion.state["original"]
+        with clock.stage("edit"), torch.no_grad():
+            inverted = self.generator.synthesis(inversion.latents)
+            edited = self.generator.synthesis(self.directions.move(inversion.latents, edit))
+            mask = self._mask(inverted, edited, edit)
+            output = self.deghosting(torch.lerp(original, edited, mask), self.generator)
+            return torch.lerp(original, output, mask) if self.options.paste and edit.strength else output
+
+    def max_batch(self, memory: int) -> int:
+        return min(self.embedder.max_batch(memory), self.generator.max_batch(memory))
+
+    def _mask(self, inverted: Tensor, edited: Tensor, edit: Edit) -> Tensor:
+        """Where the edit changed the picture, [N, 1, H, W] in [0, 1]."""
+        output = torch.full((len(inverted),), self.network.attributes[edit.name], device=inverted.device)
+        mask: Tensor = self.network.mask(inverted, edited, output, normalise=self.options.normalise)
+        size = inverted.shape[-2:]
+        if self.options.enlarge == "nearest":
+            return F.interpolate(mask, size=size, mode="nearest")
+        return F.interpolate(mask, size=size, mode="bilinear", align_corners=False)
