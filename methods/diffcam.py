@@ -27,7 +27,7 @@ SPEC = {
             "default": "range",
             "unit": "",
             "choices": ["range", "max"],
-            "help": "a mask is brought to [0, 1] by its range, as in the code, or divided by its largest value, as in the paper",
+            "help": "a mask is brought to [0, 1] by its range, as in the code, or divided by its largest, as in the paper",
         },
         "enlarge": {
             "default": "nearest",
@@ -38,13 +38,13 @@ SPEC = {
         "paste": {
             "default": False,
             "unit": "",
-            "help": "put the original back outside of the mask after deghosting, as the paper can be read; the code does not, so "
-            "that all of the picture passes the deghosting network's small input",
+            "help": "put the original back outside of the mask after deghosting, as the paper can be read; the code does "
+            "not, so that all of the picture passes the deghosting network's small input",
         },
     },
     "presets": {"released": {}, "paper": {"normalise": "max"}},
-    "summary": "The inversion is the original drawn anew by the deghosting network, which is what an edit of strength 0 gives: a "
-    "mask of pictures that do not differ is 0. Noise is the generator's stored one; the code draws it at random.",
+    "summary": "The inversion is the original drawn anew by the deghosting network, which is what an edit of strength 0 gives: "
+    "a mask of pictures that do not differ is 0. Noise is the generator's stored one; the code draws it at random.",
 }
 
 
@@ -67,7 +67,8 @@ class DiffCAMEditing:
     def invert(self, images: Tensor, clock: Clock) -> Inversion:
         latents = self.embedder.embed(images, clock)
         with clock.stage("refine"), torch.no_grad():
-            return Inversion(latents, self.deghosting(images, self.generator), {"original": images.clone()})
+            original = images.clone(memory_format=torch.contiguous_format)  # as it is when it was saved
+            return Inversion(latents, self.deghosting(original, self.generator), {"original": original})
 
     def edit(self, inversion: Inversion, edit: Edit, clock: Clock) -> Tensor:
         if edit.name not in self.network.attributes:

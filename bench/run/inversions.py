@@ -65,7 +65,8 @@ def save(inversion: Inversion, path: Path) -> None:
 def load(path: Path, *, device: torch.device | str = "cpu") -> Inversion:
     """Read what :func:`save` wrote. Raises InvbenchError naming the file and what is wrong with it."""
     try:
-        tensors = safetensors.torch.load_file(path, device=str(device))
+        # clone: tensors lie in the file one behind the other, and kernels round otherwise where memory is not aligned
+        tensors = {key: value.clone() for key, value in safetensors.torch.load_file(path, device=str(device)).items()}
     except FileNotFoundError:
         raise InvbenchError(f"{path}: expected a saved inversion, found no file") from None
     except (SafetensorError, OSError) as error:

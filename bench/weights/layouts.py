@@ -327,7 +327,7 @@ LAYOUTS = {
     ),
     "diffcam": Layout(
         "Diff-CAM's differential activation network",
-        {"shared.4.0.conv1.weight": (64, 64, 1, 1), "classifier.13.2.conv3.weight": (2048, 512, 1, 1), "fc.weight": (None, 2048)},
+        {"shared.4.0.conv1.weight": (64, 64, 1, 1), "classifier.13.2.bn3.weight": (2048,), "fc.weight": (None, 2048)},
         {"network": "invbench.methods.convert.diffcam:diffcam"},
     ),
     "deghosting": Layout(

@@ -1,7 +1,7 @@
 """Read the files of HaoruiSong622/Editing-Out-of-Domain: two bare state dicts.
 
-The deghosting network's file holds its own generator with the names of open-mmlab/mmgeneration, which are rosinality's but for a
-few words; the numbers are the same.
+The deghosting network's file holds its own generator with the names of open-mmlab/mmgeneration, which are rosinality's but for
+a few words; the numbers are the same.
 """
 
 from __future__ import annotations

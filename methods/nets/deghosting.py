@@ -1,8 +1,8 @@
 """The deghosting network: it draws a composed picture anew, with a frozen StyleGAN2 in its middle (Song et al. 2022).
 
-HaoruiSong622/Editing-Out-of-Domain, model/deghosting; after GLEAN (Chan et al., CVPR 2021; open-mmlab/mmediting). The network sees
-the whole picture at ``in_size`` pixels, 128 of 1024 in the public code: every pixel passes that bottleneck. The branch of RGB
-skips (``fusion_skip``) is computed in the public code and reaches no output; here it is only stored.
+HaoruiSong622/Editing-Out-of-Domain, model/deghosting; after GLEAN (Chan et al., CVPR 2021; open-mmlab/mmediting). The network
+sees the whole picture at ``in_size`` pixels, 128 of 1024 in the public code: every pixel passes that bottleneck. The branch of
+RGB skips (``fusion_skip``) is computed in the public code and reaches no output; here it is only stored.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class Deghosting(nn.Module):
         self.generator = None if generator is None else Generator(generator)
 
     def forward(self, images: Tensor, generator: Any) -> Tensor:
-        """Composed pictures [N, 3, H, W] in [-1, 1] -> pictures [N, 3, out, out]. An own generator goes before the given one."""
+        """Composed pictures [N, 3, H, W] in [-1, 1] -> pictures [N, 3, out, out]. Its own generator goes first."""
         synthesis = (self.generator or generator).synthesis
         x = images
         if images.shape[-2:] != (self.in_size, self.in_size):

@@ -1,7 +1,7 @@
 """The differential activation network: which attribute turned one picture into another, and where (Song et al. 2022).
 
-HaoruiSong622/Editing-Out-of-Domain, model/DA.py: a ResNet-101 cut inside its third stage. The first part sees both pictures, the
-second part the difference of the two features. Module names are those of the public file.
+HaoruiSong622/Editing-Out-of-Domain, model/DA.py: a ResNet-101 cut inside its third stage. The first part sees both pictures,
+the second part the difference of the two features. Module names are those of the public file.
 """
 
 from __future__ import annotations

@@ -69,7 +69,7 @@ class Training(Recipe):
         self.config = architecture(self.generator)
         with seeded(seed):
             self.network: Deghosting = Deghosting(**self.config)
-            channels = {size: discriminator for size in self.generator.channels}
+            channels = dict.fromkeys(self.generator.channels, discriminator)
             resolution = self.generator.resolution
             self.adversary = ImageAdversary(resolution, channels, lr=discriminator_lr, gamma=0.0, device=device)
         self.network.to(device).to(memory_format=torch.channels_last)

@@ -26,7 +26,8 @@ from invbench.methods.train.frozen import load_frozen
 RECIPES = {"diffcam": {"minutes": 8, "seed": 0, "help": "Diff-CAM's differential activation network; needs psp"}}
 
 EDIT = 2  # stream of randomness within one step, beside those of invbench.methods.train.encoding
-HELD_OUT = 1 << 20  # number of the first step whose pictures validate
+HELD_OUT = range(1 << 20, (1 << 20) + 8)  # numbers of the steps whose pictures validate
+VALIDATION_BATCH = 50
 # The rate's peak (published 1e-4 for a trained start), pictures in a step (6), and strengths of edits (fixed at 20 lengths).
 SHORTENED: dict[str, Any] = {"lr": 1e-3, "batch": 8, "strengths": (1.0, 3.0)}
 
@@ -106,8 +107,8 @@ class Training(Recipe):
     def validate(self, network: Any) -> dict[str, float]:
         """Share of held-out edits that are told, and the mean mask over them."""
         right, masks = [], []
-        for number in range(8):
-            _, inverted, edited, wanted = self.edits.drawn(HELD_OUT + number, 50)
+        for number in HELD_OUT:
+            _, inverted, edited, wanted = self.edits.drawn(number, VALIDATION_BATCH)
             right.append((network(inverted, edited).argmax(1) == wanted).double().mean())
             masks.append(network.mask(inverted, edited, wanted).double().mean())
         return {"right": torch.stack(right).mean().item(), "mask": torch.stack(masks).mean().item()}

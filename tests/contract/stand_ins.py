@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from invbench.methods.nets.deghosting import Deghosting
+from invbench.methods.nets.diffcam import DiffCAM
 from invbench.methods.nets.encoders import E4EEncoder
 from invbench.methods.nets.feature_style import FeatureStyleEncoder
 from invbench.methods.nets.hfgi import HFGINetwork
@@ -19,6 +21,8 @@ from invbench.methods.nets.sfe import SFENetwork
 from invbench.methods.nets.styleres import StyleResNetwork
 from invbench.methods.nets.w_encoder import WEncoder
 from invbench.methods.train import (
+    deghosting,
+    diffcam,
     encoding,
     feature_style,
     hfgi,
@@ -97,6 +101,17 @@ def _idinvert(generator: Any) -> nn.Module:
     return network
 
 
+def _diffcam(generator: Any) -> nn.Module:
+    return DiffCAM(**diffcam.architecture(generator, ["age", "yaw", "smile", "eye_openness"]))
+
+
+def _deghosting(generator: Any) -> nn.Module:
+    network = Deghosting(**deghosting.architecture(generator))
+    for value in network.FCN.parameters():
+        value.data.mul_(2.0)  # so that what it sees reaches its output
+    return network
+
+
 ROLES: dict[str, Callable[[Any], nn.Module]] = {
     "encoder_hfgi": _encoder,
     "hfgi": _hfgi,
@@ -108,6 +123,8 @@ ROLES: dict[str, Callable[[Any], nn.Module]] = {
     "hypernet_hyperstyle": _hyperstyle,
     "hypernet_hyperinverter": _hyperinverter,
     "encoder_idinvert": _idinvert,
+    "diffcam": _diffcam,
+    "deghosting": _deghosting,
 }
 
 

@@ -277,6 +277,8 @@ WRITERS: dict[str, Write] = {
     "arcface_irse50": _golden("arcface_irse50", "facenet", 21),
     "curricularface": _golden("curricularface_ir101_layout", "facenet", 22),
     "bisenet": _golden("bisenet_face_parsing", "net", 23),
+    "diffcam_ffhq": _torch(lambda: official.bare("ood_diffcam", "diffcam", fill=partial(_judge, seed=97))),
+    "deghosting_ffhq": _torch(lambda: official.deghosting("deghosting_1024", fill=partial(official.drawn, seed=98))),
     "unet_celebamask": _network(UNetParser, 22),
     "invertibility_faces": _torch(lambda: _invertibility(31)),
     "invertibility_cars": _torch(lambda: _invertibility(41)),
