@@ -15,6 +15,9 @@ import torch
 from torch import Tensor
 
 from invbench.api import Edit, Inversion, Method, MethodSpec
+from invbench.options import at_least
+from invbench.plugins.config import MethodChoice, RunSettings
+from invbench.run.session import Session
 from invbench.util.clock import StageClock
 
 FEW, MORE = 1, 3  # steps of the probes
@@ -33,6 +36,19 @@ class Estimate:
 def step_options(spec: MethodSpec, options: Mapping[str, Any]) -> dict[str, int]:
     """The values of the options of a method that count steps."""
     return {name: int(options[name]) for name, option in spec.options.items() if option.unit == "steps"}
+
+
+def of(settings: RunSettings, method: MethodChoice, session: Session, *, batch: int) -> Estimate:
+    """The estimate of a method in a run, on the session's device. Raises what the method raises."""
+    return probe(
+        lambda steps: session.build(method.spec, {**method.options, **steps}),
+        step_options(method.spec, method.options),
+        least=lambda name, count: at_least(method.spec.options[name], count),
+        edit=settings.edits[0] if settings.edits else None,
+        size=settings.suite.picture_size,
+        batch=batch,
+        device=session.device,
+    )
 
 
 def probe(

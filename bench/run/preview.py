@@ -7,9 +7,9 @@ from typing import Any
 from tabulate import tabulate
 
 from invbench.api import InvbenchError
-from invbench.options import at_least
 from invbench.plugins.config import DatasetChoice, MethodChoice, RunSettings
-from invbench.run.estimate import Estimate, probe, step_options
+from invbench.run import estimate
+from invbench.run.estimate import Estimate, step_options
 from invbench.run.foreign.code import expect_programs
 from invbench.run.session import Session
 from invbench.util.progress import Progress
@@ -32,15 +32,15 @@ def table(settings: RunSettings, *, probe: bool) -> tuple[str, list[str]]:
             except InvbenchError as error:
                 missing.append(str(error))
             bar.cell(f"probing {method.id}:{method.preset}")
-            estimate, batch = None, settings.batch
+            known, batch = None, settings.batch
             if probe and method.foreign is None:  # a command is not started for an estimate
                 try:
-                    batch, estimate = _estimate(settings, method, session)
+                    batch, known = _estimate(settings, method, session)
                 except (InvbenchError, RuntimeError) as error:  # torch raises its own error when the device is out of memory
                     missing.append(f"{method.id}: {str(error).removeprefix(f'method {method.id}: ')}")
             bar.done(1)
             for dataset in settings.datasets:
-                row, spent = _row(method, dataset, counts[dataset.id], len(settings.edits), batch, estimate)
+                row, spent = _row(method, dataset, counts[dataset.id], len(settings.edits), batch, known)
                 rows.append(row)
                 hours += spent
     edited = sum(count or 0 for count in counts.values()) * len(settings.methods) * (1 + len(settings.edits))
@@ -66,17 +66,7 @@ def _counts(settings: RunSettings, session: Session) -> tuple[dict[str, int | No
 
 def _estimate(settings: RunSettings, method: MethodChoice, session: Session) -> tuple[int, Estimate]:
     batch = settings.batch or session.batch(method)
-    edit = settings.edits[0] if settings.edits else None
-    size = settings.suite.picture_size
-    return batch, probe(
-        lambda steps: session.build(method.spec, {**method.options, **steps}),
-        step_options(method.spec, method.options),
-        least=lambda name, count: at_least(method.spec.options[name], count),
-        edit=edit,
-        size=size,
-        batch=batch,
-        device=session.device,
-    )
+    return batch, estimate.of(settings, method, session, batch=batch)
 
 
 def _row(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import shutil
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -14,10 +13,13 @@ import psutil
 import pytest
 
 from invbench.api import InvbenchError
+from invbench.run import plan
 from invbench.run.check import check
-from invbench.run.executors import choice, elsewhere
-from invbench.run.executors.elsewhere import Answer, Lost
+from invbench.run.executors import asks, choice, elsewhere
+from invbench.run.executors.asks import Asks
+from invbench.run.executors.elsewhere import Answer, Busy, Lost
 from invbench.run.runner import run
+from invbench.run.work import Compute
 from invbench.store import Store
 from tests.fixtures import timeless
 
@@ -29,9 +31,12 @@ class Here:
     tasks a job is lost; None: it is not."""
 
     def __init__(self, lose: Callable[[int, list], int | None] = lambda number, tasks: None) -> None:
-        self.lose, self.jobs = lose, list[list]()
+        self.lose, self.jobs, self.asks = lose, list[list](), list[Asks]()
 
-    def submit(self, call: Callable[..., Any], *arguments: Any) -> Here.Job:
+    timed = False
+
+    def submit(self, call: Callable[..., Any], *arguments: Any, asks: Asks) -> Here.Job:
+        self.asks.append(asks)
         settings, tasks, *others = pickle.loads(pickle.dumps(arguments))
         self.jobs.append([task.shard.name for task in tasks])
         after = self.lose(len(self.jobs), tasks)
@@ -108,9 +113,67 @@ def test_a_task_whose_jobs_are_always_lost_fails_and_the_others_are_done(on) -> 
     assert run(settings.model_copy(update={"executor": "local", "workers": 0}), progress=False) == 0  # the next run does them
 
 
+def test_a_bundle_that_was_written_is_not_computed_again(on, make_settings, monkeypatch) -> None:
+    """A cluster that begins a job again, after its tasks were done: their parts stay as they are."""
+    cluster = Here()
+    settings = on(cluster)
+    assert run(settings, progress=False) == 0
+    parts = {path: path.stat().st_mtime_ns for path in settings.out.glob("rows/*/*.parquet")}
+    cells = plan.Cell.read(Store(settings.out).plan["cells"]["toy.paper.toys"])
+    tasks = [Compute(one) for one in cells.shards(set())]
+    answer = elsewhere.work(settings, tasks, [], {})
+    assert [done.task.shard.name for done in answer.done] == [task.shard.name for task in tasks] and len(tasks) == 3
+    assert {path: path.stat().st_mtime_ns for path in settings.out.glob("rows/*/*.parquet")} == parts
+    assert not answer.work
+
+
+def test_a_full_queue_is_waited_for_and_costs_nothing(on, make_settings, monkeypatch) -> None:
+    class Full(Here):
+        refusals = 3
+
+        def submit(self, call, *arguments, asks):
+            if self.jobs and self.refusals:
+                self.refusals -= 1
+                raise Busy("slurm: Job violates accounting/QOS policy (job submit limit)")
+            return super().submit(call, *arguments, asks=asks)
+
+    monkeypatch.setattr(elsewhere, "FULL_POLL", 0.01)
+    cluster = Full()
+    settings = on(cluster)
+    assert run(settings, progress=False) == 0 and cluster.refusals == 0
+    same_as_one_process(settings.out, make_settings)
+
+
+def test_a_queue_that_stays_full_ends_the_run_with_what_it_said(on, monkeypatch) -> None:
+    class Full(Here):
+        def submit(self, call, *arguments, asks):
+            raise Busy("slurm: job submit limit")
+
+    for name in ("FULL_POLL", "QUEUE"):
+        monkeypatch.setattr(elsewhere, name, 0.01)
+    with pytest.raises(InvbenchError, match="job submit limit"):
+        run(on(Full()), progress=False)
+
+
+def test_jobs_ask_for_what_a_probe_on_their_device_says(on, make_settings) -> None:
+    class Timed(Here):
+        timed = True
+
+    cluster = Timed(lambda number, tasks: 0 if number == 2 else None)
+    assert run(on(cluster, overrides=["toy.sleep=0.5"]), progress=False) == 0
+    assert cluster.jobs[0] == []  # the probe
+    images = [4 * len(names) if names and "000008" not in names[-1] else 4 * len(names) - 2 for names in cluster.jobs]
+    least = asks.START + asks.SAFETY * 0.5 / 4 * images[1] + 2 * asks.ROW * images[1]
+    assert least <= cluster.asks[1].seconds < least + 60  # an inversion of a batch sleeps for half a second
+    again = cluster.jobs.index(cluster.jobs[1], 2)
+    assert cluster.asks[again].seconds == 2 * cluster.asks[1].seconds  # what was lost may have been too short
+    assert {one.gib for one in cluster.asks} <= {2, 3}
+    assert (asks.Asks(61.0, 2**30 + 1).minutes, asks.Asks(61.0, 2**30 + 1).gib) == (2, 2)
+
+
 def test_an_error_that_ends_a_job_ends_the_run(on) -> None:
     class Full(Here):
-        def submit(self, call, *arguments):
+        def submit(self, call, *arguments, asks):
             return Here.Job(Answer(error=InvbenchError("disk full")))
 
     with pytest.raises(InvbenchError, match="disk full"):
@@ -175,28 +238,12 @@ def test_a_job_of_submitit_that_is_killed_in_the_middle_is_tried_again(on, tmp_p
             self.job.cancel()
 
     class Killing:
-        def submit(self, call, *arguments):
-            submitted.append(Killed(cluster.submit(call, *arguments)))
+        timed = False
+
+        def submit(self, call, *arguments, asks):
+            submitted.append(Killed(cluster.submit(call, *arguments, asks=asks)))
             return submitted[-1]
 
     settings = on(Killing(), overrides=["toy.sleep=1"])
     assert run(settings, progress=False) == 0
     assert len(submitted) == 3 and set(Store(settings.out).rows()["status"]) == {"ok"}
-
-
-@pytest.mark.slow
-def test_a_slurm_cluster_gives_the_bytes_of_one_process(make_settings, tmp_path: Path) -> None:
-    if shutil.which("sbatch") is None:
-        pytest.skip("no SLURM here: sbatch is not found")
-    pytest.importorskip("submitit", reason="the extra invbench[slurm] is not installed")
-    settings = make_settings(executor="slurm", workers=2, images=10, edits=["bright:1"], out=tmp_path / "elsewhere")
-    assert run(settings, progress=False) == 0
-    same_as_one_process(settings.out, make_settings)
-
-
-@pytest.mark.slow
-def test_a_ray_cluster_gives_the_bytes_of_one_process(make_settings, tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="the extra invbench[ray] is not installed")
-    settings = make_settings(executor="ray", workers=2, images=10, edits=["bright:1"], out=tmp_path / "elsewhere")
-    assert run(settings, progress=False) == 0
-    same_as_one_process(settings.out, make_settings)

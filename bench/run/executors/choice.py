@@ -10,6 +10,7 @@ import torch
 
 from invbench.api import InvbenchError
 from invbench.plugins.config import RunSettings
+from invbench.run.executors.asks import memory
 from invbench.run.executors.elsewhere import Cluster, Elsewhere
 from invbench.run.executors.processes import Processes
 from invbench.run.executors.ray_cluster import Ray
@@ -18,8 +19,6 @@ from invbench.run.session import open_store
 from invbench.run.work import Executor
 from invbench.util.clock import Ledger
 from invbench.util.startup import cores
-
-GIB = 2**30
 
 
 @contextmanager
@@ -47,14 +46,13 @@ def device_here(settings: RunSettings) -> str:
 
 def _slurm(settings: RunSettings) -> Cluster:
     open_store(settings.out)  # refuses a stranger's folder before logs of jobs are put into it
-    needs = {"cpus_per_task": settings.threads, "mem_gb": memory(settings.suite.resolution) // GIB}
     gpus = {"gpus_per_node": 1} if settings.device.startswith("cuda") else {}
-    return Slurm(settings.out, {"name": "invbench", **needs, **gpus, **settings.asked})
+    return Slurm(settings.out, {"name": "invbench", "cpus_per_task": settings.threads, **gpus, **settings.asked})
 
 
 def _ray(settings: RunSettings) -> Cluster:
     gpus = {"num_gpus": 1} if settings.device.startswith("cuda") else {}
-    return Ray({"num_cpus": settings.threads, "memory": memory(settings.suite.resolution), **gpus, **settings.asked})
+    return Ray({"num_cpus": settings.threads, **gpus, **settings.asked})
 
 
 _CLUSTERS = {"slurm": _slurm, "ray": _ray}
@@ -76,8 +74,3 @@ def devices(settings: RunSettings) -> list[str]:
         return found[: settings.workers]
     room = int(psutil.virtual_memory().available // (memory(settings.suite.resolution)))
     return ["cpu"] * (settings.workers or max(1, min(cores() // settings.threads, room)))
-
-
-def memory(resolution: int) -> int:
-    """Bytes that a worker on a CPU takes with the networks of a suite: 2 GiB at 64 x 64, 10 GiB at 1024 x 1024."""
-    return (2 + resolution // 128) * GIB

@@ -17,6 +17,9 @@ from typing import Any, Protocol
 
 from invbench.api import InvbenchError
 from invbench.plugins.config import MethodChoice, RunSettings
+from invbench.run.estimate import Estimate
+from invbench.run.executors import asks
+from invbench.run.executors.asks import Asks
 from invbench.run.executors.processes import Processes
 from invbench.run.work import Compute, Done, Place, Task, Time
 from invbench.store import Part, Store
@@ -28,10 +31,16 @@ from invbench.util.files import file_name
 TRIES = 3
 ROUNDS = 2  # bundles for each job at a time: fewer open networks more rarely, more lose less time on the slowest
 POLL = 0.5  # seconds between two looks at the jobs
+FULL_POLL = 5.0  # seconds between two tries to hand over a job, and looks at the jobs, where the queue is full
+QUEUE = 3600.0  # seconds for which a queue may be full without a job of ours, before the run gives up
 
 
 class Lost(RuntimeError):
     """A job ended without an answer: its machine was lost, it was cancelled, or it took longer than it had asked for."""
+
+
+class Busy(InvbenchError):
+    """The queue takes no job at present."""
 
 
 class Job(Protocol):
@@ -53,8 +62,13 @@ class Job(Protocol):
 class Cluster(Protocol):
     """Where calls can be made by other processes, with arguments and answers that can be pickled."""
 
-    def submit(self, call: Callable[..., Any], *arguments: Any) -> Job:
-        """Hand over a call."""
+    @property
+    def timed(self) -> bool:
+        """Whether a job has to say how long it may take, and the user has not said it."""
+        ...
+
+    def submit(self, call: Callable[..., Any], *arguments: Any, asks: Asks) -> Job:
+        """Hand over a call. Raises Busy where the queue takes none at present, InvbenchError where it never will."""
         ...
 
 
@@ -62,11 +76,13 @@ class Cluster(Protocol):
 class Answer:
     """What a job tells: finished tasks, or methods' batches; its machine; seconds by purpose; the error that ended it.
 
+    ``estimates``: of methods whose batches were found, but for those that cannot be probed.
     ``work``: as :meth:`invbench.util.clock.Ledger.work` has it, of the job's own worker.
     """
 
     done: list[Done] = field(default_factory=list)
     batches: dict[Place, int] = field(default_factory=dict)
+    estimates: dict[Place, Estimate] = field(default_factory=dict)
     machine: dict[str, Any] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     busy: float = 0.0
@@ -75,22 +91,29 @@ class Answer:
 
 
 def work(settings: RunSettings, tasks: Sequence[Task], methods: Sequence[MethodChoice], broken: Mapping[Place, str]) -> Answer:
-    """The job: find the batches of methods, do tasks. Calls of ``broken`` methods fail with the reason."""
+    """The job: find the batches of methods and probe them, do tasks. Calls of ``broken`` methods fail with the reason.
+
+    Tasks whose parts are written are done: a cluster may begin a job again that it ended.
+    """
     began, ledger = time.monotonic(), Ledger()
-    done: list[Done] = []
+    done = [Done(task, part) for task in tasks if (part := _written(settings, task)) is not None]
+    left = [task for task in tasks if task not in [one.task for one in done]]
     batches: dict[Place, int] = {}
+    estimates: dict[Place, Estimate] = {}
     error: Exception | None = None
     try:
         with Processes(settings, [settings.device], limit=settings.limit, ledger=ledger, broken=broken) as processes:
-            batches = processes.batches(methods)
-            done.extend(processes.run(iter(tasks), on_stage=lambda stage: None))
+            asked = {(choice.id, choice.preset): settings.batch for choice in methods} if settings.batch else {}
+            batches = asked or processes.batches(methods)
+            estimates = processes.estimates(methods, batches)
+            done.extend(processes.run(iter(left), on_stage=lambda stage: None))
     except Exception as raised:
         error = portable(raised)
     counted = {name: number for name, number in ledger.work().items() if name not in ("alone", "growing")}
     seconds = {purpose: spent for purpose, spent in ledger.taken().items() if purpose != "waiting"}
     machine = provenance.machine(settings.device, threads=settings.threads)
     plain = [Done(one.task, one.result, one.fits, one.failures) for one in done]
-    return Answer(plain, batches, machine, seconds, time.monotonic() - began, counted, error)
+    return Answer(plain, batches, estimates, machine, seconds, time.monotonic() - began, counted, error)
 
 
 @dataclass
@@ -110,6 +133,9 @@ class Elsewhere:
         self._settings = settings.model_copy(update={"out": settings.out.absolute()})
         self._cluster, self._ledger = cluster, ledger
         self._jobs: dict[Job, _Bundle] = {}
+        self._estimates: dict[Place, Estimate] = {}
+        self._full: str | None = None  # why the queue took no job at the last try
+        self._since = 0.0  # it was full without any job of ours in it
 
     def __enter__(self) -> Elsewhere:
         return self
@@ -119,17 +145,25 @@ class Elsewhere:
             job.cancel()
 
     def batches(self, methods: Iterable[MethodChoice]) -> dict[Place, int]:
-        """As :class:`invbench.run.work.Executor` says: a job finds them, unless the settings give one."""
+        """As :class:`invbench.run.work.Executor` says: a job finds them, and probes the methods for what jobs ask for.
+
+        There is none if the settings give the batch, and jobs need not say how long they take.
+        """
         methods = list(methods)
-        if self._settings.batch is not None:
+        if self._settings.batch is not None and not self._cluster.timed:
             return {(choice.id, choice.preset): self._settings.batch for choice in methods}
+        reason = ""
         for _ in range(TRIES):
-            job = self._cluster.submit(work, self._settings, [], methods, {})
-            self._jobs[job] = _Bundle([])
+            while (job := self._submit(_Bundle([]), {}, methods)) is None:
+                self._pause()
             try:
-                return self._heard(job, self._await(job)).batches
+                answer = self._heard(job, self._await(job))
             except Lost as lost:
-                reason = lost
+                reason = str(lost)
+                self._jobs.pop(job, None)
+                continue
+            self._estimates = answer.estimates
+            return answer.batches
         raise InvbenchError(f"--executor {self._settings.executor}: expected the batches of methods, found: {reason}")
 
     def run(self, tasks: Iterator[Task], *, on_stage: Callable[[str], None]) -> Iterator[Done]:
@@ -138,13 +172,12 @@ class Elsewhere:
         size = max(1, -(-len(every) // (self.workers * ROUNDS)))
         waiting = deque(_Bundle(every[first : first + size]) for first in range(0, len(every), size))
         while waiting or self._jobs:
-            while waiting and len(self._jobs) < self.workers:
-                self._submit(waiting.popleft(), {})
-            on_stage(f"{len(self._jobs)} jobs")
+            while waiting and len(self._jobs) < self.workers and self._submit(waiting[0], {}) is not None:
+                waiting.popleft()
+            on_stage(f"{len(self._jobs)} jobs" + (", the queue is full" if self._full else ""))
             ended = [job for job in self._jobs if job.done()]
             if not ended:
-                with self._ledger.spent("waiting"):
-                    time.sleep(POLL)
+                self._pause()
             for job in ended:
                 bundle = self._jobs[job]
                 try:
@@ -153,13 +186,29 @@ class Elsewhere:
                     self._jobs.pop(job, None)
                     yield from self._try_again(bundle, str(lost), waiting)
 
-    def _submit(self, bundle: _Bundle, broken: Mapping[Place, str]) -> None:
-        self._jobs[self._cluster.submit(work, self._settings, bundle.tasks, [], broken)] = bundle
+    def _submit(self, bundle: _Bundle, broken: Mapping[Place, str], methods: Sequence[MethodChoice] = ()) -> Job | None:
+        """A job with the bundle; None if the queue is full. Raises Busy if it has been for QUEUE seconds, without our jobs."""
+        needs = asks.of(self._settings, bundle.tasks, self._estimates, losses=bundle.losses)
+        try:
+            job = self._cluster.submit(work, self._settings, bundle.tasks, methods, broken, asks=needs)
+        except Busy as busy:
+            if self._jobs or self._full is None:
+                self._since = time.monotonic()
+            self._full = str(busy)
+            if time.monotonic() - self._since > QUEUE:
+                raise
+            return None
+        self._full = None
+        self._jobs[job] = bundle
+        return job
+
+    def _pause(self) -> None:
+        with self._ledger.spent("waiting"):
+            time.sleep(POLL if self._full is None else FULL_POLL)
 
     def _await(self, job: Job) -> Answer:
-        with self._ledger.spent("waiting"):
-            while not job.done():
-                time.sleep(POLL)
+        while not job.done():
+            self._pause()
         answer: Answer = job.result()
         return answer
 
@@ -177,7 +226,7 @@ class Elsewhere:
         """Of a lost bundle: what was written; the rest waits for other jobs, or fails."""
         left = []
         for task in bundle.tasks:
-            part = self._written(task)
+            part = _written(self._settings, task)
             if part is None:
                 left.append(task)
             else:
@@ -191,14 +240,6 @@ class Elsewhere:
             for task in left:
                 yield self._failed(task, f"its job was lost {TRIES} times: {reason}")
 
-    def _written(self, task: Task) -> Part | None:
-        """The part of a task, if it is whole in the run folder."""
-        if not isinstance(task, Compute):
-            return None
-        found = Store(self._settings.out).whole_parts(file_name(task.cell.id))
-        name, keys = task.shard.name, task.shard.keys
-        return next((part for part in found if part.name == name and keys <= {row["key"] for row in part.rows}), None)
-
     def _failed(self, task: Task, reason: str) -> Done:
         """A task given up: its rows fail with the reason, in this process and without its method."""
         if not isinstance(task, Compute):
@@ -210,3 +251,12 @@ class Elsewhere:
         if answer.error is not None:
             raise answer.error
         return answer.done[0]
+
+
+def _written(settings: RunSettings, task: Task) -> Part | None:
+    """The part of a task, if it is whole in the run folder."""
+    if not isinstance(task, Compute):
+        return None
+    found = Store(settings.out).whole_parts(file_name(task.cell.id))
+    name, keys = task.shard.name, task.shard.keys
+    return next((part for part in found if part.name == name and keys <= {row["key"] for row in part.rows}), None)

@@ -22,6 +22,7 @@ from typing import Any
 from invbench.api import InvbenchError
 from invbench.plugins.config import MethodChoice, RunSettings
 from invbench.run.calls import Call, Ended, Outgrown
+from invbench.run.estimate import Estimate
 from invbench.run.executors.lane import Lane
 from invbench.run.executors.worker import Order
 from invbench.run.work import Done, Place, Task
@@ -93,6 +94,22 @@ class Processes:
                     reason = self._bury(lane)
                     if deaths == DEATHS:
                         found[place], self._broken[place] = 1, f"while it is built {reason}, {DEATHS} times"
+        return found
+
+    def estimates(self, methods: Iterable[MethodChoice], batches: Mapping[Place, int]) -> dict[Place, Estimate]:
+        """What a worker's probe of each method says of its time and memory; nothing of one that raises or ends its process."""
+        lane, found = self._lanes[0], dict[Place, Estimate]()
+        for choice in methods:
+            place = choice.id, choice.preset
+            lane.send(("estimate", (choice, batches[place])))
+            try:
+                while (answer := lane.receive())[0] != "estimate":
+                    self._note_ready(lane, *answer[1])
+            except EOFError:
+                self._bury(lane)
+                continue
+            if answer[1] is not None:
+                found[place] = answer[1]
         return found
 
     def run(self, tasks: Iterator[Task], *, on_stage: Callable[[str], None]) -> Iterator[Done]:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from invbench.api import InvbenchError
+from invbench.run.executors.asks import Asks
 from invbench.run.executors.elsewhere import Lost
 
 
@@ -23,17 +24,21 @@ class Ray:
             import ray
         except ImportError as error:
             raise InvbenchError("--executor ray: expected the package ray (pip install invbench[ray])") from error
-        self._ray = ray
+        self._ray, self._asked = ray, dict(asked)
         try:
             if not ray.is_initialized():
                 ray.init(address=os.environ.get("RAY_ADDRESS"), log_to_driver=False, include_dashboard=False)
-            self._remote = ray.remote(_made).options(max_retries=0, **asked)
+            self._remote = ray.remote(_made)
+            self._remote.options(max_retries=0, **asked)  # raises for what no job can ask for
         except (ConnectionError, RuntimeError, TypeError, ValueError) as error:
             raise InvbenchError(f"--executor ray: {' '.join(str(error).split())}") from error
 
-    def submit(self, call: Callable[..., Any], *arguments: Any) -> RayJob:
-        """Hand over a call."""
-        return RayJob(self._ray, self._remote.remote(call, *arguments))
+    timed = False  # a job may take as long as it needs
+
+    def submit(self, call: Callable[..., Any], *arguments: Any, asks: Asks) -> RayJob:
+        """Hand over a call. It waits until the cluster has what it asks for."""
+        remote = self._remote.options(max_retries=0, **{"memory": asks.memory, **self._asked})
+        return RayJob(self._ray, remote.remote(call, *arguments))
 
 
 def _made(call: Callable[..., Any], *arguments: Any) -> Any:

@@ -1,8 +1,8 @@
 """The worker process: it takes requests from a pipe, does tasks on a bench of its own and tells what it is doing.
 
-Requests are ("batch", method) and ("task", :class:`Order`); messages are ("ready", seconds since the start, by purpose),
-("batch", images), ("stage", name), ("began", call), ("ended", whether it succeeded), ("done", :class:`invbench.run.work.Done`)
-and ("error", exception).
+Requests are ("batch", method), ("estimate", (method, batch)) and ("task", :class:`Order`). Messages are ("ready", seconds since
+the start, by purpose), ("batch", images), ("estimate", :class:`invbench.run.estimate.Estimate` or None), ("stage", name),
+("began", call), ("ended", whether it succeeded), ("done", :class:`invbench.run.work.Done`) and ("error", exception).
 """
 
 from __future__ import annotations
@@ -19,8 +19,10 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Thread
 
-from invbench.plugins.config import RunSettings
+from invbench.plugins.config import MethodChoice, RunSettings
+from invbench.run import estimate
 from invbench.run.calls import Ended, Outgrown, Watch
+from invbench.run.estimate import Estimate
 from invbench.run.session import Session
 from invbench.run.work import Bench, Done, Place, Task
 from invbench.util.errors import portable
@@ -64,8 +66,18 @@ def _serve(pipe: Connection, settings: RunSettings, device: str, workers: int, s
             kind, asked = pipe.recv()
             if kind == "batch":
                 pipe.send(("batch", bench.batches([asked])[asked.id, asked.preset]))
+            elif kind == "estimate":
+                choice, batch = asked
+                pipe.send(("estimate", _estimate(settings, session, choice, batch)))
             else:
                 pipe.send(("done", _do(asked, bench, session, pipe)))
+
+
+def _estimate(settings: RunSettings, session: Session, choice: MethodChoice, batch: int) -> Estimate | None:
+    try:
+        return estimate.of(settings, choice, session, batch=batch)
+    except Exception:  # of a method, whose tasks tell it; or it does not fit as a whole batch
+        return None
 
 
 def _do(order: Order, bench: Bench, session: Session, pipe: Connection) -> Done:
