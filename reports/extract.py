@@ -44,7 +44,8 @@ class Column:
 @dataclass(frozen=True)
 class Extract:
     """The chosen columns of a dataset: ``rows`` are those of the leaderboard, ``labels`` the names of their methods,
-    ``notes`` say where seconds are of different machines."""
+    ``notes`` say on which machine its seconds and bytes were measured, and where they are of different ones; ``machine`` is
+    that one, "" if the columns have none or several."""
 
     run: Run
     dataset: str
@@ -53,6 +54,7 @@ class Extract:
     columns: Sequence[Column]
     verdict: str
     notes: Sequence[str] = ()
+    machine: str = ""
 
     @property
     def counts(self) -> list[str]:
@@ -101,9 +103,12 @@ def _extract(run: Run, found: DatasetFigures, columns: Sequence[Column]) -> Extr
         for row, value in zip(rows, found.board.values(schema.INVERT))
         if row["machine"] == usual  # the time of one machine is not compared with that of another
     }
+    timed = any(schema.is_measure(column.id) for column in columns)
+    machine = usual if timed and len(known) == 1 and usual != machines.UNKNOWN else ""
     notes = [f"{machines.APART} ({', '.join(sorted(known))}): --all tells which"] if len(known) > 1 else []
+    notes += [f"seconds and memory on {machine}"] if machine else []
     labels = [run.label(row["method"], row["preset"]) for row in rows]
-    return Extract(run, found.name, rows, labels, columns, verdicts.reconstruction(run, found.name, seconds), notes)
+    return Extract(run, found.name, rows, labels, columns, verdicts.reconstruction(run, found.name, seconds), notes, machine)
 
 
 def _families(board: Table) -> list[Column]:

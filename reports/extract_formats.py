@@ -53,6 +53,7 @@ def markdown(found: Sequence[Extract]) -> str:
             texts = [GITHUB.mark(escape_markdown(_value(figure)), figure.place) for figure in column.figures]
             columns.append((escape_markdown(_head(column)), texts))
         parts.append(f"### {escape_markdown(one.dataset)}\n\n{escape_markdown(one.verdict)}\n\n{grid(columns, GITHUB, left=1)}")
+        parts += [escape_markdown(f"{note}.") for note in one.notes]
     return "\n\n".join(parts) + "\n"
 
 
@@ -128,10 +129,11 @@ def _latex(one: Extract) -> list[str]:
         cells = [tex(label), *([one.counts[index]] if one.counts else [])]
         cells += [_tex_value(column.figures[index]) for column in one.columns]
         rows.append(" & ".join(cells) + r" \\")
+    on = f" Seconds and memory on {tex(one.machine)}." if one.machine else ""
     return [
         r"\begin{table}[t]",
         r"\centering\footnotesize\setlength{\tabcolsep}{4pt}",
-        rf"\caption{{{tex(one.dataset)}, means over {_n(one)} images. Bold shares the first rank, underlined the second.}}",
+        rf"\caption{{{tex(one.dataset)}, means over {_n(one)} images. Bold shares the first rank, underlined the second.{on}}}",
         r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
         rf"\begin{{tabular}}{{l{'r' * (len(heads) - 1)}}}",
         r"\toprule",

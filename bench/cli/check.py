@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from invbench.cli.common import RunFolder
+
 EPILOG = """\b
 Examples
   invbench check runs/latest-procfaces
@@ -16,7 +18,7 @@ Exit code: 0 all is whole; 1 something is damaged, missing or strange; 2 the fol
 
 
 @click.command(epilog=EPILOG, short_help="Is every file of a run whole?")
-@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("run", type=RunFolder(pictures=True))
 @click.pass_context
 def check(ctx: click.Context, run: Path) -> None:
     """Read every file of the run folder RUN and report which are whole.

@@ -11,6 +11,7 @@ import click
 from invbench.plugins.registry import Registry, check_roles, discover, find
 from invbench.util.names import listed
 from invbench.util.numbers import LARGEST, count
+from invbench.util.remote import is_address
 
 if TYPE_CHECKING:
     from invbench.plugins.config import Suite
@@ -29,6 +30,36 @@ class Names(click.ParamType):
         if not names:
             self.fail("expected at least one name", param, ctx)
         return names
+
+
+class RunFolder(click.Path):
+    """An existing run folder, or the address of one (``s3://bucket/run``), which is copied to this disk.
+
+    pictures  whether the verb reads pictures and features; else only what tables need is copied
+    """
+
+    def __init__(self, *, pictures: bool, file_okay: bool = False) -> None:
+        super().__init__(exists=True, file_okay=file_okay, path_type=Path)
+        self._pictures = pictures
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The folder. Raises InvbenchError where the address cannot be read."""
+        if not (isinstance(value, str) and is_address(value)):
+            return super().convert(value, param, ctx)
+        from invbench.run import mirror
+
+        return mirror.fetch(value, pictures=self._pictures, say=lambda line: click.echo(line, err=True))
+
+
+class OutFolder(click.Path):
+    """A folder to be written, as a path, or the address of one, as text."""
+
+    def __init__(self) -> None:
+        super().__init__(file_okay=False, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The path, or the address."""
+        return value if isinstance(value, str) and is_address(value) else super().convert(value, param, ctx)
 
 
 def _file(ctx: click.Context, param: click.Parameter, value: Path | None) -> Path | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from invbench.api import InvbenchError
+from invbench.cli.common import RunFolder
 from invbench.util.numbers import Within
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ Examples
   invbench baseline runs/full --out baselines/procfaces-full.parquet
   invbench baseline runs/faces runs/faces-ood --out baseline.parquet    two runs of one suite on one machine
 """
-RUN = click.Path(exists=True, path_type=Path)
+RUN = RunFolder(pictures=False, file_okay=True)
 
 
 @click.command(epilog=GATE_EPILOG, short_help="Is a run worse than a baseline?")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from invbench.cli.common import config_option, plugin_option, suite_and_plugins
+from invbench.cli.common import OutFolder, RunFolder, config_option, plugin_option, suite_and_plugins
 
 EPILOG = """\b
 Examples
@@ -25,17 +25,17 @@ Exit code: 0 merged; 2 the runs disagree, or one is damaged; 3 a file could not 
 
 @click.command(epilog=EPILOG, short_help="Put several runs together into one.")
 @click.argument(
-    "runs", metavar="RUN...", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False, path_type=Path)
+    "runs", metavar="RUN...", nargs=-1, required=True, type=RunFolder(pictures=True)
 )
 @click.option(
-    "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="New, or a run folder that is added to."
+    "--out", type=OutFolder(), required=True, help="New, or a run folder that is added to."
 )
 @click.option("--device", default="auto", show_default=True, help="For set metrics: auto, cpu, cuda, cuda:1, ...")
 @config_option
 @plugin_option
 @click.pass_context
 def merge(
-    ctx: click.Context, runs: tuple[Path, ...], out: Path, device: str, config: Path | None, plugins: tuple[Path, ...]
+    ctx: click.Context, runs: tuple[Path, ...], out: Path | str, device: str, config: Path | None, plugins: tuple[Path, ...]
 ) -> None:
     """Copy the rows and pictures of run folders of one suite into one run folder, and compute its set metrics anew.
 
@@ -46,5 +46,11 @@ def merge(
 
     suite, registry = suite_and_plugins(Store(runs[0]).plan["suite"], config, plugins)
     from invbench.run.merging.merge import merge as put_together
+    from invbench.run.mirror import of_out
 
-    ctx.exit(put_together(runs, out, suite=suite, registry=registry, device=device, say=click.echo))
+    folder, mirror = of_out(out)
+    code = put_together(runs, folder, suite=suite, registry=registry, device=device, say=click.echo)
+    if mirror is not None:
+        mirror.all()
+        click.echo(f"uploaded to {out}")
+    ctx.exit(code)

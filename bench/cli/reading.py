@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from invbench.api import printable
-from invbench.cli.common import Names
+from invbench.cli.common import Names, RunFolder
 from invbench.util.numbers import count_type
 
 if TYPE_CHECKING:
     from invbench.reports.run import Run
 
-FOLDER = click.Path(exists=True, file_okay=False, path_type=Path)
-run_argument = click.argument("run", type=FOLDER)
+TABLES, PICTURES = (RunFolder(pictures=pictures) for pictures in (False, True))
 
 
 SHOW_EPILOG = """\b
@@ -29,7 +28,7 @@ Examples
 
 
 @click.command(epilog=SHOW_EPILOG, short_help="Print the results of runs.")
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=FOLDER)
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=TABLES)
 @click.option("--methods", type=Names(), default=(), help="ID or ID:PRESET. Tests and images are then those of these methods.")
 @click.option("--metrics", type=Names(), default=(), help="ID, NAME, 'seconds', 'memory'. [default: the main ones]")
 @click.option("--datasets", type=Names(), default=(), help="Datasets of the run. [default: all]")
@@ -79,7 +78,7 @@ def show(
 
 
 @click.command(epilog="Example: invbench compare runs/full dhr pti", short_help="Compare two methods of a run.")
-@run_argument
+@click.argument("run", type=TABLES)
 @click.argument("first", metavar="A")
 @click.argument("second", metavar="B")
 def compare(run: Path, first: str, second: str) -> None:
@@ -96,7 +95,7 @@ pictures_option = click.option(
 
 
 @click.command(epilog="Example: invbench report runs/latest-procfaces", short_help="Write the site of a run into its folder.")
-@run_argument
+@click.argument("run", type=PICTURES)
 def report(run: Path) -> None:
     """Write the site of RUN into RUN/report and print the path of its first page, which opens without a server or a network.
 
@@ -106,7 +105,7 @@ def report(run: Path) -> None:
 
 
 @click.command(epilog="Example: invbench site runs/full runs/faces --out site/", short_help="Write the site of several runs.")
-@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=FOLDER)
+@click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=PICTURES)
 @click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The site's folder.")
 @pictures_option
 def site(runs: tuple[Path, ...], out: Path, images: int | None) -> None:

@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from invbench.api import printable
 from invbench.cli.common import (
     Names,
+    OutFolder,
     batch_size,
     config_option,
     overrides_option,
@@ -20,7 +21,7 @@ from invbench.cli.common import (
     suite_option,
 )
 from invbench.cli.reading import print_summary, write_site
-from invbench.util.numbers import Within
+from invbench.util.numbers import WORKERS, Within, count_type
 from invbench.util.startup import start_server
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ Exit code: 0 all images done; 1 some failed; 2 nothing was started; 3 a file cou
     type=click.IntRange(min=0),
     help="Processes that do the work. [default: one a GPU; on a CPU one for every --threads cores, if memory suffices]",
 )
+@click.option("--gpus", type=count_type(1, WORKERS), help="Workers or jobs with a GPU each: --device cuda --workers N.")
 @click.option("--executor", type=click.Choice(EXECUTORS), default="local", show_default=True, help="Whose processes do it.")
 @click.option("--job", "asked", multiple=True, metavar="KEY=VALUE", help="What a job asks for: slurm_partition=gpu, mem_gb=32.")
 @click.option("--in-process", is_flag=True, envvar="INVBENCH_IN_PROCESS", help="As --workers 0, for a debugger.")
@@ -85,7 +87,7 @@ Exit code: 0 all images done; 1 some failed; 2 nothing was started; 3 a file cou
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
 @click.option("--preset", help="Preset of methods named without one. [default: the first that a method declares]")
 @overrides_option
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="[default: runs/latest-SUITE]")
+@click.option("--out", type=OutFolder(), help="A folder, or an address like s3://BUCKET/RUN. [default: runs/latest-SUITE]")
 @click.option("--resume/--fresh", default=True, help="Keep results already in the folder, or start anew. [default: keep]")
 @click.option("--shard", callback=share, metavar="I/N", help="Only the I-th of N shares of the work, for `invbench merge`.")
 @click.option("--show/--no-show", default=None, help="Print the results and write the page. [default: unless --quiet]")
@@ -106,6 +108,7 @@ def run(
     latency: int,
     curves: bool,
     workers: int | None,
+    gpus: int | None,
     executor: Executors,
     asked: tuple[str, ...],
     in_process: bool,
@@ -116,7 +119,7 @@ def run(
     seed: int,
     preset: str | None,
     overrides: tuple[str, ...],
-    out: Path | None,
+    out: Path | str | None,
     resume: bool,
     shard: tuple[int, int] | None,
     show: bool | None,
@@ -128,16 +131,20 @@ def run(
 
     An existing folder is continued: results in it are not computed again, and new methods, datasets or edits are added.
     """
-    if in_process and workers and ctx.get_parameter_source("in_process") is ParameterSource.COMMANDLINE:
+    if in_process and workers and _said(ctx, "in_process"):
         raise click.UsageError("--workers: expected this or --in-process, found both")
+    if gpus is not None:
+        workers, device = _on_gpus(ctx, gpus, workers, device)
     workers = 0 if in_process and workers is None else workers
     if workers != 0 and executor == "local":
         start_server("invbench.run.executors.worker")  # while the rest is loaded here
 
     from invbench.plugins.files import sources
     from invbench.plugins.selection import settings, supported
+    from invbench.run.mirror import of_out
 
     chosen_suite, registry = suite_and_plugins(suite, config, plugins)
+    folder, mirror = (None, None) if out is None else of_out(out)
     chosen = settings(
         chosen_suite,
         registry,
@@ -158,7 +165,7 @@ def run(
         readers=readers,
         device=device,
         seed=seed,
-        out=out,
+        out=folder,
         share=shard,
         fresh=not resume,
         preset=preset,
@@ -171,8 +178,23 @@ def run(
             click.echo(f"without {', '.join(left_out)}: suite {suite} lacks networks for them", err=True)
     from invbench.run import runner
 
-    code = runner.run(chosen, progress=not quiet)
+    code = runner.run(chosen, progress=not quiet, mirror=mirror)
     if (not quiet if show is None else show) and code in FINISHED:
         print_summary(chosen.out)
         click.echo(printable(f"page: {write_site([chosen.out])}"))
     ctx.exit(code)
+
+
+def _on_gpus(ctx: click.Context, gpus: int, workers: int | None, device: str) -> tuple[int, str]:
+    """The workers and the device of ``--gpus``."""
+    if workers not in (None, gpus):
+        raise click.UsageError("--gpus: expected this or --workers, found both")
+    if device not in ("auto", "cuda"):
+        raise click.UsageError(f"--gpus: expected --device cuda, found {device}")
+    if ctx.params["in_process"] and _said(ctx, "in_process"):
+        raise click.UsageError("--gpus: expected this or --in-process, found both")
+    return gpus, "cuda"
+
+
+def _said(ctx: click.Context, name: str) -> bool:
+    return ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE

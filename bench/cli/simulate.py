@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from invbench.cli.reading import FOLDER
+from invbench.cli.reading import TABLES
 from invbench.util.numbers import SEEDS, WORKERS, Within, count_type
 
 DEVICES = "1,2,4,8,16,32,64,128,256"
@@ -43,7 +43,7 @@ def _slow(ctx: click.Context, param: click.Parameter, value: str) -> tuple[float
 
 
 @click.command(epilog=EPILOG, short_help="Foretell a run on more devices from a small one.")
-@click.argument("run", type=FOLDER)
+@click.argument("run", type=TABLES)
 @click.option("--images", type=count_type(1), help="Images of each dataset. [default: as many as RUN has]")
 @click.option("--devices", default=DEVICES, show_default=True, callback=_counts, help="Numbers of devices.")
 @click.option("--executor", type=click.Choice(["local", "slurm", "ray"]), default="local", help="As in `run`.")

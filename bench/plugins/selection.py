@@ -5,7 +5,7 @@
                all                           every method that the suite supports
     datasets   procfaces-test   procfaces-test:8   quick (a collection of the suite)
                celebahq-test:random100 (a subset, the dataset celebahq-test-random100)   ./my_photos   ./my_photos:8
-               ./a:12 is the folder of that name where there is one, else 12 pictures of ./a
+               ./a:12 is the folder of that name where there is one, else 12 pictures of ./a   s3://bucket/photos:12
     metrics    mse@psp256   mse (its protocol native, or its only one)   @pixel   @pixel@psp256   none
     edits      age (all strengths of the suite)   age:3   age:-1.5   none
 """
@@ -16,6 +16,7 @@ import ast
 import hashlib
 import math
 import re
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ from invbench.plugins.registry import Registry, find, find_metric
 from invbench.util.names import is_folder, says_folder, unknown
 from invbench.util.numbers import LARGEST
 from invbench.util.numbers import count as counted
+from invbench.util.remote import Remote, fetch, is_address
 
 EVERY = "all"  # in place of methods: all that the suite supports
 Layer = tuple[Mapping[str, Any], Callable[[str], str]]  # values of options, and the place where one is set
@@ -222,12 +224,15 @@ def choose_datasets(suite: Suite, items: Iterable[str], registry: Registry, *, i
     chosen: dict[str, tuple[DatasetSpec, int | None]] = {}
     for item in items:
         for part in suite.collections.get(item, (item,)):
-            name, colon, count = part.rpartition(":") if ":" in part and not is_folder(part) else (part, "", "")
+            whole = is_folder(part) or (is_address(part) and counted(part.rpartition(":")[2]) is None)
+            name, colon, count = part.rpartition(":") if ":" in part and not whole else (part, "", "")
             if colon and counted(count) is None and f"{name}-{count}" in {*suite.datasets, *registry.brought}:
                 name, colon = f"{name}-{count}", ""
             if colon and counted(count) is None:
                 raise InvbenchError(f"dataset {part!r}: expected NAME or NAME:COUNT with COUNT from 1 to {LARGEST}")
-            if says_folder(name):  # also where a suite of the user's names one; no registered dataset is called so
+            if is_address(name):
+                spec = _remote(suite, name)
+            elif says_folder(name):  # also where a suite of the user's names one; no registered dataset is called so
                 spec = _folder(suite, name)
             elif name in suite.datasets or name in registry.brought:
                 spec = find("dataset", name, registry.datasets)
@@ -246,11 +251,22 @@ def _folder(suite: Suite, name: str) -> DatasetSpec:
         root = Path(name).expanduser().resolve()
     except (OSError, RuntimeError, ValueError) as error:  # a user that nobody knows, a loop of links, a zero byte
         raise InvbenchError(f"dataset {name!r}: expected the path of a folder: {error}") from error
-    slug = re.sub(r"[^a-z0-9]+", "-", root.name.lower()).strip("-") or "pictures"
     digest = hashlib.sha256(str(root).encode(errors="surrogateescape")).hexdigest()
+    return _pictures(suite, root, root.name, digest)
+
+
+def _remote(suite: Suite, address: str) -> DatasetSpec:
+    """A folder of pictures at an address, copied to this disk; its id has a hash of the address, not of the copy's path."""
+    root = fetch(address, kind="pictures", wanted=lambda name: True, say=lambda line: print(line, file=sys.stderr))
+    remote = Remote(address)
+    return _pictures(suite, root, remote.name, remote.digest)
+
+
+def _pictures(suite: Suite, root: Path, name: str, digest: str) -> DatasetSpec:
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "pictures"
     return DatasetSpec(
         id=f"{slug[:40]}-{digest[:6]}",
-        title=f"pictures in {printable(root.name)}",
+        title=f"pictures in {printable(name)}",
         entry="invbench.datasets.folder:Folder",
         domain=suite.id,
         size=None,

@@ -59,7 +59,7 @@ def run(cell: Cell, pictures: Pictures, tools: Tools) -> str:
     if len(known) and (known["status"] == "ok").all():
         return f"latency {name}: already measured on this machine"
     head: Row = {"key": key, "recipe": cell.recipe, "suite": tools.suite, "method": cell.method, "preset": cell.preset}
-    head |= {"dataset": pictures.dataset, "machine": tools.machine, "warmup": WARMUP}
+    head |= {"dataset": pictures.dataset, "machine": provenance.described(machine), "warmup": WARMUP}
     rows: list[Row] = []
     gc.collect()  # garbage of the cells must not be collected while the clock runs
     images = islice(cycle(pictures.entries), WARMUP), islice(cycle(pictures.entries), pictures.count)

@@ -21,6 +21,7 @@ from invbench.run import aggregate, curves, latency, manifest, originals, plan, 
 from invbench.run.executors.choice import device_here, opened
 from invbench.run.foreign import code
 from invbench.run.foreign.collect import Collect
+from invbench.run.mirror import Mirror
 from invbench.run.plan import Cell, Entry, Shard
 from invbench.run.rescoring import rescore
 from invbench.run.session import Session, open_store
@@ -38,8 +39,10 @@ OK, FAILED_ROWS = 0, 1  # the codes of what ends a run before its end: invbench.
 INPUTS = 32  # originals that are copied into the run folder at a time
 
 
-def run(settings: RunSettings, *, progress: bool = True) -> int:
-    """Carry out the settings. Returns the exit code:
+def run(settings: RunSettings, *, progress: bool = True, mirror: Mirror | None = None) -> int:
+    """Carry out the settings. ``mirror``: the address to which finished work goes; its path is ``settings.out``.
+
+    Returns the exit code:
 
     0 all rows are ok; 1 some failed (the rows hold the reasons); 3 a file could not be written; 130 interrupted.
     Finished work is always kept, and the same call continues it. Raises InvbenchError before any work for settings that
@@ -51,12 +54,17 @@ def run(settings: RunSettings, *, progress: bool = True) -> int:
             Session(settings.suite, device=here, readers=settings.readers, threads=settings.threads) as session,
             opened(settings, session.ledger) as executor,
         ):
-            return _open(settings, session, executor, progress=progress)
+            code = _open(settings, session, executor, progress=progress, mirror=mirror)
+        if mirror is not None:
+            mirror.all()
+        return code
     except (WriteFailed, KeyboardInterrupt) as error:
         return halted(error)
 
 
-def _open(settings: RunSettings, session: Session, others: Executor | None, *, progress: bool) -> int:
+def _open(
+    settings: RunSettings, session: Session, others: Executor | None, *, progress: bool, mirror: Mirror | None
+) -> int:
     """Open everything that the settings name, so that missing items are reported before any work; then do the work."""
     if settings.executor == "local":
         code.expect_programs(settings.methods)
@@ -68,7 +76,7 @@ def _open(settings: RunSettings, session: Session, others: Executor | None, *, p
     batches = executor.batches(settings.methods)
     store = open_store(settings.out)
     with locked(store.path), Progress(enabled=progress) as bar:
-        return _Run(settings, session, store, scorer, datasets, executor, batches, bar).execute()
+        return _Run(settings, session, store, scorer, datasets, executor, batches, bar, mirror).execute()
 
 
 @dataclass(frozen=True)
@@ -83,6 +91,7 @@ class _Run:
     executor: Executor
     batches: Mapping[Place, int]
     bar: Progress
+    mirror: Mirror | None = None
     started: str = field(default_factory=lambda: _now())
     fits: dict[tuple[str, str], int] = field(default_factory=dict)  # as the executor told so far
 
@@ -104,6 +113,9 @@ class _Run:
         with self.session.ledger.spent("writing"):
             self.store.write_json("plan.json", plan.merge(earlier, self.settings.suite.id, cells))
             self._write_manifest(finished=None)
+        if self.mirror is not None:
+            with self.session.ledger.spent("writing"):
+                self.mirror.all()
         shared = [*zip(cells, plan.shared(cells, self.settings.share))]
         timings = self._timings(cells)
         images = dict.fromkeys(map(_label, self.settings.methods), 0)
@@ -254,6 +266,9 @@ class _Run:
         interrupts.heed()
         cell, failed, seconds = done.task.cell, 0, None
         if isinstance(done.result, Part):
+            if self.mirror is not None:
+                with self.session.ledger.spent("writing"):
+                    self.mirror.part(cell.id, done.result)
             rows = done.result.rows
             failed = sum(row["status"] != "ok" for row in rows)
             spent = sum(row.get(schema.INVERT, row.get(schema.EDIT, 0.0)) for row in rows)

@@ -30,6 +30,7 @@ from invbench.scoring.scorer import Scorer
 from invbench.store import Store
 from invbench.util import provenance
 from invbench.util.clock import Ledger
+from invbench.util.startup import cores
 from invbench.weights.networks import Networks
 
 MEMORY_SHARE = 0.5  # share of the free memory that a batch may use; other processes need some too
@@ -70,17 +71,20 @@ class Session:
     readers  processes that read pictures ahead, as in :class:`invbench.data.prefetch.Prefetch`
     threads  threads of this process on a CPU. They belong to the recipe: a sum over two threads is rounded otherwise than
              over one, so a run is of one thread unless told, whatever the machine and the number of workers
+    workers  processes like this one that work at a time. On a CPU with fewer cores than their threads, it is said to be
+             shared by them: such times are not compared with those of workers that have cores of their own
 
     Raises InvbenchError for a device that does not exist.
     """
 
-    def __init__(self, suite: Suite, *, device: str, readers: int | None, threads: int = 1) -> None:
+    def __init__(self, suite: Suite, *, device: str, readers: int | None, threads: int = 1, workers: int = 1) -> None:
         self.ledger = Ledger()
         self.suite = suite
         self.device = choose_device(device)
         if self.device.type == "cpu":
             torch.set_num_threads(threads)
-        self.machine = provenance.described(provenance.machine(str(self.device)))
+        crowded = self.device.type == "cpu" and workers * threads > cores()
+        self.machine = provenance.described(provenance.machine(str(self.device)), sharing=workers if crowded else 1)
         self.networks = open_networks(suite, self.device)
         self._readers = readers
         self._methods: dict[tuple[str, str], Method] = {}

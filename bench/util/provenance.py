@@ -122,12 +122,13 @@ def machine(device: str, *, threads: int | None = None) -> dict[str, Any]:
     }
 
 
-def described(machine: dict[str, Any]) -> str:
-    """The machine in words, so that readers can compare times."""
+def described(machine: dict[str, Any], *, sharing: int = 1) -> str:
+    """The machine in words, so that readers can compare times. ``sharing``: workers that share what one should have alone."""
+    shared = f", shared by {sharing} workers" if sharing > 1 else ""
     if machine.get("gpu"):
-        return str(machine["gpu"])
+        return f"{machine['gpu']}{shared}"
     threads = machine.get("threads")
-    return f"{machine.get('processor')}, {threads} thread{'s' if threads != 1 else ''} on {machine.get('cores')} cores"
+    return f"{machine.get('processor')}, {threads} thread{'s' if threads != 1 else ''} on {machine.get('cores')} cores{shared}"
 
 
 def _processor() -> str:

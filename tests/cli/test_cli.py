@@ -239,3 +239,20 @@ def test_doctor_says_what_is_there_and_what_is_missing(tiny: Sequence[str], tmp_
 def test_a_probability_is_a_number_between_0_and_1(alpha: str, tmp_path: Path) -> None:
     done = call("gate", str(tmp_path), "--baseline", str(tmp_path), "--alpha", alpha)
     assert done.exit_code == 2 and "--alpha" in done.output
+
+
+def test_gpus_are_workers_with_a_gpu_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    from invbench.run import runner
+
+    asked = []
+    monkeypatch.setattr(runner, "run", lambda settings, **more: asked.append(settings) or 2)
+    words = ["run", "--methods", "e4e", "--quiet"]
+    done = CliRunner().invoke(main, [*words, "--gpus", "3"])
+    assert done.exit_code == 2 and (asked[0].workers, asked[0].device) == (3, "cuda"), done.output
+    for more, told in (
+        (["--gpus", "2", "--workers", "3"], "--gpus: expected this or --workers, found both"),
+        (["--gpus", "2", "--in-process"], "--gpus: expected this or --in-process, found both"),
+        (["--gpus", "2", "--device", "cpu"], "--gpus: expected --device cuda, found cpu"),
+    ):
+        done = CliRunner().invoke(main, [*words, *more])
+        assert done.exit_code == 2 and told in done.output

@@ -14,6 +14,8 @@ from invbench.cli import main
 from invbench.run.session import Session
 from invbench.schema import ROWS
 from invbench.store import Store
+from invbench.util import provenance
+from invbench.util.startup import cores
 from tests.checkout import PROJECT
 
 BUILDERS = re.compile(r"(?<![\w.])(?:\w+\.)?(Networks|Scorer|Tools|Prefetch)\(")
@@ -85,3 +87,10 @@ def test_a_session_opens_each_thing_once(make_settings) -> None:
         assert session.method(choice) is session.method(choice) is not session.build(choice.spec, choice.options)
         spec = settings.datasets[0].spec
         assert session.dataset(spec) is session.dataset(spec)
+
+
+def test_workers_without_cores_of_their_own_say_so(make_settings) -> None:
+    suite = make_settings().suite
+    for workers, told in ((1, ""), (cores() + 1, f", shared by {cores() + 1} workers")):
+        with Session(suite, device="cpu", readers=0, workers=workers) as session:
+            assert session.machine == provenance.described(provenance.machine("cpu")) + told

@@ -59,7 +59,8 @@ def main(pipe: Connection, settings: RunSettings, device: str, workers: int, sta
 
 
 def _serve(pipe: Connection, settings: RunSettings, device: str, workers: int, started: float) -> None:
-    with Session(settings.suite, device=device, readers=settings.readers, threads=settings.threads) as session:
+    threads, readers = settings.threads, settings.readers
+    with Session(settings.suite, device=device, readers=readers, threads=threads, workers=workers) as session:
         bench = Bench.open(settings, session, workers=workers)
         pipe.send(("ready", (time.time() - started, session.ledger.taken())))
         while True:
