@@ -6,6 +6,8 @@ from pathlib import Path
 
 import click
 
+from invbench.cli.common import RunFolder
+
 EPILOG = """\b
 Examples
   invbench table paper:dhr-1                                     as printed, with its known errors
@@ -17,7 +19,7 @@ Examples
 
 @click.command(epilog=EPILOG, short_help="Print a published table beside a run.")
 @click.argument("name", metavar="NAME")
-@click.argument("run", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("run", required=False, type=RunFolder(pictures=False))
 @click.option(
     "--format",
     "form",

@@ -52,9 +52,13 @@ class Mirror:
     def __init__(self, address: str, *, say: Callable[[str], None] = lambda line: None) -> None:
         self._remote = Remote(address)
         self.path = self._remote.folder(KIND)
+        index = remote.read_index(self.path)
         if self._remote.listing(is_of_run):
             fetch(address, pictures=True, say=say)
-        index = remote.read_index(self.path)
+            index = remote.read_index(self.path)
+        elif index:  # the run was removed from the address: it is not put there again
+            Store(self.path).clear()
+            remote.write_index(self.path, index := {})
         self._sent = {name: (_stamp(self.path / name), one.sha256) for name, one in index.items()}
 
     def part(self, cell: str, part: Part) -> None:

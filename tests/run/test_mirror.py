@@ -106,6 +106,13 @@ def test_what_is_gone_here_goes_there(homes, make_settings) -> None:
     assert not fsspec.filesystem("memory").exists(f"/bucket/runs/one/{part.relative_to(here).as_posix()}")
 
 
+def test_a_run_that_was_removed_from_its_address_is_begun_anew(homes, make_settings) -> None:
+    here = mirrored(make_settings)
+    fsspec.filesystem("memory").rm("/bucket/runs/one", recursive=True)
+    mirror = Mirror(RUN)
+    assert mirror.path == here and not list(here.glob("rows/*/*.parquet")) and not (here / "plan.json").exists()
+
+
 def test_an_upload_that_fails_ends_the_run_and_the_same_call_continues(homes, make_settings, monkeypatch, capsys) -> None:
     store = fsspec.filesystem("memory")
     write = type(store).pipe_file

@@ -98,6 +98,8 @@ def work(settings: RunSettings, tasks: Sequence[Task], methods: Sequence[MethodC
     began, ledger = time.monotonic(), Ledger()
     done = [Done(task, part) for task in tasks if (part := _written(settings, task)) is not None]
     left = [task for task in tasks if task not in [one.task for one in done]]
+    if not (left or methods):
+        return Answer(done)
     batches: dict[Place, int] = {}
     estimates: dict[Place, Estimate] = {}
     error: Exception | None = None
@@ -216,7 +218,7 @@ class Elsewhere:
         """Note what a job told. Raises the error that ended it."""
         self._jobs.pop(job, None)
         self._ledger.include(answer.seconds, busy=answer.busy, workers=self.workers, work=answer.work)
-        if answer.machine not in self.machines:
+        if answer.machine and answer.machine not in self.machines:
             self.machines.append(answer.machine)
         if answer.error is not None:
             raise answer.error
