@@ -15,13 +15,13 @@ from invbench.api import Edit
 from invbench.folder import OWN
 from invbench.store import Part, Store
 from invbench.util import remote
-from invbench.util.files import LEFT
+from invbench.util.files import FOREIGN, LEFT
 from invbench.util.remote import Remote
 
 KIND = "runs"
-TABLES = ("rows", "latency", "statistics", "sets.parquet", "manifest.json", "plan.json")  # what tables are made of
-LAST = ("plan.json", "features", "rows", "latency", "statistics", "sets.parquet", "manifest.json")  # after others
-LOCAL = ("report",)  # pages link to the folder that they are in
+TABLES = ("rows", "latency", "curves", "statistics", "sets.parquet", "manifest.json", "plan.json")  # what tables are made of
+LAST = ("plan.json", "features", "curves", "rows", "latency", "statistics", "sets.parquet", "manifest.json")  # after others
+LOCAL = ("report", FOREIGN)  # pages link to the folder that they are in; what foreign commands exchange is theirs
 FILES = 64  # that are read from the disk at a time
 
 
@@ -69,7 +69,8 @@ class Mirror:
             if row["status"] == "ok":
                 edit = Edit(row["edit"], row["strength"]) if row.get("edit") is not None else None
                 files += [store.picture(cell, row["image"], edit), *([store.mask(cell, row["image"])] if not edit else [])]
-        files += [store.features_path(cell, part.name), store.rows_folder(cell) / f"{part.name}.parquet"]
+        files += [store.features_path(cell, part.name), store.curves_path(cell, part.name)]
+        files += [store.rows_folder(cell) / f"{part.name}.parquet"]
         self._send(path.relative_to(self.path).as_posix() for path in files if path.is_file())
 
     def all(self) -> None:

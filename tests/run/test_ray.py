@@ -63,7 +63,7 @@ def test_a_worker_and_a_node_that_are_killed_in_mid_shard_cost_nothing(nodes: An
         while len(killed) < 2 and time.monotonic() < end:
             if len(list(out.glob("rows/*/*.parquet"))) > len(killed) and (found := jobs()):
                 if killed:
-                    nodes.remove_node(nodes.list_all_nodes[-1], allow_graceful=False)
+                    nodes.remove_node(nodes.list_all_nodes()[-1], allow_graceful=False)
                     killed.append("node")
                 else:
                     found[0].kill()

@@ -75,6 +75,8 @@ def _serve(pipe: Connection, settings: RunSettings, device: str, workers: int, s
 
 
 def _estimate(settings: RunSettings, session: Session, choice: MethodChoice, batch: int) -> Estimate | None:
+    if choice.foreign is not None:  # a command is not started for an estimate
+        return None
     try:
         return estimate.of(settings, choice, session, batch=batch)
     except Exception:  # of a method, whose tasks tell it; or it does not fit as a whole batch
