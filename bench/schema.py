@@ -64,6 +64,7 @@ POINTS = """
     WHERE key IN (SELECT key FROM rows WHERE status = 'ok')
     ORDER BY dataset, method, preset, index, image, step
 """  # of the curves whose rows stand; a part that was written twice counts once
+PLACE = ("method", "preset", "dataset", "image", "index", "status", "metric")  # no row is without, where its file has them
 ORDER = "suite, dataset, method, preset, index, edit NULLS FIRST, strength"
 
 SECONDS, LATENCY, MEMORY, SOURCE = "seconds.", "latency.", "memory.", "source."

@@ -22,12 +22,15 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from invbench import columns
 from invbench.api import Edit, InvbenchError, printable
+from invbench.described import MANIFEST, PLAN
 from invbench.folder import OWN, Folder
 from invbench.schema import CURVES, ORDER, POINTS, ROWS, SETS, TIMES
 from invbench.util import sealed
 from invbench.util.files import WriteFailed, write_atomic
 from invbench.util.images import MOST_PIXELS, read_png
+from invbench.util.shapes import TEXT, Each, Shape, expect
 
 _METRICS, _FAILURES = b"invbench.metrics", b"invbench.failures"
 _PART, _FEATURES, _TIMES, _SETS = "a part of a run", "features of a run", "times of a run", "the set metrics of a run"
@@ -65,7 +68,7 @@ class Store(Folder):
 
     def rows_without(self, names: Container[str]) -> pa.Table:
         """All rows but for some columns, cell by cell in no further order: much less memory than :meth:`rows`."""
-        return _together(self.files("rows/*/*.parquet"), _PART, empty=ROWS, without=names)
+        return columns.together(self.files("rows/*/*.parquet"), _PART, empty=ROWS, without=names)
 
     def query(self, sql: str) -> pd.DataFrame:
         """The answer of DuckDB to a query over the views ``rows``, ``sets``, ``latency`` and ``curves``, those that there are.
@@ -73,13 +76,13 @@ class Store(Folder):
         Raises InvbenchError naming a file that cannot be read.
         """
         with duckdb.connect() as connection:
-            connection.register("rows", _together(self.files("rows/*/*.parquet"), _PART, empty=ROWS))
+            connection.register("rows", columns.together(self.files("rows/*/*.parquet"), _PART, empty=ROWS))
             times = self.files("latency/*.parquet")
             if times:
-                connection.register("latency", _together(times, _TIMES, empty=TIMES))
+                connection.register("latency", columns.together(times, _TIMES, empty=TIMES))
             curves = self.files("curves/*/*.parquet")
             if curves:
-                connection.register("curves", _together(curves, _CURVES, empty=CURVES))
+                connection.register("curves", columns.together(curves, _CURVES, empty=CURVES))
             if self.has_sets():
                 connection.register("sets", self._read_sets())
             return connection.execute(sql).df()
@@ -87,7 +90,7 @@ class Store(Folder):
     @property
     def manifest(self) -> dict[str, Any]:
         """The run's manifest. Raises InvbenchError where the folder holds no run."""
-        return self._read_json("manifest.json", {"metrics": dict})
+        return self._read_json("manifest.json", MANIFEST)
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -203,11 +206,11 @@ class Store(Folder):
         for path in self.files("features/*/*.safetensors"):
             yield path, partial(_read_features, path)
         for path in self.files("latency/*.parquet"):
-            yield path, partial(sealed.read_table, path, what=_TIMES)
+            yield path, partial(columns.read, path, _TIMES, TIMES)
         for path in self.files("truths/*.json"):
             yield path, partial(_read_truths, path)
         for path in self.files("curves/*/*.parquet"):
-            yield path, partial(sealed.read_table, path, what=_CURVES)
+            yield path, partial(columns.read, path, _CURVES, CURVES)
         if self.has_sets():
             yield self.path / "sets.parquet", self._read_sets
 
@@ -241,11 +244,11 @@ class Store(Folder):
 
     def write_latency(self, name: str, key: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write one method's rows of the latency pass; ``key`` is the digest of all that they depend on."""
-        write_atomic(self.latency_path(name, key), _table_bytes(rows, TIMES))
+        write_atomic(self.latency_path(name, key), columns.table_bytes(rows, TIMES))
 
     def write_curves(self, cell: str, part: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Write the points of the curves of a part; ``rows`` have the columns of :data:`invbench.schema.CURVES` and metrics."""
-        write_atomic(self.curves_path(cell, part), _table_bytes(rows, CURVES))
+        write_atomic(self.curves_path(cell, part), columns.table_bytes(rows, CURVES))
 
     def write_json(self, name: str, content: Mapping[str, Any]) -> None:
         """Replace ``manifest.json`` or ``plan.json``."""
@@ -317,24 +320,22 @@ class Store(Folder):
 
     # -- inside -----------------------------------------------------------------------------------------------------
     def _read_sets(self) -> pa.Table:
-        return sealed.read_table(self.path / "sets.parquet", what=_SETS)
+        return columns.read(self.path / "sets.parquet", _SETS, SETS)
 
     def _read_plan(self) -> dict[str, Any]:
-        plan = self._read_json("plan.json", {"suite": str, "cells": dict})
+        plan = self._read_json("plan.json", PLAN)
         for id, cell in plan["cells"].items():
-            for key in ("method", "preset", "dataset", "edits", "images"):
-                if not isinstance(cell, dict) or key not in cell:
-                    raise InvbenchError(f"{self.path / 'plan.json'}: cells.{id}: expected the key {key!r}, found none")
+            own = f"{cell['method']}.{cell['preset']}.{cell['dataset']}"
+            if id != own:
+                raise InvbenchError(f"{self.path / 'plan.json'}: cells.{id}: expected the name of its parts, {own}")
         return plan
 
-    def _read_json(self, name: str, keys: Mapping[str, type]) -> dict[str, Any]:
+    def _read_json(self, name: str, shape: Shape) -> dict[str, Any]:
         path = self.path / name
         if not path.exists():
             raise InvbenchError(f"{path}: expected a run folder with this file in it, found none")
         content = sealed.read_json(path, what=f"{_JSON[name]} of a run")
-        for key, kind in keys.items():
-            if not isinstance(content.get(key), kind):
-                raise InvbenchError(f"{path}: {key}: expected {kind.__name__}, found {content.get(key)!r:.80}")
+        expect(content, shape, f"{path}: {name.removesuffix('.json')}")
         return content
 
 
@@ -355,11 +356,16 @@ def _read_truths(path: Path) -> dict[str, str]:
 
 
 def _read_part(path: Path) -> Part:
-    table = sealed.read_table(path, what=_PART)
+    table = columns.read(path, _PART, ROWS)
     metadata = table.schema.metadata or {}
     # A null says "not asked for in this row"; leaving it out keeps it apart from NaN, "not covered".
     rows = [{name: value for name, value in row.items() if value is not None} for row in table.to_pylist()]
-    metrics, failures = (json.loads(metadata.get(name, b"{}")) for name in (_METRICS, _FAILURES))
+    try:
+        metrics, failures = (json.loads(metadata.get(name, b"{}")) for name in (_METRICS, _FAILURES))
+    except (ValueError, RecursionError) as error:
+        raise InvbenchError(f"{path}: expected {_PART}, found one whose metrics cannot be read: {error}") from error
+    for notes in (metrics, failures):
+        expect(notes, Each(dict, TEXT), f"{path}: metrics")
     return Part(path.stem, rows, metrics, failures)
 
 
@@ -369,20 +375,6 @@ def _read_features(path: Path) -> tuple[dict[str, np.ndarray], list[str], dict[s
         return values, json.loads(metadata["images"]), json.loads(metadata["recipes"])
     except (KeyError, ValueError) as error:
         raise InvbenchError(f"{path}: expected {_FEATURES}, found a file without their images and recipes") from error
-
-
-def _together(paths: Sequence[Path], what: str, *, empty: pa.Schema, without: Container[str] = ()) -> pa.Table:
-    """The rows of many files, with the columns of all; a file that lacks a column has nulls there."""
-    tables = [sealed.read_table(path, what=what, without=without).replace_schema_metadata(None) for path in paths]
-    kept = pa.schema([field for field in empty if field.name not in without])
-    return pa.concat_tables([kept.empty_table(), *tables], promote_options="default")
-
-
-def _table_bytes(rows: Sequence[Mapping[str, Any]], columns: pa.Schema) -> bytes:
-    """A file of rows that have these columns and others, which are numbers."""
-    extra = sorted({name for row in rows for name in row} - set(columns.names))
-    schema = pa.schema([*columns, *((name, pa.float64()) for name in extra)])
-    return sealed.table_bytes(pa.Table.from_pylist([dict(row) for row in rows], schema=schema))
 
 
 def _plain(value: Any) -> Any:

@@ -34,12 +34,15 @@ def write(sources: Sequence[Run | Store | Path], out: Path | None = None, *, ima
     out     its folder; None: ``<run>/report`` of a single run. Inside a run's folder the pages link to the run's pictures, so
             the run folder can only be moved as a whole; elsewhere ``out/pictures`` holds them, and the site stands alone
     images  the number of images of each dataset whose pictures are put there; None: all
-    Raises InvbenchError if a folder holds no run, and if the site of several runs has no ``out``.
+    Raises InvbenchError if a folder holds no run, if the site of several runs has no ``out``, and if ``out`` holds pages that
+    are not ours.
     """
     runs = [Run.of(Store(one) if isinstance(one, Path) else one) for one in sources]
     if out is None and len(runs) != 1:
         raise InvbenchError(f"site of {len(runs)} runs: expected --out FOLDER, found none")
     target = out if out is not None else runs[0].store.path / "report"
+    if (target / "index.html").exists() and not (target / "static" / STATIC[0]).exists():  # a site's static files come first
+        raise InvbenchError(f"{target}: expected no pages or those of invbench, found another index.html: choose another --out")
     boards = [board for number, run in enumerate(runs) for board in _boards(run, number, target, alone=len(runs) == 1)]
     for name in STATIC:
         write_atomic(target / "static" / name, static(name).encode())

@@ -50,7 +50,7 @@ def summary(source: Store | Run) -> Trips:
     asked = []
     for cell in run.plan["cells"].values():
         images = [image["name"] for image in sorted(cell["images"], key=lambda image: image["index"])]
-        for edit in cell["consistency"]:
+        for edit in cell.get("consistency", ()):
             place = (cell["dataset"], edit["name"], float(edit["strength"]))
             plan.setdefault(place, {})[cell["method"], cell["preset"]] = images
             asked.append({key: cell[key] for key in KEYS} | {"edit": place[1], "strength": place[2], "n_total": len(images)})

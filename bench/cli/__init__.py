@@ -42,7 +42,7 @@ class Verbs(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit):
             raise
-        except (Exception, KeyboardInterrupt) as error:
+        except (Exception, KeyboardInterrupt, SystemExit) as error:  # verbs end by click's Exit: only plug-ins raise SystemExit
             code = tell(error, debug=ctx.meta.get(DEBUG, False))
         if code == CLOSED_PIPE:
             drop(1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from invbench.cli.common import Names
+from invbench.cli.common import Names, PathType
 
 EPILOG = """\b
 Examples
@@ -18,7 +18,7 @@ Examples
 
 
 @click.command(epilog=EPILOG, short_help="Line up what all sources print.")
-@click.argument("run", required=False, type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("run", required=False, type=PathType(exists=True, file_okay=False))
 @click.option("--domains", type=Names(), default=(), help="Domains, such as faces,cars. [default: all]")
 @click.option("--metrics", type=Names(), default=(), help="Published metrics, such as lpips,mse,fid. [default: all]")
 @click.option(

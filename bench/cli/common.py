@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,14 +34,33 @@ class Names(click.ParamType):
         return names
 
 
-class RunFolder(click.Path):
+class PathType(click.Path):
+    """A path, as :class:`pathlib.Path`. Refused are an empty one (a variable of a shell that is not set), a zero byte and a
+    loop of links."""
+
+    def __init__(self, *, exists: bool = False, file_okay: bool = True, dir_okay: bool = True) -> None:
+        super().__init__(exists=exists, file_okay=file_okay, dir_okay=dir_okay, path_type=Path)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """``value`` as a path. Fails for those, and for what :class:`click.Path` refuses."""
+        if not str(value) or "\0" in str(value):
+            self.fail(f"expected a path, found {str(value)!r:.80}", param, ctx)
+        try:
+            os.stat(value)
+        except OSError as error:
+            if error.errno == errno.ELOOP:  # Path.resolve raises a RuntimeError of its own
+                self.fail(f"expected a path, found a loop of links: {value}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+class RunFolder(PathType):
     """An existing run folder, or the address of one (``s3://bucket/run``), which is copied to this disk.
 
     pictures  whether the verb reads pictures and features; else only what tables need is copied
     """
 
     def __init__(self, *, pictures: bool, file_okay: bool = False) -> None:
-        super().__init__(exists=True, file_okay=file_okay, path_type=Path)
+        super().__init__(exists=True, file_okay=file_okay)
         self._pictures = pictures
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
@@ -51,11 +72,11 @@ class RunFolder(click.Path):
         return mirror.fetch(value, pictures=self._pictures, say=lambda line: click.echo(line, err=True))
 
 
-class OutFolder(click.Path):
+class OutFolder(PathType):
     """A folder to be written, as a path, or the address of one, as text."""
 
     def __init__(self) -> None:
-        super().__init__(file_okay=False, path_type=Path)
+        super().__init__(file_okay=False)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The path, or the address."""
@@ -83,7 +104,7 @@ def _file_with_defaults(ctx: click.Context, param: click.Parameter, value: Path 
 def _config(callback: Callable[..., Path | None]) -> Callable[[Any], Any]:
     return click.option(
         "--config",
-        type=click.Path(exists=True, dir_okay=False, path_type=Path),
+        type=PathType(exists=True, dir_okay=False),
         is_eager=True,  # parsed before the options whose defaults it may set
         callback=callback,
         help="Configuration file to use instead of ./bench.toml; it holds only what differs from the package's.",
@@ -96,7 +117,7 @@ plugin_option = click.option(
     "--plugin",
     "plugins",
     multiple=True,
-    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    type=PathType(exists=True, dir_okay=False),
     metavar="FILE.py",
     help="Python file that declares your own method, metric or dataset. Repeatable.",
 )

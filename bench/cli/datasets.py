@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from invbench.api import DatasetSpec, InvbenchError
-from invbench.cli.common import plugin_option
+from invbench.cli.common import PathType, plugin_option
 from invbench.plugins.registry import discover, find
 from invbench.util.numbers import WORKERS, count_type
 
@@ -59,7 +59,7 @@ def list_(plugins: tuple[Path, ...]) -> None:
 
 @datasets.command(epilog=PREPARE_EPILOG, short_help="Check the files of a dataset and record their hashes.")
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
-@click.option("--root", type=click.Path(file_okay=False, path_type=Path), help="[default: INVBENCH_HOME/datasets/NAME]")
+@click.option("--root", type=PathType(file_okay=False), help="[default: INVBENCH_HOME/datasets/NAME]")
 @click.option("--partial", is_flag=True, help="Accept an incomplete dataset; runs then report that it is not whole.")
 @workers_option
 @quiet_option
@@ -108,8 +108,8 @@ def verify(ctx: click.Context, names: tuple[str, ...], workers: int | None, quie
 
 
 @datasets.command(epilog=ALIGN_EPILOG, short_help="Crop and align faces in photographs as FFHQ does.")
-@click.argument("source", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.argument("target", type=click.Path(path_type=Path))
+@click.argument("source", type=PathType(exists=True, file_okay=False))
+@click.argument("target", type=PathType())
 @click.option("--size", type=click.Choice(["256", "512", "1024"]), default="1024", show_default=True, help="Pixels a side.")
 @click.option("--device", default="auto", show_default=True, help="Device of the face detector: auto, cpu, cuda, ...")
 @quiet_option

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from invbench.api import InvbenchError, printable
-from invbench.cli.common import config_option, plugin_option, suite_and_plugins, suite_option
+from invbench.cli.common import PathType, config_option, plugin_option, suite_and_plugins, suite_option
 
 EPILOG = """\b
 Examples
@@ -21,7 +21,7 @@ Exit code: 0 all written; 1 some pictures cannot be read; 2 nothing was started;
 
 @click.command(epilog=EPILOG, short_help="Write the pictures of a dataset.")
 @click.argument("dataset")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="A new or an empty folder.")
+@click.option("--out", type=PathType(file_okay=False), required=True, help="A new or an empty folder.")
 @suite_option
 @config_option
 @plugin_option

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from invbench.api import InvbenchError
-from invbench.cli.common import RunFolder
+from invbench.api import InvbenchError, printable
+from invbench.cli.common import PathType, RunFolder
 from invbench.util.numbers import Within
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ RUN = RunFolder(pictures=False, file_okay=True)
 )
 @click.option("--alpha", type=Within(0, 1, min_open=True, max_open=True), default=0.05, show_default=True,
               help="Largest probability that chance alone fails the gate.")  # fmt: skip
-@click.option("--summary", type=click.Path(dir_okay=False, path_type=Path), help="Also write the result as Markdown.")
+@click.option("--summary", type=PathType(dir_okay=False), help="Also write the result as Markdown.")
 @click.option("--all", "everything", is_flag=True, help="Also list values within their tolerance.")
 @click.pass_context
 def gate(
@@ -77,14 +77,14 @@ def gate(
 
 @click.command(epilog=BASELINE_EPILOG, short_help="Write a baseline file for the gate.")
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=RUN)
-@click.option("--out", required=True, type=click.Path(dir_okay=False, path_type=Path), help="The file to write: *.parquet.")
+@click.option("--out", required=True, type=PathType(dir_okay=False), help="The file to write: *.parquet.")
 def baseline(runs: tuple[Path, ...], out: Path) -> None:
     """Write the rows of finished runs and their origin to one file for `invbench gate --baseline`."""
     from invbench.compare.baseline import merge, read, write
 
     merged = merge([read(run) for run in runs])
     write(out, merged)
-    click.echo(f"{out}: {len(merged.rows)} rows, {out.stat().st_size / 1e6:.2f} MB")
+    click.echo(printable(f"{out}: {len(merged.rows)} rows, {out.stat().st_size / 1e6:.2f} MB"))
 
 
 def parse_tolerances(items: tuple[str, ...], *, known: set[str]) -> Tolerances:

@@ -7,8 +7,10 @@ from pathlib import Path
 import click
 
 from invbench.api import printable
-from invbench.cli.common import Names, config_option, overrides_option, plugin_option, suite_and_plugins, suite_option
+from invbench.cli.common import Names, PathType, config_option, overrides_option, plugin_option, suite_and_plugins, suite_option
+from invbench.util.numbers import count_type
 
+LONGEST = 1000  # of a line, which is one picture
 EPILOG = """\b
 Examples
   invbench interpolate mine.png other.png --methods hyperinverter
@@ -24,8 +26,8 @@ Examples
 @click.option("--methods", type=Names(), required=True, help="ID or ID:PRESET, separated by commas; a line of the strip each.")
 @click.option("--preset", help="Preset of methods named without one. [default: the first that a method declares]")
 @overrides_option
-@click.option("--steps", type=click.IntRange(min=2), default=7, show_default=True, help="Pictures of a line, ends included.")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default=Path("interpolation.png"), show_default=True)
+@click.option("--steps", type=count_type(2, LONGEST), default=7, show_default=True, help="Pictures of a line, ends included.")
+@click.option("--out", type=PathType(dir_okay=False), default=Path("interpolation.png"), show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
 @config_option

@@ -16,6 +16,7 @@ from invbench.cli.common import (
     suite_option,
 )
 from invbench.util.numbers import count_type
+from invbench.util.startup import start_server
 
 EPILOG = """\b
 Examples
@@ -24,7 +25,7 @@ Examples
   invbench plan --suite faces --no-probe                     counts only; needs neither weights nor pictures
 
 \b
-Exit code: 0 everything can run; 1 a network or dataset is missing (the table says which).
+Exit code: 0 everything can run; 1 a network or dataset is missing, or a method fails (the table says which).
 """
 
 
@@ -39,6 +40,7 @@ Exit code: 0 everything can run; 1 a network or dataset is missing (the table sa
 @click.option("--preset", help="For methods named without one.")
 @overrides_option
 @click.option("--probe/--no-probe", default=True, help="Run each method for a few steps to estimate its time. [default: probe]")
+@click.option("--in-process", is_flag=True, envvar="INVBENCH_IN_PROCESS", help="Probe in this process, for a debugger.")
 @config_option
 @plugin_option
 @click.pass_context
@@ -54,14 +56,17 @@ def plan(
     preset: str | None,
     overrides: tuple[str, ...],
     probe: bool,
+    in_process: bool,
     config: Path | None,
     plugins: tuple[Path, ...],
 ) -> None:
     """Print images x methods x steps of a run, with an estimate of its time and memory on this machine.
 
     Each method inverts only a batch of noise, with one and with three steps of each kind. The estimate leaves out loading and
-    metrics. A method that stops images early takes less.
+    metrics. A method that stops images early takes less. One that fails, ends its process or takes half an hour is named.
     """
+    if probe and not in_process:
+        start_server("invbench.run.executors.worker")  # while the rest is loaded here
     from invbench.plugins.selection import settings
 
     chosen = settings(
@@ -78,6 +83,6 @@ def plan(
     )
     from invbench.run import preview
 
-    table, missing = preview.table(chosen, probe=probe)
+    table, missing = preview.table(chosen, probe=probe, here=in_process)
     click.echo(table)
     ctx.exit(1 if missing else 0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from invbench.api import printable
-from invbench.cli.common import Names, RunFolder
+from invbench.cli.common import Names, PathType, RunFolder
 from invbench.util.numbers import count_type
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ Examples
 @click.option(
     "--format", "form", type=click.Choice(["text", "markdown", "latex", "csv", "json"]), default="text", show_default=True
 )
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file. [default: print]")
+@click.option("--out", type=PathType(dir_okay=False), help="Write to this file. [default: print]")
 @click.option("--all", "every", is_flag=True, help="Every table of the run: all metrics, edits, latency, failures.")
 @click.option("--intervals/--no-intervals", default=None, help="With --all: the interval of every mean. [default: if it fits]")
 @click.option("--coverage", is_flag=True, help="With --all: how many images each method covers, for every metric.")
@@ -71,9 +71,9 @@ def show(
     if out is None:
         click.echo(text, nl=False)
     else:
-        from invbench.util.files import write_atomic
+        from invbench.util.files import write_output
 
-        write_atomic(out, text.encode())
+        write_output(out, text.encode(errors="backslashreplace"))
         click.echo(printable(out))
 
 
@@ -106,7 +106,7 @@ def report(run: Path) -> None:
 
 @click.command(epilog="Example: invbench site runs/full runs/faces --out site/", short_help="Write the site of several runs.")
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=PICTURES)
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The site's folder.")
+@click.option("--out", required=True, type=PathType(file_okay=False), help="The site's folder.")
 @pictures_option
 def site(runs: tuple[Path, ...], out: Path, images: int | None) -> None:
     """Write a static site of run folders, with their pictures, and print the path of its first page."""

@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from invbench.api import InvbenchError
-from invbench.cli.common import Names, config_option, plugin_option, suite_and_plugins, suite_option
+from invbench.cli.common import Names, PathType, config_option, plugin_option, suite_and_plugins, suite_option
 from invbench.cli.reading import print_summary
 
 EPILOG = """\b
@@ -29,10 +29,10 @@ Exit code: 0 all images scored (or all scores the same); 1 some failed; 2 nothin
 
 
 @click.command(epilog=EPILOG, short_help="Score pictures made by any code.")
-@click.argument("folder", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("folder", type=PathType(exists=True, file_okay=False))
 @click.option("--against", help="The originals: a dataset of the suite, ID or ID:COUNT, or ./FOLDER.")
 @click.option("--name", help="Name of the row. [default: from FOLDER]")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="[default: runs/scored-NAME]")
+@click.option("--out", type=PathType(file_okay=False), help="[default: runs/scored-NAME]")
 @click.option("--metrics", type=Names(), default=(), help="ID, NAME or @GROUP, separated by commas. [default: of the suite]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
 @suite_option

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from invbench.api import printable
-from invbench.cli.common import Names
+from invbench.cli.common import Names, PathType
 from invbench.util.numbers import SEEDS, WORKERS, count_type
 
 BUILD_EPILOG = """\b
@@ -32,7 +32,7 @@ def study() -> None:
 
 
 @study.command(epilog=BUILD_EPILOG, short_help="Write a page for each rater, and the key.")
-@click.argument("run", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("run", type=PathType(exists=True, file_okay=False))
 @click.option("--methods", type=Names(), required=True, help="ID or ID:PRESET, two or more.")
 @click.option("--against-first", is_flag=True, help="The first method against each other one. [default: every two]")
 @click.option("--dataset", help="Dataset of the run. [default: the first]")
@@ -47,7 +47,7 @@ def study() -> None:
 @click.option("--question", metavar="TEXT", help="What is asked of inversions.")
 @click.option("--edit-question", metavar="TEXT", help="What is asked of edits; {edit} stands for the change.")
 @click.option("--seed", type=count_type(0, SEEDS - 1), default=0, show_default=True, help="Seed of all draws.")
-@click.option("--out", required=True, type=click.Path(file_okay=False, path_type=Path), help="The study's folder.")
+@click.option("--out", required=True, type=PathType(file_okay=False), help="The study's folder.")
 def build(
     run: Path,
     methods: tuple[str, ...],
@@ -99,10 +99,10 @@ def build(
 
 
 @study.command(epilog=SCORE_EPILOG, short_help="Score the answers of raters.")
-@click.argument("folder", metavar="STUDY", type=click.Path(exists=True, path_type=Path))
-@click.argument("answers", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("folder", metavar="STUDY", type=PathType(exists=True))
+@click.argument("answers", nargs=-1, required=True, type=PathType(exists=True, dir_okay=False))
 @click.option("--format", "form", type=click.Choice(["text", "markdown", "latex", "json"]), default="text", show_default=True)
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file. [default: print]")
+@click.option("--out", type=PathType(dir_okay=False), help="Write to this file. [default: print]")
 @click.pass_context
 def score(ctx: click.Context, folder: Path, answers: tuple[Path, ...], form: str, out: Path | None) -> None:
     """Print how often raters prefer each method, with spread, interval and agreement; STUDY is the folder or its key.

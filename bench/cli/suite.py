@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from invbench.api import InvbenchError, printable
-from invbench.cli.common import plugin_option
+from invbench.cli.common import PathType, plugin_option
 from invbench.util.numbers import SEEDS, Within, count_type
 
 EPILOG = """\b
@@ -40,14 +40,14 @@ def suite() -> None:
 
 
 @suite.command("new", epilog=EPILOG, short_help="Make a suite for your own generator.")
-@click.argument("generator", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--images", type=click.Path(exists=True, file_okay=False, path_type=Path), required=True, help="Pictures.")
+@click.argument("generator", type=PathType(exists=True, dir_okay=False))
+@click.option("--images", type=PathType(exists=True, file_okay=False), required=True, help="Pictures.")
 @click.option("--name", help="Name of the suite. [default: from GENERATOR]")
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), help="A new or an empty folder. [default: ./NAME]")
+@click.option("--out", type=PathType(file_okay=False), help="A new or an empty folder. [default: ./NAME]")
 @click.option("--minutes", type=Within(min=0), default=15.0, show_default=True, help="Processor time of the encoder; 0: none.")
 @click.option("--test", type=count_type(1), default=24, show_default=True, help="Pictures that are kept for the suite.")
 @click.option("--resize", is_flag=True, help="Resize square pictures of other sizes.")
-@click.option("--labels", type=click.Path(exists=True, dir_okay=False, path_type=Path), help="CSV: picture, attribute, ...")
+@click.option("--labels", type=PathType(exists=True, dir_okay=False), help="CSV: picture, attribute, ...")
 @click.option("--like", help="A suite whose networks look at the pictures, in losses and metrics.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
 @click.option("--seed", type=count_type(0, SEEDS - 1), default=0, show_default=True)

@@ -9,6 +9,7 @@ import click
 from invbench.api import printable
 from invbench.cli.common import (
     Names,
+    PathType,
     batch_size,
     config_option,
     overrides_option,
@@ -33,8 +34,8 @@ Examples
 @click.option("--preset", help="Preset of methods named without one. [default: the first that a method declares]")
 @overrides_option
 @click.option("--batch", default="auto", show_default=True, callback=batch_size, help="Images at a time: 'auto' or a number.")
-@click.option("--page", type=click.Path(dir_okay=False, path_type=Path), help="Write the plot and the table to this HTML file.")
-@click.option("--csv", type=click.Path(dir_okay=False, path_type=Path), help="Write the table to this file, with all digits.")
+@click.option("--page", type=PathType(dir_okay=False), help="Write the plot and the table to this HTML file.")
+@click.option("--csv", type=PathType(dir_okay=False), help="Write the table to this file, with all digits.")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
 @click.option("--quiet", is_flag=True, help="No progress bars.")

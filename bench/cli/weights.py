@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from invbench.api import InvbenchError, MethodSpec, MetricSpec
-from invbench.cli.common import find_suite, plain_config_option
+from invbench.cli.common import PathType, find_suite, plain_config_option
 from invbench.plugins.registry import discover
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def get(ids: tuple[str, ...], suite: str | None, everything: bool, accept_licenc
 
 
 @weights.command(short_help="Register a file as an asset.")
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=PathType(exists=True, dir_okay=False))
 @click.option("--as", "id", required=True, metavar="ID", help="The asset that the file is.")
 def add(file: Path, id: str) -> None:
     """Register FILE by its sha256 as the asset ID. It is copied unless it is in a searched folder already."""

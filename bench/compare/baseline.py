@@ -196,6 +196,7 @@ def _with_latency(rows: pd.DataFrame, store: Store) -> pd.DataFrame:
     if not columns or times["machine"].nunique() != 1:  # with several machines it is unknown which one to compare
         return rows
     means = times.loc[times["status"] == "ok", [*KEYS, *columns]].groupby(KEYS, dropna=False).mean().reset_index()
+    means = means.astype({key: rows[key].dtype for key in KEYS})  # a pass without edits has a column of another type
     return rows.merge(means, on=KEYS, how="left", validate="one_to_one")
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from itertools import chain, cycle, islice
 from typing import Any
@@ -20,6 +21,7 @@ from torch import Tensor
 
 from invbench import schema
 from invbench.api import Edit, Inversion, Method
+from invbench.run import calls
 from invbench.run.plan import Cell, Entry
 from invbench.run.session import Tools
 from invbench.util import provenance
@@ -66,7 +68,13 @@ def run(cell: Cell, pictures: Pictures, tools: Tools) -> str:
     for place, entry in enumerate(chain(*images), start=-WARMUP):  # below 0 while warming up
         with tools.ledger.spent("data"):
             target = dequantise(dataset.read(entry.index).picture[None], tools.device)
-        found = time_one(method, target, pictures.edit, device=tools.device, ledger=tools.ledger, on_stage=tools.on_stage)
+
+        def over(edit: Edit | None, name: str = entry.name) -> AbstractContextManager[None]:
+            return tools.watch.over(calls.Call(cell.id, "latency", edit, (name,)))
+
+        found = time_one(
+            method, target, pictures.edit, device=tools.device, ledger=tools.ledger, on_stage=tools.on_stage, over=over
+        )
         if place >= 0:
             rows += [head | {"image": entry.name, "index": place} | row for row in found]
     with tools.ledger.spent("writing"):
@@ -85,8 +93,11 @@ def time_one(
     device: torch.device,
     ledger: Ledger,
     on_stage: Callable[[str], None] | None = None,
+    over: Callable[[Edit | None], AbstractContextManager[None]] = lambda edit: nullcontext(),
 ) -> list[Row]:
     """Times of one picture ``target`` [1, 3, H, W]: one row for the inversion, and one for ``edit`` if it is given.
+
+    ``over`` is around each call, outside of its time; it may raise in its place (:meth:`invbench.run.calls.Watch.over`).
 
     A row has ``edit`` and ``strength`` (None for the inversion), ``status`` and ``reason``, ``latency.total`` and
     ``latency.<stage>``, all in seconds. If the method raises, the row has the status "failed".
@@ -98,7 +109,7 @@ def time_one(
         clock = StageClock(device, on_stage=on_stage, memory=False)
         images = target.clone()  # a method may write into its input
         try:
-            with ledger.spent("methods"), clock:
+            with over(one), ledger.spent("methods"), clock:
                 if one is None:
                     inversion = method.invert(images, clock)
                 elif inversion is not None:

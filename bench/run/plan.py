@@ -140,9 +140,13 @@ class Cell:
 
     @classmethod
     def read(cls, described: Mapping[str, Any]) -> Cell:
-        """The reverse of :meth:`describe`."""
-        edits, trips = (tuple(Edit(**one) for one in described[kind]) for kind in ("edits", "consistency"))
-        plain = {name: described[name] for name in ("method", "preset", "options", "stepwise", "dataset", "recipe", "batch")}
+        """The reverse of :meth:`describe`. Raises InvbenchError for a plan that lacks what a run needs."""
+        names = ("method", "preset", "options", "stepwise", "dataset", "recipe", "batch", "edits", "consistency")
+        for name in names:
+            if name not in described:
+                raise InvbenchError(f"plan.json: cell of {described['method']}: expected the key {name!r}, found none")
+        edits, trips = (tuple(Edit(one["name"], one["strength"]) for one in described[kind]) for kind in names[-2:])
+        plain = {name: described[name] for name in names[:-2]}
         return cls(**plain, entries=tuple(_entries(described)), edits=edits, consistency=trips)
 
 
@@ -227,8 +231,18 @@ def recipe(
     )
 
 
-def merge(earlier: Mapping[str, Any], suite: str, cells: Sequence[Cell]) -> dict[str, Any]:
+def known_fits(described: Mapping[str, Any]) -> dict[str, int]:
+    """By kind of call: how many images fit into memory together in a cell of ``plan.json``, where its batch did not."""
+    found = described.get("fits")
+    return {kind: most for kind, most in found.items() if type(most) is int and most > 0} if isinstance(found, dict) else {}
+
+
+def merge(
+    earlier: Mapping[str, Any], suite: str, cells: Sequence[Cell], *, fits: Mapping[tuple[str, str], int] | None = None
+) -> dict[str, Any]:
     """The content of ``plan.json``: the cells of this run, and unchanged those of earlier runs in the folder.
+
+    fits  as in :class:`invbench.run.work.Executor`, of the cells of this run
 
     Raises InvbenchError if the folder holds a run of another suite.
     """
@@ -246,5 +260,6 @@ def merge(earlier: Mapping[str, Any], suite: str, cells: Sequence[Cell]) -> dict
                 [*new["images"], *(image for image in old["images"] if image["name"] not in names)],
                 key=lambda image: image["index"],
             )
-        merged[cell.id] = new
+        own = {kind: most for (id, kind), most in (fits or {}).items() if id == cell.id}
+        merged[cell.id] = new | ({"fits": own} if own else {})
     return {"format": 1, "suite": suite, "cells": merged}

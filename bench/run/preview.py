@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from tabulate import tabulate
@@ -10,20 +11,24 @@ from invbench.api import InvbenchError
 from invbench.plugins.config import DatasetChoice, MethodChoice, RunSettings
 from invbench.run import estimate
 from invbench.run.estimate import Estimate, step_options
+from invbench.run.executors.apart import Apart
 from invbench.run.foreign.code import expect_programs
 from invbench.run.session import Session
 from invbench.util.progress import Progress
 
+LONGEST = 1800.0  # seconds that the probe of a method may take
 HEAD = ("method", "dataset", "images", "edits each", "steps an image", "batch", "s/image", "time", "memory GiB")
 
 
-def table(settings: RunSettings, *, probe: bool) -> tuple[str, list[str]]:
-    """The text, and a list of what is missing: networks of methods, pictures of datasets.
+def table(settings: RunSettings, *, probe: bool, here: bool = False) -> tuple[str, list[str]]:
+    """The text, and a list of what is missing: networks of methods, pictures of datasets, methods that fail in their probe.
 
-    Without ``probe`` there is no time and no memory, and no network is loaded. Raises InvbenchError for an unknown device.
+    Without ``probe`` there is no time and no memory, and no network is loaded. Probes are made in a process of their own, or
+    ``here``. Raises InvbenchError for an unknown device.
     """
     rows, hours = [], 0.0
-    with Session(settings.suite, device=settings.device, readers=0) as session, Progress(enabled=probe) as bar:
+    opened = partial(Session, settings.suite, device=settings.device, readers=0)
+    with opened() as session, Apart(opened, limit=LONGEST, here=here) as apart, Progress(enabled=probe) as bar:
         counts, missing = _counts(settings, session)
         bar.begin(len(settings.methods))
         for method in settings.methods:
@@ -35,9 +40,11 @@ def table(settings: RunSettings, *, probe: bool) -> tuple[str, list[str]]:
             known, batch = None, settings.batch
             if probe and method.foreign is None:  # a command is not started for an estimate
                 try:
-                    batch, known = _estimate(settings, method, session)
-                except (InvbenchError, RuntimeError) as error:  # torch raises its own error when the device is out of memory
+                    batch, known = apart.call(_estimate, settings, method)
+                except InvbenchError as error:
                     missing.append(f"{method.id}: {str(error).removeprefix(f'method {method.id}: ')}")
+                except (Exception, GeneratorExit, SystemExit) as error:
+                    missing.append(f"{method.id}: its probe failed: {type(error).__name__}: {error}")
             bar.done(1)
             for dataset in settings.datasets:
                 row, spent = _row(method, dataset, counts[dataset.id], len(settings.edits), batch, known)
@@ -64,7 +71,7 @@ def _counts(settings: RunSettings, session: Session) -> tuple[dict[str, int | No
     return counts, missing
 
 
-def _estimate(settings: RunSettings, method: MethodChoice, session: Session) -> tuple[int, Estimate]:
+def _estimate(session: Session, settings: RunSettings, method: MethodChoice) -> tuple[int, Estimate]:
     batch = settings.batch or session.batch(method)
     return batch, estimate.of(settings, method, session, batch=batch)
 

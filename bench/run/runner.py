@@ -68,12 +68,14 @@ def _open(
     """Open everything that the settings name, so that missing items are reported before any work; then do the work."""
     if settings.executor == "local":
         code.expect_programs(settings.methods)
+    # What somebody else wrote is opened by a worker first: if it ends its process, that is told in one line.
+    early = others.batches(settings.methods) if others is not None and _foreign(settings) else None
     scorer = session.scorer(settings.metrics, protocols=settings.protocols, required=settings.metrics_required)
     datasets = {choice.id: session.dataset(choice.spec) for choice in settings.datasets}
     if settings.curves:
         curves.metrics(scorer)  # raises if the run has none for them
     executor = others or Bench(settings, session, scorer, datasets)
-    batches = executor.batches(settings.methods)
+    batches = executor.batches(settings.methods) if early is None else early
     store = open_store(settings.out)
     with locked(store.path), Progress(enabled=progress) as bar:
         return _Run(settings, session, store, scorer, datasets, executor, batches, bar, mirror).execute()
@@ -110,8 +112,11 @@ class _Run:
         earlier = self.store.readable_json("plan.json")
         cells = self._cells(earlier)
         interrupts.heed()
+        self.executor.fits |= self.fits
+        for kind, most in self.fits.items():
+            self.bar.say(f"{kind[0]}: {kind[1]}: {most} images at a time, as an earlier run found")
         with self.session.ledger.spent("writing"):
-            self.store.write_json("plan.json", plan.merge(earlier, self.settings.suite.id, cells))
+            self._write_plan(earlier, cells)
             self._write_manifest(finished=None)
         if self.mirror is not None:
             with self.session.ledger.spent("writing"):
@@ -125,7 +130,12 @@ class _Run:
             images[_label(timed.cell)] += timed.images
         self.bar.begin(sum(images.values()), methods=images)
         self._collect(shared)
-        failed = sum(self._take(done) for done in self.executor.run(self._shards(shared), on_stage=self.bar.stage))
+        failed = 0
+        for done in self.executor.run(self._shards(shared), on_stage=self.bar.stage):
+            known = len(self.fits), *self.fits.values()
+            failed += self._take(done)
+            if known != (len(self.fits), *self.fits.values()):
+                self._write_plan(earlier, cells)
         for timed in timings:  # one at a time, while nothing else works
             for done in self.executor.run(iter([timed]), on_stage=self.bar.stage):
                 self._take(done)
@@ -139,6 +149,9 @@ class _Run:
         for line in self._closing_lines(failed):
             self.bar.say(line)
         return FAILED_ROWS if failed or self.scorer.failures else OK
+
+    def _write_plan(self, earlier: Mapping[str, Any], cells: Sequence[Cell]) -> None:
+        self.store.write_json("plan.json", plan.merge(earlier, self.settings.suite.id, cells, fits=self.fits))
 
     def _cells(self, earlier: dict[str, Any]) -> list[Cell]:
         entries = {choice.id: self._entries(choice.id, choice.count, earlier) for choice in self.settings.datasets}
@@ -158,11 +171,14 @@ class _Run:
                 edits = self._able(method.id, method.foreign)
             auto = self.settings.batch or self.batches[method.id, method.preset]
             for dataset, images in entries.items():
-                old = earlier.get("cells", {}).get(plan.cell_id(method.id, method.preset, dataset), {})
+                id = plan.cell_id(method.id, method.preset, dataset)
+                old = earlier.get("cells", {}).get(id, {})
                 # A continued run keeps its batches, though the machine may have more or less memory free now.
                 kept = old["batch"] if old.get("recipe") == recipe else auto
                 batch = self.settings.batch or kept
-                beyond = plan.beyond(old, images) if (old.get("recipe"), old.get("batch")) == (recipe, batch) else ()
+                same = (old.get("recipe"), old.get("batch")) == (recipe, batch)
+                self.fits.update({(id, kind): most for kind, most in plan.known_fits(old).items()} if same else {})
+                beyond = plan.beyond(old, images) if same else ()
                 cells.append(
                     Cell(
                         method=method.id,
@@ -357,6 +373,13 @@ class _Run:
             lines.append(f"{failed} rows failed; `invbench show {printable(self.store.path)}` tells why")
         lines.append(f"harness overhead {spent['overhead'] / spent['wall']:.1%} of {spent['wall']:.0f} s")
         return lines
+
+
+def _foreign(settings: RunSettings) -> bool:
+    """Whether a plug-in of the settings is not of this package."""
+    entries = [leaf.entry for choice in settings.methods for leaf in leaves(choice.spec)]
+    entries += [metric.entry for metric in settings.metrics] + [choice.spec.entry for choice in settings.datasets]
+    return not all(entry.startswith(f"{__name__.partition('.')[0]}.") for entry in entries)
 
 
 def _label(one: Cell | MethodChoice) -> str:

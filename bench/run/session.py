@@ -108,7 +108,7 @@ class Session:
                 self._methods[place] = self.build(choice.spec, choice.options)
             except InvbenchError:
                 raise
-            except Exception as error:
+            except (Exception, GeneratorExit, SystemExit) as error:
                 self.fail(choice, f"cannot be built: {type(error).__name__}: {error}")
         return self._methods[place]
 
@@ -151,7 +151,7 @@ class Session:
             return min(int(found), self.suite.max_batch)
         except InvbenchError:
             raise
-        except Exception as error:
+        except (Exception, GeneratorExit, SystemExit) as error:
             self.fail(choice, f"max_batch: {type(error).__name__}: {error}")
             return 1
 

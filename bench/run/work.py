@@ -89,7 +89,12 @@ class Done:
 
 
 class Executor(Protocol):
-    """What works through the tasks of a run, in this process or elsewhere. The results are the same to the byte."""
+    """What works through the tasks of a run, in this process or elsewhere. The results are the same to the byte.
+
+    fits  as in :class:`invbench.run.session.Tools`; what an earlier run found may be put in before the first task
+    """
+
+    fits: dict[tuple[str, str], int]
 
     @property
     def workers(self) -> int:

@@ -20,7 +20,7 @@ SETUP_ERROR, WRITE_ERROR, UNFORESEEN, INTERRUPTED, CLOSED_PIPE = 2, 3, 70, 130, 
 """Exit codes with the same meaning in every verb; each verb defines 0 and 1. docs/exit_codes.md lists them."""
 DISK = {
     *(errno.ENOSPC, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.EIO),
-    *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EMFILE, errno.ENFILE, errno.EBUSY),
+    *(errno.ENOENT, errno.EEXIST, errno.ENOTDIR, errno.EISDIR, errno.EMFILE, errno.ENFILE, errno.EBUSY, errno.ELOOP),
     getattr(errno, "EDQUOT", errno.ENOSPC),  # Windows does not define it
 }
 """Errors of a disk that is full, read-only, without permission, or that cannot store a name."""
@@ -59,11 +59,11 @@ def cut(text: str, longest: int = LONGEST) -> str:
     return text if len(text) <= longest else f"{text[:longest]}... ({len(text)} characters)"
 
 
-def portable(error: Exception) -> Exception:
-    """The exception itself if another process can rebuild it, else an InvbenchError with its text."""
+def portable(error: BaseException) -> Exception:
+    """The exception itself if it is an Exception that another process can rebuild, else an InvbenchError with its text."""
     try:
         rebuilt = pickle.loads(pickle.dumps(error))
-        if type(rebuilt) is type(error) and str(rebuilt) == str(error):
+        if isinstance(rebuilt, Exception) and type(rebuilt) is type(error) and str(rebuilt) == str(error):
             return rebuilt
     except Exception:  # classes with arguments of their own raise anything
         pass

@@ -51,7 +51,7 @@ def make_big_run(
                 "recipe": "r",
                 "consistency": [],
                 "edits": [{"name": edit, "strength": strength} for edit in EDITS for strength in STRENGTHS],
-                "images": [{"index": i, "name": f"{i:04d}"} for i in range(images)],
+                "images": [{"index": i, "name": f"{i:04d}", "sha256": None} for i in range(images)],
             }
     store.write_json("plan.json", {"suite": "procfaces", "cells": cells})
     specs = dict.fromkeys(INVERSION, ("inversion", "lower")) | dict.fromkeys(EDIT, ("edit", "higher"))

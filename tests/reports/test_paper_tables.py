@@ -44,7 +44,7 @@ def make_run(
 ) -> Store:
     """A run whose methods have the errors of LEVELS; ``mse`` is the id under which the MSE is stored."""
     store, rng = Store(folder), np.random.default_rng(0)
-    images = [{"index": i, "name": f"i{i}"} for i in range(count)]
+    images = [{"index": i, "name": f"i{i}", "sha256": None} for i in range(count)]
     hard = rng.lognormal(0, 0.4, count)
     cells, head = {}, {"suite": "s", "preset": "released", "dataset": dataset}
     for method, level in ((name, LEVELS[name]) for name in methods):

@@ -28,7 +28,7 @@ def row(method: str, index: int, **columns: object) -> dict:
 def toy(folder: Path, rows: dict[str, list[dict]], *, planned: int = 4, sets: list[dict] | None = None) -> Store:
     store = Store(folder)
     edits = [{"name": "age", "strength": 2.0}]
-    images = [{"index": i, "name": f"i{i}"} for i in range(planned)]
+    images = [{"index": i, "name": f"i{i}", "sha256": None} for i in range(planned)]
     cells = {}
     for method, ones in rows.items():
         head = {"method": method, "preset": "paper", "dataset": "d"}

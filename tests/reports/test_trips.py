@@ -41,7 +41,7 @@ def run(tmp_path: Path) -> Store:
             measured = {"consistency_lec@native": miss + i, "consistency_mse@native": 0.01 * (miss + i)}
             rows.append(back | measured | {"seconds.consistency": 2.0})
         store.write_part(f"{method}.paper.d", Part("000000-a", rows, {}))
-        images = [{"index": i, "name": f"i{i}"} for i in range(COUNT)]
+        images = [{"index": i, "name": f"i{i}", "sha256": None} for i in range(COUNT)]
         cells[f"{method}.paper.d"] = {"method": method, "preset": "paper", "dataset": "d", "images": images} | {
             "edits": [{"name": "age", "strength": 3.0}],
             "consistency": [{"name": "consistency:age", "strength": 3.0}],

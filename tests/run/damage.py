@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +81,9 @@ def _report(run: Path) -> str:
     return re.sub(r'src="[^"]*"', "", "".join(file.read_text() for file in files))
 
 
+@cache
 def settings_registry():
+    """What the toys bring; read once, since that takes a fifth of a trial."""
     from invbench.plugins.registry import discover
     from tests.fixtures import TOYS
 
@@ -92,6 +97,38 @@ def told(verb: Callable[[], str]) -> str | None:
     except InvbenchError as error:
         assert "\n" not in str(error), error
         return None
+
+
+class Opened:
+    """The files that this process opens while a verb works, by the interpreter's own account of it.
+
+    A verb that did not open a file says the same whatever is in it, so its trials can be left out.
+    """
+
+    files: set[str] | None = None  # None: nobody listens
+
+    @classmethod
+    def listen(cls) -> None:
+        """Begin to listen, once for the process: such a hook cannot be removed."""
+        if not hasattr(cls, "heard"):
+            cls.heard = True
+            sys.addaudithook(cls._note)
+
+    @classmethod
+    def by(cls, verb: Callable[[], str]) -> set[str]:
+        """The paths that a verb opens."""
+        cls.listen()
+        cls.files = set()
+        try:
+            told(verb)
+            return cls.files
+        finally:
+            cls.files = None
+
+    @classmethod
+    def _note(cls, event: str, given: tuple[object, ...]) -> None:
+        if cls.files is not None and event == "open" and isinstance(given[0], (str, bytes, os.PathLike)):
+            cls.files.add(os.path.abspath(os.fsdecode(given[0])))
 
 
 def noticed(run: Path) -> bool:

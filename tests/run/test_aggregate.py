@@ -70,16 +70,17 @@ def make(path, parts: Sequence[np.ndarray], *, failed: Sequence[int] = ()) -> St
     """A run folder of one cell, whose images were worked through in ``parts`` (indices)."""
     store = Store(path)
     hashes = [hashlib.sha256(picture.tobytes()).hexdigest() for picture in ORIGINALS]
-    images = [{"name": name, "sha256": sha256} for name, sha256 in zip(NAMES, hashes)]
+    images = [{"index": i, "name": name, "sha256": sha256} for i, (name, sha256) in enumerate(zip(NAMES, hashes))]
     cell = {"method": "m", "preset": "p", "dataset": "d", "edits": [], "images": images}
     store.write_json("plan.json", {"suite": "s", "cells": {"m.p.d": cell}})
     write_all({store.input("d", name): encode_png(picture) for name, picture in zip(NAMES, ORIGINALS)})
     features = Colours().features(dequantise(OUTPUTS, torch.device("cpu"))).numpy()
     for number, part in enumerate(parts):
         names = [NAMES[index] for index in part]
+        head = {"method": "m", "preset": "p", "dataset": "d"}
         rows = [
-            {"key": NAMES[index], "image": NAMES[index], "index": int(index), "status": "failed" if index in failed else "ok"}
-            for index in part
+            head | {"key": NAMES[i], "image": NAMES[i], "index": int(i), "status": "failed" if i in failed else "ok"}
+            for i in part
         ]
         kept = {FEATURE: features[part]}
         store.write_features("m.p.d", f"{number}", features=kept, images=names, recipes={FEATURE: RECIPE})

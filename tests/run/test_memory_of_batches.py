@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from invbench.run import runner
+from invbench.run.plan import known_fits
 from invbench.run.shard import isolate
 from invbench.store import Store
 from invbench.util.clock import Ledger
@@ -80,3 +81,29 @@ def test_a_run_says_what_fits_and_has_every_row(make_settings, monkeypatch, caps
     rows = Store(settings.out).rows()
     assert len(rows) == 36 and (rows["status"] == "ok").all() and (rows["batch"] == 2).all()
     assert "inversion: a batch did not fit into memory; from now on 2 images at a time" in capsys.readouterr().err
+
+
+def test_what_fits_is_kept_for_a_run_that_is_continued(make_settings, monkeypatch, capsys) -> None:
+    toy, sizes = runner.load(make_settings().methods[0].spec), []
+    plain = toy.invert
+
+    def invert(self, images, clock):
+        sizes.append(len(images))
+        if len(images) > 2:
+            raise MemoryError
+        return plain(self, images, clock)
+
+    monkeypatch.setattr(toy, "invert", invert)
+    assert runner.run(make_settings(batch=8, images=8)) == 0
+    assert Store(make_settings().out).plan["cells"]["toy.paper.toys"]["fits"] == {"inversion": 2}
+    sizes.clear()
+    assert runner.run(make_settings(batch=8, images=12)) == 0
+    assert sizes == [2, 2] and "inversion: 2 images at a time, as an earlier run found" in capsys.readouterr().err
+    sizes.clear()
+    assert runner.run(make_settings(batch=4, images=12, fresh=True)) == 0  # what a user asks for anew is tried anew
+    assert sizes == [4, 2, 2, 2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("fits", [None, [], {"inversion": 0}, {"inversion": -2}, {"inversion": "2"}, {"inversion": True}])
+def test_fits_that_are_none_are_not_taken(fits: object) -> None:
+    assert known_fits({"fits": fits}) == {}

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -20,10 +21,12 @@ from invbench.plugins import selection
 from invbench.plugins.config import EditConfig, Suite
 from invbench.plugins.registry import discover
 from invbench.run import runner
+from invbench.run.executors import processes
 from invbench.run.executors.choice import devices
 from invbench.run.executors.processes import DEATHS
 from invbench.store import Store
 from tests.fixtures import TOYS, timeless
+from tests.run.test_plugin_faults import METRIC
 
 FATAL = '''
 import ctypes, os, signal, sys, time
@@ -75,11 +78,12 @@ class Fatal:
         return 4
 '''
 SAME = {".png", ".safetensors"}  # files without times
+LOADING = 20.0  # seconds that a worker has to load torch on a busy machine
 LIMIT = 1.5  # seconds an image: far above what a call takes, on a busy machine too
 
 
-def asked(folder: Path, **changes):
-    """Settings of a run of the method above, with two workers."""
+def asked(folder: Path, *, plugins: Sequence[Path] = (), **changes):
+    """Settings of a run of the method above, with two workers; ``plugins``: more files."""
     plugin = folder / "fatal.py"
     plugin.write_text(FATAL, encoding="utf-8")
     edits = {"bright": EditConfig(unit="levels", per_strength=12.75, strengths=(-1, 1))}
@@ -88,7 +92,7 @@ def asked(folder: Path, **changes):
     )
     plain = {"methods": ["fatal"], "metrics": ["toy_mse"], "edits": ["bright:1"], "images": 6, "batch": 4, "workers": 2}
     plain |= {"out": folder / "run", "device": "cpu", "seed": 0}
-    return selection.settings(suite, discover([TOYS, plugin]), **(plain | changes))
+    return selection.settings(suite, discover([TOYS, plugin, *plugins]), **(plain | changes))
 
 
 SUITE = """
@@ -172,6 +176,58 @@ def test_a_method_that_ends_the_process_while_it_is_built_fails_and_others_run(t
     rows = rows_of(settings)
     assert rows[rows.method == "fatal"].reason.str.contains("while it is built the process ended with SIGSEGV, 3 times").all()
     assert set(rows[rows.method == "toy"].status) == {"ok"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("more", [{}, {"limit": 0.5}])
+def test_a_method_that_hangs_while_it_is_built_fails_and_others_run(tmp_path: Path, monkeypatch, more) -> None:
+    monkeypatch.setattr(processes, "PATIENCE", LOADING)
+    settings = asked(tmp_path, methods=["fatal", "toy"], overrides=["fatal.deed=hang", "fatal.when=build"], **more)
+    assert runner.run(settings, progress=False) == 1
+    rows = rows_of(settings)
+    reason = f"while it is built its process did not go on for {LOADING:g} s"
+    assert rows[rows.method == "fatal"].reason.str.contains(reason).all()
+    assert set(rows[rows.method == "toy"].status) == {"ok"} and set(rows.method) == {"fatal", "toy"}
+
+
+@pytest.mark.slow
+def test_a_method_that_hangs_in_its_second_worker_fails_and_others_run(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(processes, "PATIENCE", LOADING)
+    lock = f"open({str(tmp_path / 'lock')!r}, 'x') if not os.path.exists({str(tmp_path / 'lock')!r}) else time.sleep(600)"
+    settings = asked(tmp_path, methods=["fatal", "toy"], overrides=["fatal.when=build"])
+    plugin = tmp_path / "fatal.py"
+    plugin.write_text(FATAL.replace("DEEDS[options.deed]()", lock, 1), encoding="utf-8")
+    assert runner.run(settings, progress=False) in (0, 1)
+    rows = rows_of(settings)
+    assert len(rows[rows.method == "fatal"]) == len(rows[rows.method == "toy"]) == 12
+    assert set(rows[rows.method == "toy"].status) == {"ok"}
+    failed = rows[(rows.method == "fatal") & (rows.status == "failed")]
+    assert failed.reason.str.contains(f"did not go on for {LOADING:g} s").all()
+
+
+@pytest.mark.slow
+def test_a_metric_that_hangs_as_it_is_opened_is_one_line(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(processes, "PATIENCE", LOADING)
+    plugin = tmp_path / "metric.py"
+    hang = "import multiprocessing, time; multiprocessing.parent_process() and time.sleep(600)"
+    plugin.write_text(METRIC.replace("pass", hang, 1).replace("        WRITE\n", ""), encoding="utf-8")
+    settings = asked(tmp_path, methods=["toy"], metrics=["a_spoiler"], plugins=[plugin])
+    with pytest.raises(InvbenchError, match=f"expected networks, metrics and datasets to be opened within {LOADING:g} s"):
+        runner.run(settings, progress=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("deed", ["segfault", "hang"])
+def test_a_method_that_ends_the_process_while_it_is_timed_fails_and_others_are_timed(tmp_path: Path, deed: str) -> None:
+    limit = LIMIT if deed == "hang" else None
+    settings = asked(
+        tmp_path, methods=["fatal", "toy"], overrides=[f"fatal.deed={deed}"], latency=4, workers=1, edits=["none"], limit=limit
+    )
+    assert runner.run(settings, progress=False) == 1
+    times = Store(settings.out).latency()
+    fatal, toy = times[times.method == "fatal"], times[times.method == "toy"]
+    assert len(toy) == len(fatal) == 4 and set(toy.status) == {"ok"}
+    assert list(fatal[fatal.status == "failed"].image) == ["toy-02"]
 
 
 def test_workers_give_the_bytes_of_one_process(tmp_path: Path, make_settings) -> None:

@@ -21,6 +21,7 @@ SIGNALS = (
 )
 STRANGE = re.compile(
     rf"^\s*(?:import|from) (?:{MODULES})\b|\bos\.(?:{CALLS})\b|\bsignal\.(?:{SIGNALS})\b"
+    rf"|^\s*from os import .*\b(?:{CALLS})\b|^\s*from signal import .*\b(?:{SIGNALS})\b"
     r"|AF_UNIX|get_context\(\W?fork|set_start_method\(\W?fork|RUSAGE_|preexec_fn|os\.environ\[.HOME.\]"
 )
 PLACES = re.compile(r"""["'](?:/proc|/sys|/dev|/tmp|/etc|/var)\b""")
@@ -65,6 +66,7 @@ def test_places_that_one_system_alone_has_are_read_only_where_there_is_another_w
         "os.kill(pid, signal.SIGKILL)", "signal.alarm(3)", "signal.signal(signal.SIGALRM, stop)", "if os.geteuid() == 0:",
         "os.waitpid(child, 0)", "os.mkfifo(path)", "free = os.statvfs(path)", 'multiprocessing.get_context("fork")',
         "signal.setitimer(signal.ITIMER_REAL, 1)", "subprocess.Popen(words, preexec_fn=limit)", "os.nice(5)", "os.uname()",
+        "from os import fork, path", "from signal import SIGKILL", "    from os import getpid, sched_getaffinity",
     ],
 )  # fmt: skip
 def test_such_a_call_is_found(line: str) -> None:

@@ -90,7 +90,13 @@ class Answer:
     error: Exception | None = None
 
 
-def work(settings: RunSettings, tasks: Sequence[Task], methods: Sequence[MethodChoice], broken: Mapping[Place, str]) -> Answer:
+def work(
+    settings: RunSettings,
+    tasks: Sequence[Task],
+    methods: Sequence[MethodChoice],
+    broken: Mapping[Place, str],
+    fits: Mapping[tuple[str, str], int],
+) -> Answer:
     """The job: find the batches of methods and probe them, do tasks. Calls of ``broken`` methods fail with the reason.
 
     Tasks whose parts are written are done: a cluster may begin a job again that it ended.
@@ -104,7 +110,8 @@ def work(settings: RunSettings, tasks: Sequence[Task], methods: Sequence[MethodC
     estimates: dict[Place, Estimate] = {}
     error: Exception | None = None
     try:
-        with Processes(settings, [settings.device], limit=settings.limit, ledger=ledger, broken=broken) as processes:
+        own = Processes(settings, [settings.device], limit=settings.limit, ledger=ledger, broken=broken, fits=fits)
+        with own as processes:
             asked = {(choice.id, choice.preset): settings.batch for choice in methods} if settings.batch else {}
             batches = asked or processes.batches(methods)
             estimates = processes.estimates(methods, batches)
@@ -132,6 +139,7 @@ class Elsewhere:
     def __init__(self, settings: RunSettings, cluster: Cluster, *, ledger: Ledger) -> None:
         self.workers = settings.workers or 1
         self.machines: list[dict[str, Any]] = []
+        self.fits: dict[tuple[str, str], int] = {}
         self._settings = settings.model_copy(update={"out": settings.out.absolute()})
         self._cluster, self._ledger = cluster, ledger
         self._jobs: dict[Job, _Bundle] = {}
@@ -192,7 +200,7 @@ class Elsewhere:
         """A job with the bundle; None if the queue is full. Raises Busy if it has been for QUEUE seconds, without our jobs."""
         needs = asks.of(self._settings, bundle.tasks, self._estimates, losses=bundle.losses)
         try:
-            job = self._cluster.submit(work, self._settings, bundle.tasks, methods, broken, asks=needs)
+            job = self._cluster.submit(work, self._settings, bundle.tasks, methods, broken, dict(self.fits), asks=needs)
         except Busy as busy:
             if self._jobs or self._full is None:
                 self._since = time.monotonic()
@@ -218,6 +226,8 @@ class Elsewhere:
         """Note what a job told. Raises the error that ended it."""
         self._jobs.pop(job, None)
         self._ledger.include(answer.seconds, busy=answer.busy, workers=self.workers, work=answer.work)
+        for one in answer.done:
+            self.fits |= one.fits
         if answer.machine and answer.machine not in self.machines:
             self.machines.append(answer.machine)
         if answer.error is not None:
@@ -249,7 +259,7 @@ class Elsewhere:
             return Done(task, f"{what} of {task.cell.method}.{task.cell.preset}: given up: {reason}")
         here = self._settings.model_copy(update={"device": "cpu"})
         place = task.cell.method, task.cell.preset
-        answer = work(here, [task], [], {place: reason})
+        answer = work(here, [task], [], {place: reason}, {})
         if answer.error is not None:
             raise answer.error
         return answer.done[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from contextlib import suppress
 from multiprocessing.connection import Connection, Pipe
@@ -23,14 +24,18 @@ class Lane(Generic[Doing]):
     doing  what the worker is at, None if it is free
     call   the call of a method that it is making, and when it began on :func:`time.monotonic`
     ready  whether the process has opened everything
+    asked  whether it was sent something and has told nothing since then but that it is ready: it builds a method, say
+    heard  when it was sent or told something last, on :func:`time.monotonic`
     """
 
     def __init__(self, settings: RunSettings, device: str, workers: int) -> None:
-        self._settings, self._device, self._workers = settings, device, workers
+        self._asked = settings, device, workers
         self._process: BaseProcess | None = None
         self.doing: Doing | None = None
         self.call: tuple[Call, float] | None = None
         self.ready = False
+        self.asked = False
+        self.heard = time.monotonic()
         self.pipe: Connection
 
     def start(self) -> None:
@@ -39,14 +44,16 @@ class Lane(Generic[Doing]):
             return
         self.ready = False
         self.pipe, theirs = Pipe()
-        asked = theirs, self._settings, self._device, self._workers, time.time()
-        self._process = processes().Process(target=worker.main, args=asked, name="worker")
+        self._process = processes().Process(
+            target=worker.main, args=(theirs, worker.serve, *self._asked, time.time()), name="worker"
+        )
         self._process.start()
         theirs.close()
 
     def send(self, request: tuple[str, Any]) -> None:
         """Send a request to the process, which is started if there is none."""
         self.start()
+        self.asked, self.heard = True, time.monotonic()
         with suppress(OSError):  # the next receive finds a process that is dead already
             self.pipe.send(request)
 
@@ -56,6 +63,7 @@ class Lane(Generic[Doing]):
             kind, value = self.pipe.recv()
         except OSError as error:
             raise EOFError from error
+        self.asked, self.heard = self.asked and kind == "ready", time.monotonic()
         if kind == "error":
             raise value
         return kind, value
@@ -76,3 +84,13 @@ class Lane(Generic[Doing]):
         code = process.exitcode
         self.kill()
         return code
+
+
+def told(code: int | None) -> str:
+    """An exit code in words."""
+    if code is None:
+        return "no exit code"
+    try:
+        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
+    except ValueError:
+        return f"signal {-code}"

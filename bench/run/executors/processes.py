@@ -23,13 +23,18 @@ from invbench.api import InvbenchError
 from invbench.plugins.config import MethodChoice, RunSettings
 from invbench.run.calls import Call, Ended, Outgrown
 from invbench.run.estimate import Estimate
-from invbench.run.executors.lane import Lane
+from invbench.run.executors.lane import Lane, told
 from invbench.run.executors.worker import Order
 from invbench.run.work import Done, Place, Task
 from invbench.util.clock import Ledger
 
 DEATHS = 3  # after so many in a row, of images alone, the calls of a kind are not tried any more; likewise outside of calls
+PATIENCE = 600.0  # seconds for a worker to open everything, and for a method to be built: to read weights, compile kernels
 KILLED = -getattr(signal, "SIGKILL", 9)  # the exit code of a process that the system ended, for want of memory mostly
+
+
+class Late(Exception):
+    """A worker did not go on, and was killed."""
 
 
 @dataclass
@@ -49,6 +54,7 @@ class Processes:
     broken   methods whose every call fails with the reason, without being built
     devices  of each worker, as in :class:`invbench.run.session.Session`
     limit    seconds that a call may take for each of its images; None: no limit
+    fits     as in :class:`invbench.run.work.Executor`
     """
 
     def __init__(
@@ -59,6 +65,7 @@ class Processes:
         limit: float | None,
         ledger: Ledger,
         broken: Mapping[Place, str] | None = None,
+        fits: Mapping[tuple[str, str], int] | None = None,
     ) -> None:
         self.workers = len(devices)
         self.machines: list[dict[str, Any]] = []
@@ -69,7 +76,7 @@ class Processes:
         self._given_up: dict[Hashable, Ended | Outgrown] = {}
         self._broken: dict[Place, str] = dict(broken or {})
         self._stillborn = 0  # workers in a row that died before they were ready
-        self._fits: dict[tuple[str, str], int] = {}
+        self.fits: dict[tuple[str, str], int] = dict(fits or {})
 
     def __enter__(self) -> Processes:
         return self
@@ -79,14 +86,17 @@ class Processes:
             lane.kill()
 
     def batches(self, methods: Iterable[MethodChoice]) -> dict[Place, int]:
-        """As :class:`invbench.run.work.Executor` says. A method that ends its process while it is built fails always."""
+        """As :class:`invbench.run.work.Executor` says. A method that ends its process while it is built fails always.
+
+        So does one that is not built after PATIENCE seconds, or after ``limit`` if that is longer.
+        """
         lane, found = self._lanes[0], dict[Place, int]()
         for choice in methods:
             place, deaths = (choice.id, choice.preset), 0
             while place not in found:
                 lane.send(("batch", choice))
                 try:
-                    while (answer := lane.receive())[0] != "batch":
+                    while (answer := self._answer(lane))[0] != "batch":
                         self._note_ready(lane, *answer[1])
                     found[place] = answer[1]
                 except EOFError:
@@ -94,6 +104,8 @@ class Processes:
                     reason = self._bury(lane)
                     if deaths == DEATHS:
                         found[place], self._broken[place] = 1, f"while it is built {reason}, {DEATHS} times"
+                except Late as late:
+                    found[place], self._broken[place] = 1, f"while it is built {late}"
         return found
 
     def estimates(self, methods: Iterable[MethodChoice], batches: Mapping[Place, int]) -> dict[Place, Estimate]:
@@ -103,14 +115,44 @@ class Processes:
             place = choice.id, choice.preset
             lane.send(("estimate", (choice, batches[place])))
             try:
-                while (answer := lane.receive())[0] != "estimate":
+                while (answer := self._answer(lane))[0] != "estimate":
                     self._note_ready(lane, *answer[1])
             except EOFError:
                 self._bury(lane)
                 continue
+            except Late:
+                continue
             if answer[1] is not None:
                 found[place] = answer[1]
         return found
+
+    def _answer(self, lane: Lane[_Try]) -> tuple[str, Any]:
+        """The next message of a worker, which is killed if there is none for too long.
+
+        Raises Late then; InvbenchError if it has not opened what the settings name; else as :meth:`Lane.receive`.
+        """
+        if lane.pipe.poll(self._patience_outside):
+            return lane.receive()
+        lane.kill()
+        self._expect_opened(lane)
+        raise Late(self._silent)
+
+    @property
+    def _patience_outside(self) -> float:
+        """Seconds that a worker may take without a word outside of calls, where it opens, builds, reads, measures, writes."""
+        return max(PATIENCE, self._limit or 0.0)
+
+    @property
+    def _silent(self) -> str:
+        return f"its process did not go on for {self._patience_outside:g} s"
+
+    def _expect_opened(self, lane: Lane[_Try]) -> None:
+        """Raise InvbenchError if a worker that was killed had not opened everything."""
+        if not lane.ready:
+            raise InvbenchError(
+                f"workers: expected networks, metrics and datasets to be opened within {self._patience_outside:g} s, found one "
+                "that was still at it; --in-process does it here, --limit gives more time"
+            )
 
     def run(self, tasks: Iterator[Task], *, on_stage: Callable[[str], None]) -> Iterator[Done]:
         """As :class:`invbench.run.work.Executor` says."""
@@ -119,7 +161,7 @@ class Processes:
             for lane in self._lanes:
                 if lane.doing is None and (one := again.popleft() if again else _next(tasks)) is not None:
                     lane.doing = one
-                    lane.send(("task", Order(one.task, {**self._given_up, **one.refused}, self._broken, self._fits)))
+                    lane.send(("task", Order(one.task, {**self._given_up, **one.refused}, self._broken, self.fits)))
             busy = [lane for lane in self._lanes if lane.doing is not None]
             if not busy:
                 return
@@ -135,7 +177,7 @@ class Processes:
                     yield done
                 elif self._left(lane) <= 0:
                     lane.kill()
-                    again.append(self._blame(lane, Ended(f"the call took more than {self._limit:g} s an image")))
+                    again.append(self._blame_late(lane))
 
     def _listen(self, lane: Lane[_Try], on_stage: Callable[[str], None]) -> Done | None:
         """Take a message. Raises EOFError if the worker is dead, and the exception that ended a task."""
@@ -148,7 +190,7 @@ class Processes:
             self._note_success(lane, succeeded=value)
             lane.call = None
         elif kind == "done":
-            self._fits |= value.fits
+            self.fits |= value.fits
             self._ledger.include(value.seconds, busy=value.busy, workers=self.workers, work=value.work())
             lane.doing = None
             return value
@@ -162,7 +204,7 @@ class Processes:
         self._stillborn = 0 if ready else self._stillborn + 1
         if self._stillborn == DEATHS:
             raise InvbenchError(
-                f"workers: {DEATHS} in a row ended with {_told(code)} while they opened networks, metrics and datasets; "
+                f"workers: {DEATHS} in a row ended with {told(code)} while they opened networks, metrics and datasets; "
                 "--in-process does it here"
             )
         return _reason(code)
@@ -183,11 +225,22 @@ class Processes:
         return None if math.isinf(least) else least
 
     def _left(self, lane: Lane[_Try]) -> float:
-        """Seconds that the call of a worker may still take."""
-        if self._limit is None or lane.call is None:
+        """Seconds that the call of a worker may still take, or the worker outside of calls."""
+        if lane.call is None and (lane.asked or self._limit is not None):
+            return lane.heard + self._patience_outside - time.monotonic()
+        if lane.call is None or self._limit is None:
             return math.inf
         call, began = lane.call
         return began + self._limit * len(call.images) - time.monotonic()
+
+    def _blame_late(self, lane: Lane[_Try]) -> _Try:
+        """As :meth:`_blame`, of a worker that was killed because it took too long."""
+        if lane.call is not None:
+            return self._blame(lane, Ended(f"the call took more than {self._limit:g} s an image"))
+        self._expect_opened(lane)
+        one = self._blame(lane, Ended(self._silent))
+        one.refused.setdefault(None, Ended(f"{self._silent}, and not during a call of the method"))
+        return one
 
     def _blame(self, lane: Lane[_Try], reason: Ended | Outgrown) -> _Try:
         """The task of a worker that is dead, to be done again without the call that it died at."""
@@ -218,14 +271,4 @@ def _next(tasks: Iterator[Task]) -> _Try | None:
 def _reason(code: int | None) -> Ended | Outgrown:
     if code == KILLED:
         return Outgrown("the process was killed, perhaps for want of memory")
-    return Ended(f"the process ended with {_told(code)}")
-
-
-def _told(code: int | None) -> str:
-    """An exit code in words."""
-    if code is None:
-        return "no exit code"
-    try:
-        return signal.Signals(-code).name if code < 0 else f"exit code {code}"
-    except ValueError:
-        return f"signal {-code}"
+    return Ended(f"the process ended with {told(code)}")

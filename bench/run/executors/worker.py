@@ -12,12 +12,13 @@ import os
 import signal
 import time
 import traceback
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from threading import Thread
+from typing import Any
 
 from invbench.plugins.config import MethodChoice, RunSettings
 from invbench.run import estimate
@@ -42,8 +43,8 @@ class Order:
     fits: Mapping[tuple[str, str], int]
 
 
-def main(pipe: Connection, settings: RunSettings, device: str, workers: int, started: float) -> None:
-    """Serve until the pipe is closed. ``started``: when the parent asked for the process, in seconds since the epoch."""
+def main(pipe: Connection, serve: Callable[..., None], *asked: Any) -> None:
+    """The process: ``serve(pipe, *asked)`` until the pipe is closed; an exception is sent as the message "error"."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C goes to all processes of a terminal; the parent decides
     Thread(target=_end_with_parent, name="parent", daemon=True).start()
     with suppress(OSError):  # not Linux, or not allowed
@@ -51,14 +52,15 @@ def main(pipe: Connection, settings: RunSettings, device: str, workers: int, sta
     keep_freed_memory()
     with suppress(EOFError, OSError):
         try:
-            _serve(pipe, settings, device, workers, started)
+            serve(pipe, *asked)
         except Exception as error:
             told = portable(error)
             told.add_note(traceback.format_exc())
             pipe.send(("error", told))
 
 
-def _serve(pipe: Connection, settings: RunSettings, device: str, workers: int, started: float) -> None:
+def serve(pipe: Connection, settings: RunSettings, device: str, workers: int, started: float) -> None:
+    """Do the tasks of a run. ``started``: when the parent asked for the process, in seconds since the epoch."""
     threads, readers = settings.threads, settings.readers
     with Session(settings.suite, device=device, readers=readers, threads=threads, workers=workers) as session:
         bench = Bench.open(settings, session, workers=workers)

@@ -1,0 +1,83 @@
+"""The shapes of ``plan.json`` and ``manifest.json``: whatever stands there, readers find what they expect or a line.
+
+Keys that older runs lack, or that only the run itself needs, may be missing.
+"""
+
+from __future__ import annotations
+
+from invbench.util.shapes import ANY, COUNT, FLAG, INDEX, NULL, NUMBER, PLAIN, TEXT, Each, one_of
+
+_EDIT = {"name": TEXT, "strength": NUMBER}
+_IMAGE = {"name": TEXT, "index": INDEX, "sha256": TEXT | NULL, "reason?": TEXT, "pixels?": INDEX, "key?": TEXT}
+_CELL = {
+    "method": TEXT,
+    "preset": TEXT,
+    "dataset": TEXT,
+    "edits": Each(list, _EDIT),
+    "images": Each(list, _IMAGE),
+    "options?": Each(dict, ANY),
+    "stepwise?": FLAG,
+    "recipe?": TEXT,
+    "batch?": COUNT,
+    "consistency?": Each(list, _EDIT),
+}
+PLAN = {"suite": TEXT, "cells": Each(dict, _CELL)}
+
+_NOTES = Each(dict, TEXT | NULL)
+_FACTS = Each(dict, PLAIN)
+_METHOD = {
+    "title?": TEXT,
+    "family?": TEXT,
+    "paper?": TEXT,
+    "venue?": TEXT,
+    "embedder?": TEXT,
+    "roles?": Each(list, TEXT),
+    "options?": Each(dict, ANY),
+}
+_METRIC = {
+    "id": TEXT,
+    "kind": one_of("inversion", "edit", "set", "round_trip"),
+    "title?": TEXT,
+    "better?": one_of("lower", "higher", "none"),
+    "unit?": TEXT,
+    "range?": TEXT,
+    "summary?": TEXT,
+    "recipe?": TEXT,
+    "protocol?": TEXT,
+    "edits?": Each(list, TEXT),
+    "roles?": Each(list, TEXT),
+    "needs?": Each(list, TEXT),
+}
+_NAMED = {
+    "unit?": TEXT,
+    "per_strength?": NUMBER | NULL,
+    "strengths?": Each(list, NUMBER),
+    "compare_at?": Each(list, NUMBER),
+    "region?": Each(list, TEXT),
+}
+_MACHINE = {"memory?": NUMBER | NULL, "cores?": PLAIN, "device?": PLAIN, "processor?": PLAIN, "system?": PLAIN, "gpu?": PLAIN}
+MANIFEST = {
+    "metrics": Each(dict, _METRIC),
+    "methods?": Each(dict, _METHOD),
+    "edits?": Each(dict, _NAMED),
+    "suite?": {"id?": TEXT, "title?": TEXT},
+    "protocols?": Each(dict, {"recipe?": TEXT, "title?": TEXT, "source?": TEXT}),
+    "unavailable?": _NOTES,
+    "metric_failures?": Each(dict, {"count": INDEX, "reason": TEXT}),
+    "weights?": Each(dict, ANY),
+    "datasets?": Each(dict, ANY),
+    "configuration?": _NOTES,
+    "versions?": _NOTES,
+    "git?": _FACTS,
+    "machine?": _MACHINE,
+    "machines?": Each(list, _MACHINE),
+    "seconds?": Each(dict, NUMBER),
+    "workers?": COUNT | NULL,
+    "seed?": PLAIN,
+    "started?": TEXT | NULL,
+    "finished?": TEXT | NULL,
+    "command?": TEXT | NULL,
+    "precision?": TEXT | NULL,
+    "protocol?": PLAIN,
+    "runs?": Each(list, Each(dict, ANY)),
+}
