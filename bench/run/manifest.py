@@ -24,6 +24,7 @@ def of_methods(choices: Sequence[MethodChoice]) -> dict[str, dict[str, Any]]:
             **{name: getattr(one.spec, name) for name in names},
             "embedder": one.spec.parts[1].id if one.spec.parts else "",
             "options": one.options,
+            **({} if one.foreign is None else {"commands": one.foreign.model_dump(include={"invert", "edit"}, mode="json")}),
         }
         for one in choices
     }

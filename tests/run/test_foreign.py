@@ -73,6 +73,7 @@ def test_it_has_rows_like_any_other_method(make):
         error = (made.astype(float) - original) / 127.5
         assert inverted.loc[name, "toy_mse@native"] == pytest.approx((error**2).mean(), abs=1e-6)
     assert (inverted[schema.RSS_PEAK] > 2**20).all() and inverted[schema.DEVICE_PEAK].eq(0).all()
+    assert store.manifest["methods"]["mine.default"]["commands"]["invert"][1:3] == ["stand_in.py", "invert"]
     assert runner.run(settings, progress=False) == 0  # nothing is left to do
     log = (store.foreign(CELL) / "log.txt").read_text()
     assert log.count("$ ") == 4 and "invert with" in log  # the measured start and the start, of two commands each

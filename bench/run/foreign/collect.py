@@ -245,7 +245,7 @@ class _Work:
     def _told(self, found: Sequence[Start]) -> str:
         made = sum(self._is_made(found, entry) for entry in self.task.entries)
         figures, own = starts.figures(found, None), [one for one in found if not one.probe]
-        parts = [f"{made} of {len(self.task.entries)} pictures in {len(own)} starts"]
+        parts = [f"{made} of {len(self.task.entries)} pictures in {len(own)} start{'s' if len(own) != 1 else ''}"]
         if figures.each == figures.each:
             parts.append(f"{figures.startup:.1f} s a start and {figures.each:.3g} s a picture")
         parts += [f"{figures.rss_peak / 2**30:.1f} GiB of memory"] if figures.rss_peak else []
