@@ -53,7 +53,8 @@ def table(settings: RunSettings, *, probe: bool, here: bool = False) -> tuple[st
     edited = sum(count or 0 for count in counts.values()) * len(settings.methods) * (1 + len(settings.edits))
     lines = [tabulate(rows, HEAD, floatfmt=".3g", missingval="-"), "", f"{edited} pictures in all"]
     if probe:
-        lines[-1] += f", about {_duration(hours)} on {session.device} without metrics"
+        foreign = any(method.foreign is not None for method in settings.methods)
+        lines[-1] += f", about {_duration(hours)} on {session.device} without metrics{' and foreign code' if foreign else ''}"
     return "\n".join([*lines, *(f"missing: {item}" for item in missing)]), missing
 
 
