@@ -29,7 +29,8 @@ from invbench.weights.cache import REMOVED, Found, WeightsCache, misfit
 from invbench.weights.catalogue import Asset
 from invbench.weights.checkpoints import load_checkpoint
 from invbench.weights.keys import plain
-from invbench.weights.layouts import Derived, part_of
+from invbench.weights.layout import Derived
+from invbench.weights.layouts import part_of
 
 CONFIGURED = (TypeError, ValueError, ArithmeticError, LookupError, AttributeError, RuntimeError)
 """Errors of code that gets a number that it cannot use."""

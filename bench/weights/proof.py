@@ -16,7 +16,8 @@ from invbench.weights import build
 from invbench.weights.cache import Found, WeightsCache
 from invbench.weights.catalogue import Asset
 from invbench.weights.checkpoints import load_checkpoint
-from invbench.weights.layouts import DEEPEST, LAYOUTS, Derived, mismatches
+from invbench.weights.layout import Derived
+from invbench.weights.layouts import DEEPEST, LAYOUTS, mismatches
 
 LISTED = 5  # tensors that an error names; the rest is counted
 # Parts of checkpoints that no network is built of: optimisers, discriminators, the generator without the moving average.

@@ -20,7 +20,8 @@ from invbench.util.cache import caches, home
 from invbench.weights import cache as weights_cache
 from invbench.weights.cache import WeightsCache
 from invbench.weights.catalogue import FILE, catalogue
-from invbench.weights.layouts import LAYOUTS, Derived, recognise
+from invbench.weights.layout import Derived
+from invbench.weights.layouts import LAYOUTS, recognise
 from tests.weights import official
 
 
