@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from invbench.reports import site, tables
+from tests.browser import browser, needs_browser
 
 from .big import MANY, make_big_run
 
@@ -29,15 +30,39 @@ def test_a_large_run_is_shown_in_seconds(tmp_path: Path) -> None:
     assert "means over the 198 images that all 7 methods cover" in (tmp_path / "report" / "index.html").read_text()
 
 
-def test_a_site_of_a_million_rows_takes_seconds_and_its_pages_are_light(tmp_path: Path) -> None:
-    store = make_big_run(tmp_path / "run", images=2824, methods=MANY, datasets=("celebahq-test",))
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float, float]:
+    """The site of a million rows, its seconds of processor time and its bytes."""
+    folder = tmp_path_factory.mktemp("million")
+    store = make_big_run(folder / "run", images=2824, methods=MANY, datasets=("celebahq-test",))
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-m", "invbench", "site", str(store.path), "--out", str(tmp_path / "site")]
+    command = [sys.executable, "-m", "invbench", "site", str(store.path), "--out", str(folder / "site")]
     subprocess.run(command, check=True, timeout=900)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    memory = after.ru_maxrss * (1 if sys.platform == "darwin" else 1024)  # of the largest child so far
-    weights = {path.name: path.stat().st_size for path in (tmp_path / "site").rglob("*") if path.suffix in (".html", ".js")}
+    return folder / "site", seconds, after.ru_maxrss * (1 if sys.platform == "darwin" else 1024)  # of the largest child so far
+
+
+def test_a_site_of_a_million_rows_takes_seconds_and_its_pages_are_light(made: tuple[Path, float, float]) -> None:
+    folder, seconds, memory = made
+    weights = {path.name: path.stat().st_size for path in folder.rglob("*") if path.suffix in (".html", ".js")}
     print(f"{seconds:.1f} s of processor time, {memory / 2**30:.2f} GiB, index.html {weights['index.html'] / 1000:.0f} kB")
     assert seconds < 20 and memory < 1.5 * 2**30
     assert weights["index.html"] < 400_000 and max(weights.values()) < 2_000_000
+
+
+@needs_browser
+def test_each_page_of_a_million_rows_opens_at_once(made: tuple[Path, float, float]) -> None:
+    pages = [path.relative_to(made[0]).as_posix() for path in [*made[0].glob("*.html"), made[0] / "methods" / "dhr.paper.html"]]
+    wait = pytest.importorskip("selenium.webdriver.support.wait")
+    times = "const [one] = performance.getEntriesByType('navigation'); return one.loadEventEnd"
+    took: dict[str, float] = {}
+    with browser() as driver:
+        for page in pages * 3:  # the best of three: seconds of a busy machine are not the page's
+            driver.get("about:blank")
+            driver.get(f"{made[0].as_uri()}/{page}")
+            seconds = wait.WebDriverWait(driver, 60).until(lambda found: found.execute_script(times)) / 1000
+            took[page] = min(took.get(page, seconds), seconds)
+        driver.get_log("browser")  # the run has no pictures, and the console says which are missing
+    print({page: f"{one:.2f} s" for page, one in took.items()})
+    assert len(took) == 8 and max(took.values()) < 2
