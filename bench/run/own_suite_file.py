@@ -15,7 +15,7 @@ from invbench.plugins.registry import Registry
 from invbench.util.files import write_atomic
 
 BOUND = ("generator", "directions", "latent_stats", "style_space", "invertibility")  # roles that belong to one generator
-LOOKING = ("perceptual_vgg", "perceptual_alex", "features_idinvert", "identity", "moco", "parser", "segmenter")  # of losses
+LOOKING = ("perceptual_vgg", "perceptual_alex", "features_idinvert", "identity", "moco", "parser", "parsing", "segmenter")
 STRENGTHS = (-2.0, -1.0, 1.0, 2.0)
 FOR_SETS = 100  # test pictures from which set metrics say something
 NETWORKS = {
