@@ -123,7 +123,7 @@ def test_a_bundle_that_was_written_is_not_computed_again(on, make_settings, monk
     parts = {path: path.stat().st_mtime_ns for path in settings.out.glob("rows/*/*.parquet")}
     cells = plan.Cell.read(Store(settings.out).plan["cells"]["toy.paper.toys"])
     tasks = [Compute(one) for one in cells.shards(set())]
-    answer = elsewhere.work(settings, tasks, [], {})
+    answer = elsewhere.work(settings, tasks, [], {}, {})
     assert [done.task.shard.name for done in answer.done] == [task.shard.name for task in tasks] and len(tasks) == 3
     assert {path: path.stat().st_mtime_ns for path in settings.out.glob("rows/*/*.parquet")} == parts
     assert not answer.work
