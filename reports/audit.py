@@ -138,7 +138,7 @@ def _pair(a: str, b: str, by_source: Mapping[str, Mapping[Key, Number]]) -> Pair
             continue
         label = _label(key)
         differences[label] = other.value / one.value - 1
-        rounding = max(_half_digit(one.text), _half_digit(other.text))
+        rounding = max(published.half_digit(one.text), published.half_digit(other.text))
         if abs(differences[label]) <= NEAR or abs(other.value - one.value) <= rounding:
             near.append(label)
     causes = [cause for cause in published.protocols()["cause"] if _applies(cause, (a, b), by_source, differences)]
@@ -153,11 +153,6 @@ def _applies(
     known = {key[0] for key in by_source[sources[0]] if _label(key) in shared}
     methods = not cause.get("methods") or bool(known & set(cause["methods"]))
     return set(cause["sources"]) <= set(sources) and cause.get("metric", metric) == metric and methods
-
-
-def _half_digit(text: str) -> float:
-    """Half a unit of the last digit of a printed number: "0.008" -> 0.0005."""
-    return 0.5 * 10.0 ** -len(text.partition(".")[2])
 
 
 def _clusters(by_source: Mapping[str, Mapping[Key, Number]], pairs: Sequence[Pair]) -> list[tuple[str, ...]]:

@@ -126,6 +126,11 @@ def places(numbers: Sequence[Number]) -> dict[int, int]:
     return places
 
 
+def half_digit(text: str) -> float:
+    """Half a unit of the last digit of a printed number: "0.008" -> 0.0005."""
+    return 0.5 * 10.0 ** -len(text.partition(".")[2])
+
+
 def _competing(numbers: Sequence[Number]) -> list[list[Number]]:
     """Groups of numbers of one metric, domain, edit and strength, which compete with each other."""
     groups: dict[tuple[str, ...], list[Number]] = {}

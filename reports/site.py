@@ -6,13 +6,13 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from urllib.parse import quote
 
 from invbench import schema
 from invbench.api import STAGES, InvbenchError
 from invbench.compare.stats import LEVEL
-from invbench.reports import extract, figures, page_tables, query, site_curves, site_edits, site_plots, verdicts
+from invbench.reports import extract, figures, page_tables, query, site_curves, site_edits, site_papers, site_plots, verdicts
 from invbench.reports.compare import Block, Method
 from invbench.reports.extract import Column
 from invbench.reports.provenance import facts, short
@@ -23,9 +23,15 @@ from invbench.reports.templating import environment, static
 from invbench.store import Store
 from invbench.util.files import file_name, write_atomic
 
-STATIC = ("site.css", "site.js", "table.js", "pictures.js", "gallery.js", "image.js", "compare.js")
+STATIC = ("site.css", "site.js", "table.js", "pictures.js", "gallery.js", "image.js", "compare.js", "papers.css")
 COPIED = "pictures/"  # below the site: copies of the pictures of each run
 EXTREMES = 8  # pictures that a method's page shows from each end
+
+
+class Page(Protocol):
+    """The template ``name``, rendered for a path below the site: (path, HTML)."""
+
+    def __call__(self, name: str, path: str, /, **content: Any) -> tuple[str, str]: ...
 
 
 def write(sources: Sequence[Run | Store | Path], out: Path | None = None, *, images: int | None = None) -> Path:
@@ -98,11 +104,23 @@ def _pages(runs: Sequence[Run], boards: Sequence[Board], pictures: Mapping[str, 
     yield page("image", "image.html")
     yield page("compare", "compare.html")
     yield page("edits", "edits.html", boards=[_edits(board, runs) for board in boards])
+    yield from _papers(runs, page)
     yield page("about", "about.html", runs=[_about(run, mine, pictures) for run, mine in zip(runs, own)])
     for one in methods:
         same = [other for other in methods if other["id"] == one["id"] and other is not one]
         also = [(other["run"].store.path.name, other["path"]) for other in same]
         yield page("method", one["path"], method=one | {"also": also})
+
+
+def _papers(runs: Sequence[Run], page: Page) -> Iterator[tuple[str, str]]:
+    """The published tables, with a page for each that a run measured something of."""
+    prefixes = [""] if len(runs) == 1 else [f"{number}-" for number in range(len(runs))]
+    found = [
+        {"name": run.store.path.name, "tables": site_papers.tables(run, prefix=prefix)} for run, prefix in zip(runs, prefixes)
+    ]
+    yield page("published", "published.html", papers=found)
+    for table in (table for one in found for table in one["tables"] if table["path"]):
+        yield page("published_table", table["path"], table=table)
 
 
 def _name(board: Board, runs: Sequence[Run]) -> str:
