@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import quote
 
 from invbench import schema
@@ -26,12 +26,6 @@ from invbench.util.files import file_name, write_atomic
 STATIC = ("site.css", "site.js", "table.js", "pictures.js", "gallery.js", "image.js", "compare.js", "papers.css")
 COPIED = "pictures/"  # below the site: copies of the pictures of each run
 EXTREMES = 8  # pictures that a method's page shows from each end
-
-
-class Page(Protocol):
-    """The template ``name``, rendered for a path below the site: (path, HTML)."""
-
-    def __call__(self, name: str, path: str, /, **content: Any) -> tuple[str, str]: ...
 
 
 def write(sources: Sequence[Run | Store | Path], out: Path | None = None, *, images: int | None = None) -> Path:
@@ -112,10 +106,10 @@ def _pages(runs: Sequence[Run], boards: Sequence[Board], pictures: Mapping[str, 
         yield page("method", one["path"], method=one | {"also": also})
 
 
-def _papers(runs: Sequence[Run], page: Page) -> Iterator[tuple[str, str]]:
+def _papers(runs: Sequence[Run], page: Callable[..., tuple[str, str]]) -> Iterator[tuple[str, str]]:
     """The published tables, with a page for each that a run measured something of."""
     prefixes = [""] if len(runs) == 1 else [f"{number}-" for number in range(len(runs))]
-    found = [
+    found: list[dict[str, Any]] = [
         {"name": run.store.path.name, "tables": site_papers.tables(run, prefix=prefix)} for run, prefix in zip(runs, prefixes)
     ]
     yield page("published", "published.html", papers=found)
