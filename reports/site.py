@@ -11,8 +11,20 @@ from urllib.parse import quote
 
 from invbench import schema
 from invbench.api import STAGES, InvbenchError
+from invbench.compare.history import History, histories
 from invbench.compare.stats import LEVEL
-from invbench.reports import extract, figures, page_tables, query, site_curves, site_edits, site_papers, site_plots, verdicts
+from invbench.reports import (
+    extract,
+    figures,
+    page_tables,
+    query,
+    site_curves,
+    site_edits,
+    site_history,
+    site_papers,
+    site_plots,
+    verdicts,
+)
 from invbench.reports.compare import Block, Method
 from invbench.reports.extract import Column
 from invbench.reports.provenance import facts, short
@@ -28,12 +40,19 @@ COPIED = "pictures/"  # below the site: copies of the pictures of each run
 EXTREMES = 8  # pictures that a method's page shows from each end
 
 
-def write(sources: Sequence[Run | Store | Path], out: Path | None = None, *, images: int | None = None) -> Path:
+def write(
+    sources: Sequence[Run | Store | Path],
+    out: Path | None = None,
+    *,
+    images: int | None = None,
+    history: Sequence[Path] = (),
+) -> Path:
     """Write the site of run folders and return its first page, ``out/index.html``.
 
     out     its folder; None: ``<run>/report`` of a single run. Inside a run's folder the pages link to the run's pictures, so
             the run folder can only be moved as a whole; elsewhere ``out/pictures`` holds them, and the site stands alone
     images  the number of images of each dataset whose pictures are put there; None: all
+    history earlier runs, baselines, or folders of baselines: with several moments of a suite there is a page of them
     Raises InvbenchError if a folder holds no run, if the site of several runs has no ``out``, and if ``out`` holds pages that
     are not ours.
     """
@@ -52,7 +71,9 @@ def write(sources: Sequence[Run | Store | Path], out: Path | None = None, *, ima
             write_atomic(target / "data" / name, content.encode())
         if board.root.startswith(COPIED):
             pictures[board.id].copy(target / board.root, most=images)
-    for path, page in _pages(runs, boards, pictures):  # HTML, and a script of published numbers for each board
+    moments = [*(run.store.path for run in runs), *history]
+    past = histories(moments) if len(moments) > 1 else []
+    for path, page in _pages(runs, boards, pictures, past):  # HTML, and a script of published numbers for each board
         write_atomic(target / path, page.encode(errors="backslashreplace"))
     return target / "index.html"
 
@@ -67,7 +88,9 @@ def _boards(run: Run, number: int, target: Path, *, alone: bool) -> list[Board]:
     return [Board(f"{prefix}{file_name(one.name)}", run, one, short, root) for one, short in zip(found, main)]
 
 
-def _pages(runs: Sequence[Run], boards: Sequence[Board], pictures: Mapping[str, Pictures]) -> Iterator[tuple[str, str]]:
+def _pages(
+    runs: Sequence[Run], boards: Sequence[Board], pictures: Mapping[str, Pictures], past: Sequence[History]
+) -> Iterator[tuple[str, str]]:
     """(path below the site, text) of every page, and of the scripts with published numbers."""
     templates = environment()
     titles = list(dict.fromkeys(str(run.manifest.get("suite", {}).get("id", "run")) for run in runs))
@@ -77,6 +100,7 @@ def _pages(runs: Sequence[Run], boards: Sequence[Board], pictures: Mapping[str, 
         "provenance": [short(run) for run in runs],
         "level": f"{LEVEL:.0%}",
         "stages": [stage for stage in STAGES if stage != "edit"],
+        "past": bool(past),
         "index": [{"id": board.id, "name": _name(board, runs)} for board in boards],
     }
 
@@ -99,6 +123,8 @@ def _pages(runs: Sequence[Run], boards: Sequence[Board], pictures: Mapping[str, 
     yield page("compare", "compare.html")
     yield page("edits", "edits.html", boards=[_edits(board, runs) for board in boards])
     yield from _papers(runs, page)
+    if past:
+        yield page("history", "history.html", histories=[site_history.content(one) for one in past])
     yield page("about", "about.html", runs=[_about(run, mine, pictures) for run, mine in zip(runs, own)])
     for one in methods:
         same = [other for other in methods if other["id"] == one["id"] and other is not one]

@@ -111,11 +111,12 @@ def lines(
     x_title: str,
     ideal: Sequence[tuple[float, float]] = (),
     marks: Sequence[tuple[float, str]] = (),
+    rings: Sequence[tuple[float, float, str]] = (),
 ) -> Markup:
     """Lines of methods, with their names at the right in the order of their ends; empty without a line.
 
     ``ideal`` is a dashed line without a name; ``marks`` are places and labels on the axis of x, if they are not to be round
-    numbers with a sign.
+    numbers with a sign. ``rings`` are points (x, y, class in the style sheet) to ring.
     """
     kept = [(index, Line(one.label, *zip(*found))) for index, one in enumerate(series) if (found := _finite(one))]
     if not kept:
@@ -139,6 +140,8 @@ def lines(
                 path = Markup('<path class="whisker" d="M{0:.1f} {1:.1f}V{2:.1f}"/>')
                 parts.append(path.format(at, y(low), y(high)))
         parts += [Markup('<circle class="hue-{}" cx="{:.1f}" cy="{:.1f}" r="2.6"/>').format(hue, a, b) for a, b in spots]
+    ring = Markup('<circle class="ring {}" cx="{:.1f}" cy="{:.1f}" r="6"/>')
+    parts += [ring.format(kind, x(a), y(b)) for a, b, kind in rings]
     named = sorted(kept, key=lambda one: y(one[1].y[-1]))
     heights = [y(one.y[-1]) + 4 for _, one in named]
     for index in range(1, len(heights)):  # downwards until none touch, then back up from the lower edge

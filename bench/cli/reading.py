@@ -104,13 +104,29 @@ def report(run: Path) -> None:
     click.echo(printable(write_site([run])))
 
 
-@click.command(epilog="Example: invbench site runs/full runs/faces --out site/", short_help="Write the site of several runs.")
+SITE_EPILOG = """\b
+Examples
+  invbench site runs/full runs/faces --out site/
+  invbench site runs/nightly --history runs/history --out site/      with all baselines of that folder, over time
+"""
+
+
+@click.command(epilog=SITE_EPILOG, short_help="Write the site of several runs.")
 @click.argument("runs", metavar="RUN...", nargs=-1, required=True, type=PICTURES)
 @click.option("--out", required=True, type=PathType(file_okay=False), help="The site's folder.")
 @pictures_option
-def site(runs: tuple[Path, ...], out: Path, images: int | None) -> None:
-    """Write a static site of run folders, with their pictures, and print the path of its first page."""
-    click.echo(printable(write_site(runs, out, images=images)))
+@click.option(
+    "--history",
+    multiple=True,
+    type=click.Path(exists=True, path_type=Path),
+    help="Earlier runs, baselines, or a folder of baselines: adds a page of values over time. Repeatable.",
+)
+def site(runs: tuple[Path, ...], out: Path, images: int | None, history: tuple[Path, ...]) -> None:
+    """Write a static site of run folders, with their pictures, and print the path of its first page.
+
+    Several runs of one suite get a page of their values over time, with regressions marked as `invbench gate` finds them.
+    """
+    click.echo(printable(write_site(runs, out, images=images, history=history)))
 
 
 def print_summary(run: Path) -> None:
@@ -137,13 +153,15 @@ def _every_table(run: Run, *, intervals: bool | None, coverage: bool) -> str:
     return tables.terminal(run, intervals=intervals, covered=coverage, width=width)
 
 
-def write_site(runs: Sequence[Path], out: Path | None = None, *, images: int | None = None) -> Path:
+def write_site(
+    runs: Sequence[Path], out: Path | None = None, *, images: int | None = None, history: Sequence[Path] = ()
+) -> Path:
     """Write the site of run folders (see :func:`invbench.reports.site.write`). Raises WriteFailed if it cannot be written."""
     from invbench.reports import site
     from invbench.util.files import WriteFailed
 
     try:
-        return site.write(runs, out, images=images)
+        return site.write(runs, out, images=images, history=history)
     except OSError as error:
         where = out or runs[0] / "report"
         raise WriteFailed(f"{where}: could not be written: {error.strerror or error}") from error
