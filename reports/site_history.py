@@ -101,7 +101,7 @@ def changes(values: Sequence[float]) -> list[float]:
 def _step(before: Moment, after: Moment, outcome: Outcome, label: Mapping[tuple[str, str], str]) -> dict[str, Any]:
     """What the gate says of a run beside the one before it."""
     failed = [
-        f"{label.get((one.method, one.preset), one.method)} on {one.dataset}: {one.run} images fail, {one.baseline} before"
+        f"{one.cell}: {one.run} of {one.n} images fail, {one.baseline} before ({'; '.join(one.new[:3])})"
         for one in outcome.failures
         if one.run > one.baseline
     ]

@@ -116,9 +116,10 @@ def _quality(runs: Sequence[Measured], marks: Sequence[Mapping[tuple[str, ...], 
         if spec["kind"] == "set" or spec["better"] == "none" or not columns:
             continue
         table = pd.concat(columns, axis=1).reindex(columns=range(len(runs)))
-        for place, group in table.groupby(level=PLACE, sort=True):
+        for (method, preset, dataset, edit), group in table.groupby(level=PLACE, sort=True):
             values, n = _means(group, "mean")
-            yield Series("quality", *place, id, n, values, _verdicts(marks, (*place, id)))
+            verdicts = _verdicts(marks, (method, preset, dataset, edit, id))
+            yield Series("quality", method, preset, dataset, edit, id, n, values, verdicts)
 
 
 def _means(group: pd.DataFrame, how: str) -> tuple[tuple[float, ...], int]:

@@ -95,6 +95,17 @@ def test_one_moment_is_no_history_and_a_folder_may_be_empty_yet(runs: list[Measu
         history.histories([tmp_path])
 
 
+def test_an_image_that_fails_is_told(runs: list[Measured], tmp_path: Path) -> None:
+    rows = runs[1].rows.copy()
+    failed = (rows["method"] == "e4e") & (rows["dataset"] == "faces") & (rows["image"] == "0004")
+    rows.loc[failed, ["status", "reason"]] = ["failed", "out of memory"]
+    put(tmp_path, runs[0], 1)
+    put(tmp_path, replace(runs[1], rows=rows), 2)
+    (found,) = history.histories([tmp_path])
+    (step,) = site_history.content(found)["steps"]
+    assert "e4e.paper.faces: 1 of 40 images fail, 0 before (0004: out of memory)" in step["regressions"]
+
+
 def test_changes_are_percent_of_the_first_value() -> None:
     assert site_history.changes([float("nan"), 2.0, 3.0]) == [pytest.approx(float("nan"), nan_ok=True), 0.0, 50.0]
     assert np.isnan(site_history.changes([0.0, 1.0])).all()
