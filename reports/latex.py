@@ -19,16 +19,17 @@ def latex(table: PaperTable, *, notes: bool = True) -> str:
     """A ``table`` environment with booktabs rules and siunitx columns; its first lines name the packages that it needs.
 
     Best bold, second best underlined. The plus-minus is the larger side of the interval, which BCa makes unequal. A table
-    that is wider than the line is made smaller.
+    that is wider than the line is made smaller. Notes follow the float, which would not fit a page with them.
     """
     footnotes = Notes(table, shown=notes)
     parts, labels = columns(table), len(table.printed.row_fields)
     heads = [tex(head) for head in table.printed.row_fields]
     heads += [f"{{{tex(head)}{'' if measured else _raised(footnotes.heads[key])}}}" for key, measured, head in parts]
     found = [_column([row.get(key) for _, row in table.rows], measured, footnotes) for key, measured, _ in parts]
+    label = table.printed.id.replace("paper:", "tab:")
     lines = []
-    for i, (label, _) in enumerate(table.rows):
-        named = [*map(tex, label[:-1]), tex(label[-1]) + _raised(footnotes.labels[i])]
+    for i, (names, _) in enumerate(table.rows):
+        named = [*map(tex, names[:-1]), tex(names[-1]) + _raised(footnotes.labels[i])]
         lines.append(" & ".join([*named, *(texts[i] for _, texts in found)]) + r" \\")
     return (
         "\n".join(
@@ -37,7 +38,7 @@ def latex(table: PaperTable, *, notes: bool = True) -> str:
                 r"% \sisetup{separate-uncertainty=true, detect-weight=true, group-digits=none, mode=text}",
                 r"\begin{table}",
                 r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
-                rf"\caption{{{tex(caption(table))}}}",
+                rf"\caption{{{tex(caption(table))}}}\label{{{label}}}",
                 r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}{%",
                 rf"\begin{{tabular}}{{{'l' * labels}{''.join(spec for spec, _ in found)}}}",
                 r"\toprule",
@@ -46,12 +47,18 @@ def latex(table: PaperTable, *, notes: bool = True) -> str:
                 *lines,
                 r"\bottomrule",
                 r"\end{tabular}}",
-                *(rf"\par\raggedright {tex(line)}" for line in footnotes.lines()),
                 r"\end{table}",
+                *_below(footnotes.lines(), label),
             ]
         )
         + "\n"
     )
+
+
+def _below(notes: Sequence[str], label: str) -> list[str]:
+    """The notes as small text below each other."""
+    head = rf"{{\footnotesize\raggedright\noindent Notes to Table~\ref{{{label}}}.\par"
+    return [head, *(rf"\noindent {tex(line)}\par" for line in notes), "}"] if notes else []
 
 
 def _column(cells: Sequence[Cell | None], measured: bool, notes: Notes) -> tuple[str, list[str]]:
