@@ -1,4 +1,4 @@
-"""Sessions: bench, gate, tests, lint, train, nightly. All share one environment.
+"""Sessions: bench, gate, tests, lint, train, docs, nightly. All share one environment.
 
 It holds what users need, and what developers need from the first `tests` or `lint` on. What has changed is installed again:
 the environment with a lock file, the links to the sources with the list of files. With uv on the PATH that takes a third of
@@ -138,6 +138,18 @@ def lint(session: nox.Session) -> None:
 def train(session: nox.Session) -> None:
     """Train a network of the zoo again: `nox -s train -- generator --minutes 60`; without a name, list them."""
     python(session, "-m", "invbench.methods.train", *(session.posargs or ["--list"]))
+
+
+@nox.session(venv_backend="none")
+def docs(session: nox.Session) -> None:
+    """Build the documentation into build/docs: `nox -s docs -- runs/full` embeds the site of that run, else a small one."""
+    out, run = Path("build") / "docs", Path("runs") / "docs"
+    python(session, "-m", "mkdocs", "build", "--quiet", "--site-dir", str(out), developer=True)
+    if not session.posargs:
+        words = ("--methods", "dhr,pti,e4e", "--images", "4", "--out", str(run))
+        python(session, "-m", "invbench", "run", *words, developer=True)
+    runs = session.posargs or [str(run)]
+    python(session, "-m", "invbench", "site", *runs, "--out", str(out / "sample"), "--images", "40", developer=True)
 
 
 @nox.session(venv_backend="none")
