@@ -118,7 +118,7 @@ Examples
 @click.option(
     "--history",
     multiple=True,
-    type=click.Path(exists=True, path_type=Path),
+    type=PathType(exists=True),
     help="Earlier runs, baselines, or a folder of baselines: adds a page of values over time. Repeatable.",
 )
 def site(runs: tuple[Path, ...], out: Path, images: int | None, history: tuple[Path, ...]) -> None:
