@@ -8,8 +8,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from invbench.compare.gate import Finding, Outcome
-from invbench.compare.history import History, Moment, Series
+from invbench.compare.history import Finding, History, Moment, Outcome, Series
 from invbench.reports import svg
 from invbench.reports.text import ARROWS
 

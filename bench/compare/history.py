@@ -17,7 +17,9 @@ import pandas as pd
 
 from invbench import schema
 from invbench.compare.baseline import MACHINE, Measured, read
-from invbench.compare.gate import Finding, Outcome, gate
+from invbench.compare.gate import Finding as Finding
+from invbench.compare.gate import Outcome as Outcome
+from invbench.compare.gate import gate
 from invbench.util.files import MARK
 
 PLACE = ["method", "preset", "dataset", "edit"]
