@@ -28,16 +28,32 @@ Examples
   invbench list protocols           recipes that prepare pictures for metrics; a metric's id is METRIC@PROTOCOL
   invbench list groups              groups of metrics, for example @pixel for `run --metrics`
   invbench list suites --long       with datasets, collections, edits and networks
+  invbench list methods --format markdown --run RUN
+                                    the page docs/methods.md; RUN is a folder or a stored baseline
 """
 
 
 @click.command("list", epilog=EPILOG, short_help="Methods, metrics, groups of metrics, protocols, datasets or suites.")
 @click.argument("kind", type=click.Choice(["methods", "metrics", "groups", "protocols", "datasets", "suites"]))
 @click.option("--long", "detailed", is_flag=True, help="Show all details.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["terminal", "markdown"]),
+    default="terminal",
+    show_default=True,
+    help="markdown: of methods, a page with their training, what --run measured and the papers' ranks.",
+)
+@click.option("--run", type=click.Path(exists=True, path_type=Path), help="Run folder or baseline of the embedded suite.")
 @plain_config_option
 @plugin_option
-def list_(kind: str, detailed: bool, config: Path | None, plugins: tuple[Path, ...]) -> None:
+def list_(kind: str, detailed: bool, form: str, run: Path | None, config: Path | None, plugins: tuple[Path, ...]) -> None:
     """List everything registered: built in, installed, or in a --plugin file."""
+    if (form == "markdown") != (run is not None) or (run is not None and kind != "methods"):
+        raise click.UsageError("--format markdown and --run: expected both, and the kind methods")
+    if run is not None:
+        click.echo(_page(registry_of(config, plugins), run, config), nl=False)
+        return
     if kind == "suites":
         from invbench.plugins.config import load
 
@@ -56,6 +72,20 @@ def list_(kind: str, detailed: bool, config: Path | None, plugins: tuple[Path, .
         return
     found: Mapping[str, Spec] = getattr(registry, kind)
     _print([(name, spec.title, _details(spec, registry)) for name, spec in found.items()], detailed)
+
+
+def _page(registry: Registry, run: Path, config: Path | None) -> str:
+    """The methods as a page of Markdown."""
+    from invbench.compare import baseline
+    from invbench.plugins.config import load
+    from invbench.reports import methods_table
+    from invbench.weights.trained import trained
+
+    rows = baseline.read(run).rows
+    networks = {role: trained(one.weights) for role, one in load(config)["procfaces"].networks.items() if one.weights}
+    known = {role: methods_table.Network(*one) for role, one in networks.items() if one is not None}
+    readings = {id: _choices(spec) for id, spec in registry.methods.items()}
+    return methods_table.markdown(registry.methods, known, rows, readings, source=f"`{run}`")
 
 
 def _placed(registry: Registry, config: Path | None) -> dict[str, str]:
@@ -87,9 +117,7 @@ def _details(spec: Spec, registry: Registry) -> list[str]:
         venue = f"({spec.venue})" if spec.paper and spec.venue else spec.venue
         head = [spec.summary, f"{spec.paper} {venue}".strip(), f"family: {spec.family}", _pairing(spec)]
         head.append(f"networks: {_join(spec.roles)}")
-        presets = [f"preset {name}: {_pairs(changes)}" for name, changes in spec.presets.items()]
-        options = [_option(name, option) for name, option in spec.options.items()]
-        return [line for line in [*head, *presets, *options] if line]
+        return [line for line in [*head, *_choices(spec)] if line]
     if isinstance(spec, MetricSpec):
         protocol = registry.protocols[spec.protocol]
         needs = {"networks": (*protocol.roles, *spec.roles), "needs": spec.needs, "edits": spec.edits}
@@ -110,6 +138,12 @@ def _details(spec: Spec, registry: Registry) -> list[str]:
     size = "counted when opened" if spec.size is None else f"{spec.size} images"
     source = f"files: {spec.page} (licence: {spec.licence})" if spec.page else ""
     return [line for line in (spec.summary, f"domain {spec.domain}, {size}", source) if line]
+
+
+def _choices(spec: MethodSpec) -> list[str]:
+    """The presets of a method and its options."""
+    presets = [f"preset {name}: {_pairs(changes)}" for name, changes in spec.presets.items()]
+    return [*presets, *(_option(name, option) for name, option in spec.options.items())]
 
 
 def _pairing(spec: MethodSpec) -> str:
