@@ -50,6 +50,8 @@ class Training(Recipe):
     follows the warm start; ``zoo`` holds the frozen networks.
     """
 
+    eight_bits = True
+
     def __init__(
         self,
         *,
