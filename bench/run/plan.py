@@ -188,7 +188,9 @@ def beyond(described: Mapping[str, Any], entries: Sequence[Entry]) -> tuple[Entr
 
 
 def _entries(described: Mapping[str, Any]) -> list[Entry]:
-    return [Entry(one["index"], one["name"], one["sha256"], one["reason"], one.get("pixels", 0)) for one in described["images"]]
+    return [
+        Entry(one["index"], one["name"], one["sha256"], one.get("reason", ""), one.get("pixels", 0)) for one in described["images"]
+    ]
 
 
 def read_entry(
