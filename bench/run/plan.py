@@ -188,9 +188,8 @@ def beyond(described: Mapping[str, Any], entries: Sequence[Entry]) -> tuple[Entr
 
 
 def _entries(described: Mapping[str, Any]) -> list[Entry]:
-    return [
-        Entry(one["index"], one["name"], one["sha256"], one.get("reason", ""), one.get("pixels", 0)) for one in described["images"]
-    ]
+    images = described["images"]
+    return [Entry(one["index"], one["name"], one["sha256"], one.get("reason", ""), one.get("pixels", 0)) for one in images]
 
 
 def read_entry(
