@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from torchvision.transforms.functional import perspective
 
 from invbench.methods.directions.linear import Directions
-from invbench.methods.nets.encoders import E4EEncoder
+from invbench.methods.nets.encoders import E4EEncoder, PSPEncoder
 from invbench.methods.nets.feature_style import FeatureStyleEncoder
 from invbench.methods.nets.hfgi import HFGINetwork
 from invbench.methods.nets.padding import PaddingEncoder, padded
@@ -49,7 +49,9 @@ def small(monkeypatch: pytest.MonkeyPatch, small_networks) -> dict[str, nn.Modul
         directions = Directions(["age", "yaw"], 10, 16)
         directions.vectors.normal_(std=0.1)
         trained = {"e4e": E4EEncoder(**SMALL).eval().requires_grad_(False), "parser": Parser(), "directions": directions}
+        trained["psp"] = PSPEncoder(**{**SMALL, "stages": [*PADDING["stages"][:3], [8, 1]]})
     monkeypatch.setattr(padding, "architecture", lambda generator, level: PADDING)
+    monkeypatch.setattr(padding, "load_frozen", lambda name, **_: trained[name])
     monkeypatch.setattr(feature_style, "architecture", lambda generator: FEATURE)
     monkeypatch.setattr(feature_style, "load_frozen", lambda name, **_: trained[name])
     monkeypatch.setattr(hfgi, "architecture", lambda generator, resolution: HFGI)
@@ -153,6 +155,14 @@ def test_a_step_of_padding_sums_the_published_losses():
     offset = (latents - generator.mean_latent).flatten(1)
     (loss + 0.003 * offset.square().sum(1).sqrt().mean()).backward()
     same_gradients(recipe.network, network)
+
+
+def test_the_encoder_of_padding_starts_from_the_first_stages_of_psp(small):
+    network, known = padding.Training(seed=3).network, small["psp"]
+    own = [network.input_layer, *(unit for stage in network.backbone_stages[:3] for unit in stage)]
+    for one, other in zip(own, [known.input_layer, *known.body[:3]], strict=True):
+        for key, value in other.state_dict().items():
+            assert torch.equal(one.state_dict()[key], value), key
 
 
 def test_in_its_warm_start_padding_learns_what_it_replaces():
