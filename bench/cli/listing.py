@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from invbench.api import MethodSpec, MetricSpec, Option, ProtocolSpec
-from invbench.cli.common import plain_config_option, plugin_option, registry_of
+from invbench.cli.common import PathType, plain_config_option, plugin_option, registry_of
 from invbench.options import limits
 from invbench.plugins import files
 from invbench.plugins.registry import Registry
@@ -44,7 +44,7 @@ Examples
     show_default=True,
     help="markdown: of methods, a page with their training, what --run measured and the papers' ranks.",
 )
-@click.option("--run", type=click.Path(exists=True, path_type=Path), help="Run folder or baseline of the embedded suite.")
+@click.option("--run", type=PathType(exists=True), help="Run folder or baseline of the embedded suite.")
 @plain_config_option
 @plugin_option
 def list_(kind: str, detailed: bool, form: str, run: Path | None, config: Path | None, plugins: tuple[Path, ...]) -> None:

@@ -59,7 +59,7 @@ def test_bars_and_plots_are_on_the_scale_of_one_machine(store: Store) -> None:
     (main,) = extract.of_datasets(run, [found])
     rows = page_tables.leaderboard(run, found, main)["rows"]
     assert {row["bars"][0]["width"] for row in rows} == {"100.000"}  # each is the slowest of its machine
-    assert str(site_plots.quality_plot(Board("d", run, found, main, ".."))) == ""  # one point is no plot
+    assert str(site_plots.quality(Board("d", run, found, main, ".."))) == ""  # one point is no plot
     assert "times as" not in main.verdict and "cannot be compared between them" in main.notes[0]
 
 

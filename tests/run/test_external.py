@@ -21,7 +21,7 @@ from invbench.run import external, external_folder, runner
 from invbench.run.verification import verify
 from invbench.store import Store
 from invbench.util.images import read_png
-from tests.fixtures import TOYS, timeless
+from tests.fixtures import TOYS
 
 COUNT = 12
 METRICS = ["toy_mse", "toy_mask", "toy_truth", "toy_set"]
@@ -299,7 +299,7 @@ def test_the_command_line(measured, tmp_path):
     assert checked.exit_code == 0 and "15 scores computed again from the pictures, 0 of them different" in checked.output
     wrong = CliRunner().invoke(main, ["score", str(folder)])
     assert wrong.exit_code == 2 and "expected --against DATASET, or a run folder" in wrong.output
-    assert timeless(Store(out).rows()).equals(Store(out).rows())
+    assert not [name for name in Store(out).rows() if name.startswith(("seconds.", "memory."))]
 
 
 def test_networks_of_another_domain_do_not_judge_a_folder_unless_told(tmp_path):
