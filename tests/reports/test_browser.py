@@ -15,6 +15,7 @@ from invbench.store import Part
 from tests.browser import DESK, PHONE, TABLET, browser, needs_browser, resize, too_wide
 
 from .fake import make_run
+from .studies import make_study
 
 pytestmark = needs_browser
 AXE = os.environ.get("INVBENCH_AXE", "")  # axe.min.js of axe-core
@@ -249,12 +250,33 @@ def test_headers_stay_in_sight(driver: Any, pages: Path) -> None:
 @pytest.mark.skipif(not Path(AXE).is_file(), reason="needs axe-core: INVBENCH_AXE, the path of its axe.min.js")
 @pytest.mark.parametrize("address", PAGES, ids=[one.partition(".")[0] for one in PAGES])
 def test_nothing_serious_bars_a_reader(driver: Any, pages: Path, address: str) -> None:
+    assert barriers(driver, pages, address) == []
+
+
+@pytest.mark.skipif(not Path(AXE).is_file(), reason="needs axe-core: INVBENCH_AXE, the path of its axe.min.js")
+def test_nothing_serious_bars_a_reader_of_papers_history_and_studies(driver: Any, tmp_path: Path) -> None:
+    runs = []
+    for number in (1, 2):
+        runs.append(make_run(tmp_path / f"run{number}", count=4, methods=("psp", "dhr"), strengths=(3.0,), seed=number))
+        moment = {"finished": f"2026-01-0{number}T10:00:00+00:00", "git": {"commit": f"c0ffee{number}"}}
+        runs[-1].write_json("manifest.json", runs[-1].manifest | moment)
+    both = site.write(runs, tmp_path / "both").parent
+    make_study(tmp_path, checks=1)
+    addresses = ["history.html", "published.html"]
+    addresses += sorted(f"published/{path.name}" for path in (both / "published").iterdir())[:2]
+    rater = next((tmp_path / "study").glob("*.html"))
+    found = {address: barriers(driver, both, address) for address in addresses}
+    found[rater.name] = barriers(driver, rater.parent, rater.name)
+    assert len(found) == 5 and not any(found.values()), found
+
+
+def barriers(driver: Any, pages: Path, address: str) -> list[tuple[str, str]]:
+    """What axe-core finds on a page that is serious or critical: the rule, and the first node."""
     opened(driver, pages, address)
     driver.execute_script(Path(AXE).read_text(encoding="utf-8"))
     done = "const done = arguments[0]; axe.run({ preload: false }).then((found) => done(found.violations))"
     found = driver.execute_async_script(done)
-    bad = [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
-    assert bad == []
+    return [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")]
 
 
 def test_markup_and_quotes_from_outside_are_seen_as_text(driver: Any, tmp_path: Path) -> None:
