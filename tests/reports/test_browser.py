@@ -132,6 +132,7 @@ def test_published_rows_come_on_demand_with_the_reason_why_they_cannot_be_compar
     opened(driver, pages, "index.html")
     assert not all_of(driver, "tr.published")
     one_of(driver, ".with-published").click()
+    wait(driver, "tr.published")
     opened(driver, pages, address_of(driver).rpartition("/")[2], until="tr.published")
     assert any("PTI" in name for name in methods(driver)[3:])
     cell = one_of(driver, "tr.published td[title]")

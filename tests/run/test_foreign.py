@@ -20,7 +20,7 @@ from invbench.api import Edit, InvbenchError
 from invbench.plugins import foreign
 from invbench.plugins.registry import discover
 from invbench.run import runner
-from invbench.run.foreign import code, starts
+from invbench.run.foreign import code, process, starts
 from invbench.store import Store
 from tests.fixtures import TOYS, toy_settings
 
@@ -58,7 +58,8 @@ def rows(settings):
     return found[found["edit"].isna()].set_index("image"), found[~found["edit"].isna()].set_index("image")
 
 
-def test_it_has_rows_like_any_other_method(make):
+def test_it_has_rows_like_any_other_method(make, monkeypatch):
+    monkeypatch.setattr(process, "POLL", 0.005)  # looks often at a command that ends soon
     settings = make()
     assert runner.run(settings, progress=False) == 0
     inverted, edited = rows(settings)
