@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from invbench.api import InvbenchError
-from invbench.schema import PLACE
+from invbench.schema import PLACE, SET, TIMED
 from invbench.util import sealed
 
 
@@ -42,9 +43,20 @@ def expect(table: pa.Table, fields: pa.Schema, where: str) -> None:
         known = fields.field(name).type if name in fields.names else None
         if not pa.types.is_null(found) and (found != known if known else not pa.types.is_floating(found)):
             raise InvbenchError(f"{where}{found} in the column {name}")
-    for name in PLACE:
-        if name in fields.names and (name not in names or table.column(name).null_count):
+    for name in (*(name for name in PLACE if name in fields.names), *(TIMED if "warmup" in fields.names else ())):
+        if name not in names or (name in fields.names and table.column(name).null_count):
             raise InvbenchError(f"{where}a row without {name}")
+    if "edit" in names and len(table) - table.column("edit").null_count > _edits_with_strength(table):
+        raise InvbenchError(f"{where}an edit without strength")
+    if "metric" in fields.names and table.group_by(SET).aggregate([]).num_rows < len(table):
+        raise InvbenchError(f"{where}a metric of a cell twice")
+
+
+def _edits_with_strength(table: pa.Table) -> int:
+    if "strength" not in table.schema.names:
+        return 0
+    both = pc.and_(pc.is_valid(table.column("edit")), pc.is_valid(table.column("strength")))
+    return int(pc.sum(both).as_py() or 0)
 
 
 def table_bytes(rows: Sequence[Mapping[str, Any]], fields: pa.Schema) -> bytes:

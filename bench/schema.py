@@ -65,6 +65,7 @@ POINTS = """
     ORDER BY dataset, method, preset, index, image, step
 """  # of the curves whose rows stand; a part that was written twice counts once
 PLACE = ("method", "preset", "dataset", "image", "index", "status", "metric")  # no row is without, where its file has them
+SET = ["method", "preset", "dataset", "metric"]  # what names a value of a set metric
 ORDER = "suite, dataset, method, preset, index, edit NULLS FIRST, strength"
 
 SECONDS, LATENCY, MEMORY, SOURCE = "seconds.", "latency.", "memory.", "source."
@@ -85,6 +86,7 @@ def latency(stage: str) -> str:
 
 INVERT, EDIT, CONSISTENCY = seconds("invert"), seconds("edit"), seconds("consistency")
 ALONE, EDIT_ALONE = latency("total"), latency("edit")
+TIMED = ("key", "recipe", "machine", "warmup", ALONE)  # no row of times is without; of one that failed, ALONE is null
 DEVICE_PEAK, RSS_PEAK = MEMORY + "device_peak", MEMORY + "rss_peak"
 JPEG = SOURCE + "jpeg"
 

@@ -320,7 +320,7 @@ class Store(Folder):
 
     # -- inside -----------------------------------------------------------------------------------------------------
     def _read_sets(self) -> pa.Table:
-        return columns.read(self.path / "sets.parquet", _SETS, SETS)
+        return columns.together([self.path / "sets.parquet"], _SETS, empty=SETS)
 
     def _read_plan(self) -> dict[str, Any]:
         plan = self._read_json("plan.json", PLAN)

@@ -197,13 +197,15 @@ def _with_latency(rows: pd.DataFrame, store: Store) -> pd.DataFrame:
         return rows
     means = times.loc[times["status"] == "ok", [*KEYS, *columns]].groupby(KEYS, dropna=False).mean().reset_index()
     means = means.astype({key: rows[key].dtype for key in KEYS})  # a pass without edits has a column of another type
-    return rows.merge(means, on=KEYS, how="left", validate="one_to_one")
+    return rows.merge(means, on=KEYS, how="left", validate="many_to_one")  # rows of one name are told by `tidy`
 
 
 def tidy(rows: pd.DataFrame, source: str) -> pd.DataFrame:
     """The columns of :class:`Measured`, in a fixed order of rows and columns."""
     rows = rows.assign(edit=rows["edit"].fillna("").astype(str), strength=rows["strength"].astype(float).fillna(0.0))
     rows["reason"] = rows["reason"].fillna("").astype(str)
+    if rows["batch"].isna().any():
+        raise InvbenchError(f"{source}: expected the batch of every row, found a row without")
     double = rows.duplicated(KEYS)
     if double.any():
         row = rows[double].iloc[0]
