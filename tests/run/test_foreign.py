@@ -164,7 +164,7 @@ def test_a_picture_that_hangs_is_cut_off_with_all_its_processes(make):
     inverted, _ = rows(settings)
     assert list(inverted["status"]) == ["ok", "ok", "failed", "ok"]
     assert "took more than" in inverted.loc["toy-02", "reason"]
-    files = list(Store(settings.out).foreign(CELL).glob("*/exchange/work/pids"))
+    files = list(Store(settings.out).foreign(CELL).glob("*/exchange/*/pids"))
     assert files and not [pid for file in files for pid in file.read_text().split() if psutil.pid_exists(int(pid))]
 
 
@@ -181,7 +181,7 @@ def test_the_process_tree_ends_with_the_run(make, tmp_path):
     deadline = time.monotonic() + 120
     while not pids and time.monotonic() < deadline and process.poll() is None:
         time.sleep(0.2)
-        pids = [int(pid) for file in tmp_path.glob("r/foreign/*/0002/exchange/work/pids") for pid in file.read_text().split()]
+        pids = [int(pid) for file in tmp_path.glob("r/foreign/*/0002/exchange/*/pids") for pid in file.read_text().split()]
     assert pids
     process.send_signal(signal.SIGKILL if os.environ.get("HARD") else signal.SIGINT)
     assert process.wait(60) == 130
