@@ -9,6 +9,7 @@ import os
 import re
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from invbench.util.startup import cores, settle
 
@@ -19,6 +20,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes, which share
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 pytest_plugins = ["tests.fixtures"]
+
+settings.register_profile("busy", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("busy")  # a busy machine says nothing of what is tested
 
 MOST = 4  # processes of `-n auto`; each holds networks of its own
 ALONE = re.compile(r"(?<!not )\b(?:perf|gpu)\b")  # in `-m`: what wants the machine for itself
