@@ -59,7 +59,8 @@ class PaddingEncoder(nn.Module):
     width     of the heads' convolutions
     groups    heads before groups[0] read the coarse map, those before groups[1] the middle one, the rest the fine one
     level     of the pyramid that the padding is made from: 0 coarse, 1 middle, 2 fine
-    channels  of the generator's features at 4, 8, 16, 32; at 4 the width of the last stage. None: that width everywhere
+    channels  of the generator's features at the padded resolutions 4, 8, ...; at 4 the width of the last stage. None: that
+              width at 4, 8, 16 and 32
 
     ``latent_avg`` [w_dim] is a buffer, zero until it is set, which is added to the latents.
     Raises ValueError for arguments that do not fit each other.
@@ -83,8 +84,8 @@ class PaddingEncoder(nn.Module):
         channels = [pyramid] * PADDED if channels is None else list(channels)
         if num_ws > heads:
             raise ValueError(f"num_ws: expected at most {heads}, one for each head, found {num_ws}")
-        if len(channels) != PADDED or channels[0] != pyramid:
-            raise ValueError(f"channels: expected {PADDED} numbers, the first {pyramid}, found {channels}")
+        if not 0 < len(channels) <= PADDED or channels[0] != pyramid:
+            raise ValueError(f"channels: expected 1 to {PADDED} numbers, the first {pyramid}, found {channels}")
         if len(stages) != 4 or not 0 <= level < LEVELS:
             raise ValueError(f"stages, level: expected 4 and 0 to {LEVELS - 1}, found {len(stages)} and {level}")
         self.num_ws, self.w_dim, self.size, self.level = num_ws, w_dim, size, level
@@ -127,20 +128,24 @@ class PaddingEncoder(nn.Module):
         return found
 
     def maps(self, images: Tensor) -> list[Tensor]:
-        """The whole maps [N, C, 34, 34], of which :meth:`forward` takes the middle: the constant's, then those of 4 to 32."""
-        return self._maps(self._pyramid(images)[self.level])
+        """The whole maps, of which :meth:`forward` takes the middle: the constant's, then those of the padded resolutions.
 
-    def _maps(self, features: Tensor) -> list[Tensor]:
-        side = 2 ** (PADDED + 1) + 2
-        whole = F.interpolate(self.padding_extractor(features), size=(side, side), mode="bicubic", align_corners=True)
+        [N, C, r + 2, r + 2] for the largest of these, r: 34 as published, from features of 32 x 32.
+        """
+        whole = self._whole(self._pyramid(images)[self.level])
         return [whole, *(head(whole) for head in self.padding_modulation_heads)]
 
+    def _whole(self, features: Tensor) -> Tensor:
+        side = 2 ** (len(self.padding_modulation_heads) + 1) + 2
+        return F.interpolate(self.padding_extractor(features), size=(side, side), mode="bicubic", align_corners=True)
+
     def _padding(self, features: Tensor) -> dict[str, Tensor]:
-        constant, *borders = self._maps(features)
-        found = {CONSTANT: _middle(constant, 4)}
-        for number, one in enumerate(borders):
+        """The heads see one cell at a time: each need only see the middle that is taken of what it gives."""
+        whole = self._whole(features)
+        found = {CONSTANT: _middle(whole, 4)}
+        for number, head in enumerate(self.padding_modulation_heads):
             resolution = 4 << number
-            found[border_name(resolution)] = _middle(one, resolution + 2)
+            found[border_name(resolution)] = head(_middle(whole, resolution + 2))
         return found
 
 

@@ -51,6 +51,8 @@ def architecture(generator: Any) -> dict[str, Any]:
 class Training(Recipe):
     """``lr`` and ``discriminator_lr`` are peak rates, ``batch`` the pictures in a step, ``discriminator`` its channels."""
 
+    eight_bits = True
+
     def __init__(
         self,
         *,

@@ -31,6 +31,8 @@ class Training(Recipe):
     ``reconstruction`` has pictures, generator and losses; None: those of procfaces, with the networks of ``zoo``.
     """
 
+    eight_bits = True
+
     def __init__(
         self,
         *,

@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from invbench.methods.nets.padding import CONSTANT, PADDED, PaddingEncoder, padded
+from invbench.methods.nets.padding import CONSTANT, PaddingEncoder, padded
 from invbench.methods.padding import Padding
 from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend, seeded
 from invbench.methods.train.encoding import Reconstruction, after_warm_start, weighted
@@ -29,15 +29,16 @@ RECIPES = {"padding": {"minutes": 15, "seed": 0, "help": "encoder of latents and
 
 NORM_WEIGHT = 0.003
 # What is not as published: a rate that falls along a cosine from a higher peak (1e-4, constant), fewer pictures in a step
-# (64), and maps from the finest level of the pyramid, which has 16 x 16 cells here, where the published middle one has 32 x
-# 32.
-SHORTENED: dict[str, Any] = {"lr": 2e-3, "batch": 16, "level": 2}
+# (64). Maps come from the finest level of the pyramid, which has 16 x 16 cells here, where the published middle one has 32 x
+# 32, and so padding ends at 16 and not at 32: a map has two cells more than it is made from, and its middle holds all that the
+# constant input of 4 x 4 needs. Maps of 34 from 16 or 8 cells cannot draw that constant: codes then fell back to the mean.
+SHORTENED: dict[str, Any] = {"lr": 2e-3, "batch": 16, "level": 2, "padded": 3}
 TRUNK = 3  # stages of the backbone, of four, that start as those of the encoder ``psp``
 
 
-def architecture(generator: Any, level: int = SHORTENED["level"]) -> dict[str, Any]:
+def architecture(generator: Any, *, level: int = SHORTENED["level"], padded: int = SHORTENED["padded"]) -> dict[str, Any]:
     """Arguments of the reduced encoder for ``generator``: as wide at its end as the constant input that it replaces."""
-    channels = [generator.channels[4 << number] for number in range(PADDED)]
+    channels = [generator.channels[4 << number] for number in range(padded)]
     encoder = encoder_architecture(generator)
     return {
         "num_ws": generator.num_ws,
@@ -71,7 +72,7 @@ class Training(Recipe):
         self.batch = batch
         self.reconstruction = Reconstruction(seed=seed, device=device, zoo=zoo)
         self.generator = padded(self.reconstruction.generator)
-        self.config = architecture(self.generator, level)
+        self.config = architecture(self.generator, level=level)
         with seeded(seed):
             self.network = PaddingEncoder(**self.config)
         start_from(self.network, load_frozen("psp", zoo=zoo))

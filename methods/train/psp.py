@@ -29,6 +29,8 @@ class Training(Recipe):
     of eladrich/pixel2style2pixel).
     """
 
+    eight_bits = True
+
     def __init__(
         self,
         *,

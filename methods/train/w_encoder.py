@@ -34,6 +34,8 @@ class Training(Recipe):
     ``discriminator_lr`` are peak rates, ``batch`` the pictures in a step; ``zoo`` holds the frozen networks.
     """
 
+    eight_bits = True
+
     def __init__(
         self,
         *,

@@ -150,7 +150,7 @@ def test_gradients_reach_the_maps(trained, images):
     ("changes", "said"),
     [
         ({"num_ws": 10}, "num_ws: expected at most 9"),
-        ({"channels": [4, 8, 8, 8]}, "channels: expected 4 numbers, the first 8"),
+        ({"channels": [4, 8, 8, 8]}, "channels: expected 1 to 4 numbers, the first 8"),
         ({"level": 3}, "level: expected 4 and 0 to 2, found 4 and 3"),
     ],
 )

@@ -26,7 +26,7 @@ from tests.train.test_encoder_recipes import SMALL, small_networks  # noqa: F401
 HFGI = {"channels": 8, "size": 64, "residue": [4, 4, 8], "aligner": [4, 4, 4, 8]}
 PADDING = {
     "num_ws": 10, "w_dim": 16, "size": 64, "stages": [[4, 1], [4, 1], [4, 1], [8, 1]], "heads": 10, "width": 8, "level": 2,
-    "channels": [8, 8, 8, 8],
+    "channels": [8, 8, 8],
 }  # fmt: skip
 FEATURE = {
     "num_ws": 10, "w_dim": 16, "size": 64, "stages": [[4, 1], [4, 1], [4, 1], [8, 1]], "strides": [1, 2, 2, 2], "feature": 8,
