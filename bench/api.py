@@ -28,6 +28,8 @@ Value = TypeVar("Value")
 NEEDS = ("factors", "ood_mask", "parsing", "truth", "true_factors", "domain_mask", "region", "latents", "latents_back")
 """Names that a metric's ``needs`` may hold: fields of Sample, of MetricInput, or (domain_mask) of an inversion's state."""
 
+SUM = "+"  # between the edits that one name asks for together: "smile+eye_openness"
+
 SPACES = ("w", "w+")  # of latents: one code for all layers, or one for each
 
 STAGES = ("encode", "optimise", "segment", "refine", "synthesise", "edit")
@@ -152,10 +154,18 @@ class DatasetSpec:
 
 @dataclass(frozen=True)
 class Edit:
-    """A named direction and a strength, in the unit that the suite defines for that direction."""
+    """A named direction and a strength, in the unit that the suite defines for that direction.
+
+    "smile+eye_openness" is a sum: both edits, one after the other on the same latents, each with the strength of the whole.
+    """
 
     name: str
     strength: float
+
+    @property
+    def parts(self) -> tuple[Edit, ...]:
+        """The edits of a sum in their order; of any other edit, itself."""
+        return tuple(Edit(name, self.strength) for name in self.name.split(SUM))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 
 from invbench.api import Edit, InvbenchError, Sample
-from invbench.datasets.procfaces import EDITS, Rendered, edit_factors, render_edited, render_split, split
+from invbench.datasets.procfaces import EDITS, Rendered, edit_factors, render, render_split, split
 
 SPECS = [
     {
@@ -72,16 +72,14 @@ class Procfaces:
 
     def truth(self, index: int, edit: Edit) -> np.ndarray | None:
         """The render of the edited factors with unchanged occluders; None for an edit that procfaces does not know."""
-        if edit.name not in EDITS:
+        if not _knows(edit):
             return None
         block, place = divmod(index, BLOCK)
         return _remember(self._true, (block, edit), lambda: self._render_edited(block, edit)).images[place]
 
     def true_factors(self, index: int, edit: Edit) -> np.ndarray | None:
         """float64 [K] in [0, 1], the factors of :meth:`truth`, clipped at their limits; None for an unknown edit."""
-        if edit.name not in EDITS:
-            return None
-        return edit_factors(self._split.u[index : index + 1], edit.name, edit.strength)[0]
+        return _edited(self._split.u[index : index + 1], edit)[0] if _knows(edit) else None
 
     def _render(self, block: int) -> Rendered:
         try:
@@ -92,10 +90,21 @@ class Procfaces:
     def _render_edited(self, block: int, edit: Edit) -> Rendered:
         indices = self._indices(block)
         extras = [self._split.extras[index] for index in indices]
-        return render_edited(self._split.u[indices], edit.name, edit.strength, extras=extras)
+        return render(_edited(self._split.u[indices], edit), extras=extras)
 
     def _indices(self, block: int) -> list[int]:
         return list(range(block * BLOCK, min((block + 1) * BLOCK, len(self.names))))
+
+
+def _knows(edit: Edit) -> bool:
+    return all(part.name in EDITS for part in edit.parts)
+
+
+def _edited(u: np.ndarray, edit: Edit) -> np.ndarray:
+    """Factors [N, K] after an edit; of a sum, after one part after the other."""
+    for part in edit.parts:
+        u = edit_factors(u, part.name, part.strength)
+    return u
 
 
 def _remember(memory: OrderedDict, key: object, make: Callable[[], Rendered]) -> Rendered:

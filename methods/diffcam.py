@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,7 +45,9 @@ SPEC = {
     },
     "presets": {"released": {}, "paper": {"normalise": "max"}},
     "summary": "The inversion is the original drawn anew by the deghosting network, which is what an edit of strength 0 gives: "
-    "a mask of pictures that do not differ is 0. Noise is the generator's stored one; the code draws it at random.",
+    "a mask of pictures that do not differ is 0. The edits of a sum are made one after the other, each with a mask of its own, "
+    "and the largest value of each pixel composes the last picture with the original (section 3.6; no code). Noise is the "
+    "generator's stored one; the code draws it at random.",
 }
 
 
@@ -71,14 +74,18 @@ class DiffCAMEditing:
             return Inversion(latents, self.deghosting(original, self.generator), {"original": original})
 
     def edit(self, inversion: Inversion, edit: Edit, clock: Clock) -> Tensor:
-        if edit.name not in self.network.attributes:
-            known = ", ".join(self.network.attributes)
-            raise InvbenchError(f"diffcam: edit {edit.name!r}: its network was trained for {known}")
-        original = inversion.state["original"]
+        for part in edit.parts:
+            if part.name not in self.network.attributes:
+                known = ", ".join(self.network.attributes)
+                raise InvbenchError(f"diffcam: edit {part.name!r}: its network was trained for {known}")
+        original, latents = inversion.state["original"], inversion.latents
         with clock.stage("edit"), torch.no_grad():
-            inverted = self.generator.synthesis(inversion.latents)
-            edited = self.generator.synthesis(self.directions.move(inversion.latents, edit))
-            mask = self._mask(inverted, edited, edit)
+            edited, masks = self.generator.synthesis(latents), []
+            for part in edit.parts:  # section 3.6: a mask from each picture to the next one, and their largest values
+                before, latents = edited, self.directions.move(latents, part)
+                edited = self.generator.synthesis(latents)
+                masks.append(self._mask(before, edited, part))
+            mask = functools.reduce(torch.maximum, masks)
             output = self.deghosting(torch.lerp(original, edited, mask), self.generator)
             return torch.lerp(original, output, mask) if self.options.paste and edit.strength else output
 

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from invbench.api import Clock, Edit, Embedder, InvbenchError, Inversion
 from invbench.methods.common.batching import image_generators, randn
+from invbench.methods.common.curves import show
 from invbench.methods.common.losses import PerceptualTarget, at_most, mse
 from invbench.methods.common.ranger import Ranger
 from invbench.methods.nets.gradient_modification import GradientModification
@@ -140,7 +141,7 @@ class GANI:
     def invert(self, images: Tensor, clock: Clock) -> Inversion:
         latents = self.embedder.embed(images, clock)
         with clock.stage("refine"):
-            weights = self._tune(images, latents)
+            weights = self._tune(images, latents, clock)
         with clock.stage("synthesise"), torch.no_grad():
             output = self.generator.synthesis(latents, weights=weights)
         return Inversion(latents, output, weights)
@@ -153,7 +154,7 @@ class GANI:
     def max_batch(self, memory: int) -> int:
         return min(self.embedder.max_batch(memory), self.generator.max_batch(memory, per_image_weights=True))
 
-    def _tune(self, images: Tensor, latents: Tensor) -> dict[str, Tensor]:
+    def _tune(self, images: Tensor, latents: Tensor, clock: Clock) -> dict[str, Tensor]:
         """Algorithm 1: the weights [N, ...] of the convolutions, changed for every image."""
         likeness = Likeness(self.networks, self.options, images)
         weights = self.generator.per_image_parameters(len(images), list(self.shapes))
@@ -163,9 +164,11 @@ class GANI:
         draws = image_generators(images, self.options.seed)
         parameters = self.modules.initial(draws, latents)
         ranger = Ranger(parameters.values(), self.options.lr, stacked=True)
-        for _ in range(self.options.steps):
+        for step in range(self.options.steps):
             changed = self._changed(weights, gradients, parameters)
-            loss = self.options.lambda_image * likeness(self.generator.synthesis(latents, weights=changed)).sum()
+            output = self.generator.synthesis(latents, weights=changed)
+            show(clock, step, output)
+            loss = self.options.lambda_image * likeness(output).sum()
             if self.options.lambda_locality > 0:
                 loss = loss + self.options.lambda_locality * self._locality(changed, draws).sum()
             ranger.zero_grad(set_to_none=True)

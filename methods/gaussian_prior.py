@@ -51,4 +51,4 @@ class GaussianPrior(PSP):
 
     def embed(self, images: Tensor, clock: Clock) -> Tensor:
         with clock.stage("optimise"):
-            return self.search.found(images, self.mean.expand(len(images), self.generator.num_ws, -1))
+            return self.search.found(images, self.mean.expand(len(images), self.generator.num_ws, -1), clock)

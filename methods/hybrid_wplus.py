@@ -57,7 +57,7 @@ class HybridWPlus(SAM):
     def invert(self, images: Tensor, clock: Clock) -> Inversion:
         start = self.embedder.embed(images, clock)
         with clock.stage("optimise"):
-            latents = self.found(images, start)
+            latents = self.found(images, start, clock)
         with clock.stage("synthesise"), torch.no_grad():
             return Inversion(latents, self.generator.synthesis(latents))
 
@@ -66,9 +66,9 @@ class HybridWPlus(SAM):
             images: Tensor = self.generator.synthesis(self.networks["directions"].move(inversion.latents, edit))
             return images
 
-    def found(self, images: Tensor, start: Tensor) -> Tensor:
+    def found(self, images: Tensor, start: Tensor, clock: Clock | None = None) -> Tensor:
         """Latents [N, L, D] of ``images`` [N, 3, H, W], from ``start`` [N, L, D]."""
-        return self._optimise(images, start, {})["latents"]
+        return self._optimise(images, start, {}, clock)["latents"]
 
 
 # Of SAM's options: no space of features, no segments, the distance of codes as in the code.

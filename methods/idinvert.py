@@ -10,6 +10,7 @@ from torch import Tensor
 
 from invbench.api import Clock, Edit, Inversion
 from invbench.methods.common.batching import PerImageAdam
+from invbench.methods.common.curves import show
 from invbench.methods.common.losses import PerceptualTarget, mse
 from invbench.options import Options
 
@@ -63,7 +64,7 @@ class IDInvert:
         if self.options.steps == 0:
             return start
         with clock.stage("optimise"):
-            return self._optimised(images, start)
+            return self._optimised(images, start, clock)
 
     def invert(self, images: Tensor, clock: Clock) -> Inversion:
         latents = self.embed(images, clock)
@@ -78,13 +79,14 @@ class IDInvert:
     def max_batch(self, memory: int) -> int:
         return self.generator.max_batch(memory)
 
-    def _optimised(self, images: Tensor, start: Tensor) -> Tensor:
+    def _optimised(self, images: Tensor, start: Tensor, clock: Clock) -> Tensor:
         """Codes [N, L, D] after the in-domain optimisation (the paper's equation 5) from ``start`` [N, L, D]."""
         target = PerceptualTarget(self.perceptual, images)
         adam = PerImageAdam({"latents": start}, self.options.lr)
         codes = adam.parameters["latents"]
-        for _ in range(self.options.steps):
+        for step in range(self.options.steps):
             drawn = self.generator.synthesis(codes)
+            show(clock, step, drawn)
             loss = mse(drawn, images) + self.options.perceptual_weight * target.distance(drawn)
             if self.options.domain_weight:
                 loss = loss + self.options.domain_weight * (codes - self.encoder(drawn)).square().mean((1, 2))

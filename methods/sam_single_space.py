@@ -94,7 +94,7 @@ class SingleSpace(SAM):
         space = self.options.space
         masks = {space: images.new_ones(len(images), 1, BLOCKS[space], BLOCKS[space])}
         with clock.stage("optimise"):
-            found = self._optimise(images, start, masks)
+            found = self._optimise(images, start, masks, clock)
         latents = found.pop("latents")
         with clock.stage("synthesise"), torch.no_grad():
             output = self.generator.synthesis(latents, features=self._added(found, masks))

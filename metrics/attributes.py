@@ -131,11 +131,14 @@ class Factors:
         """float64 [N, K]: change of the readings, as shares of each factor's range."""
         return self.read(given, after) - self.read(given, before)
 
-    def own(self, given: MetricInput) -> int | None:
-        """The edit's factor; None if the regressor does not read it. Raises ValueError without an edit."""
+    def own(self, given: MetricInput) -> list[int]:
+        """The edit's factors, one of each part of a sum, without those that the regressor does not read.
+
+        Raises ValueError without an edit.
+        """
         if given.edit is None:
             raise ValueError("given.edit: an edit metric needs the edit, found None")
-        return self.names.index(given.edit.name) if given.edit.name in self.names else None
+        return [self.names.index(part.name) for part in given.edit.parts if part.name in self.names]
 
     def true_change(self, given: MetricInput, index: int) -> np.ndarray:
         """float64 [N] in the factor's unit: how far the factor ``index`` moves from the original to the true edit."""
@@ -199,7 +202,10 @@ class EyeOpennessChange(AttributeChange):
 
 
 class TrueChange:
-    """True change of the edit's factor -> float64 [N] in its unit; NaN if no factor has the edit's name."""
+    """True change of the edit's factor -> float64 [N] in its unit.
+
+    NaN if no factor has the edit's name, and for a sum of edits, whose factors have units of their own.
+    """
 
     metric = "true_change"
 
@@ -208,8 +214,9 @@ class TrueChange:
 
     @torch.inference_mode()
     def __call__(self, given: MetricInput) -> np.ndarray:
-        index = self.factors.own(given)
-        return not_covered(given) if index is None else self.value(given, index)
+        own = self.factors.own(given)
+        single = given.edit is not None and len(given.edit.parts) == 1
+        return self.value(given, own[0]) if own and single else not_covered(given)
 
     def value(self, given: MetricInput, index: int) -> np.ndarray:
         """float64 [N] for the factor ``index``, in the factor's unit."""

@@ -73,9 +73,9 @@ LEAST_CHANGE = 0.02  # of the factor's range: ratios to smaller changes show the
 class Leakage:
     """Mean over the other factors of |change| as a share of the factor's range -> float64 [N]; lower is better.
 
-    Other factors: all that the regressor reads except the one with the edit's name (all, if none has it). The change is
-    u of the edited picture minus u of the reconstruction, u being the regressor's output; nothing is clipped, and all
-    factors have equal weight. The regressor's noise adds to the value: see leakage_judge.
+    Other factors: all that the regressor reads except the one with the edit's name (all, if none has it), of a sum except
+    those of its parts. The change is u of the edited picture minus u of the reconstruction, u being the regressor's output;
+    nothing is clipped, and all factors have equal weight. The regressor's noise adds to the value: see leakage_judge.
     """
 
     metric = "leakage"
@@ -89,11 +89,11 @@ class Leakage:
         return self._leaked(given)[0]
 
     def _leaked(self, given: MetricInput) -> tuple[np.ndarray, np.ndarray]:
-        """Leakage [N] and |change of the edit's own factor| [N] (NaN if the regressor does not read it)."""
+        """Leakage [N] and |change of the edit's own factor| [N], of a sum the mean over its factors (NaN if none is read)."""
         own, moved = self.factors.own(given), np.abs(self.factors.moved(given, self.before, self.after))
-        if own is None:
+        if not own:
             return moved.mean(1), not_covered(given)
-        return np.delete(moved, own, axis=1).mean(1), moved[:, own]
+        return np.delete(moved, own, axis=1).mean(1), moved[:, own].mean(1)
 
 
 class LeakageRatio(Leakage):
@@ -121,7 +121,7 @@ class AttributeFlips:
     """Share of binary attributes that differ between the edited picture and the reconstruction -> float64 [N] in [0, 1].
 
     The network in the role maps images to logits [N, A]; attribute ``names[i]`` depends on the factor ``factors[i]``.
-    Attributes of the factor with the edit's name are left out. NaN if none is left.
+    Attributes of the factor with the edit's name, or of those of a sum, are left out. NaN if none is left.
     """
 
     def __init__(self, networks: Mapping[str, Any]) -> None:
@@ -129,8 +129,8 @@ class AttributeFlips:
 
     @torch.inference_mode()
     def __call__(self, given: MetricInput) -> np.ndarray:
-        name = "" if given.edit is None else given.edit.name
-        others = [i for i, factor in enumerate(self.network.factors) if factor != name]
+        own = set() if given.edit is None else {part.name for part in given.edit.parts}
+        others = [i for i, factor in enumerate(self.network.factors) if factor not in own]
         if not others:
             return not_covered(given)
         before, after = (given.once("logits:attributes", which, self.network) > 0 for which in ("inverted", "output"))

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from invbench import schema
-from invbench.api import STAGES
+from invbench.api import STAGES, Edit
 from invbench.reports import compare
 from invbench.reports.compare import Compared
 from invbench.reports.measures import Measure
@@ -152,7 +152,8 @@ def unavailable(source: Store | Run) -> dict[str, str]:
     for id, group in run.sets[run.sets["reason"].notna()].groupby("metric"):
         lines = [f"{row.dataset}: {row.reason}" for row in group.itertuples()]
         reasons[str(id)] = "; ".join(dict.fromkeys(lines))
-    asked = {edit["name"] for cell in run.plan["cells"].values() for edit in cell["edits"]}
+    edits = [Edit(edit["name"], 0.0) for cell in run.plan["cells"].values() for edit in cell["edits"]]
+    asked = {part.name for edit in edits for part in edit.parts}
     for spec in run.specs_of("inversion", "edit"):
         if spec.kind == "edit" and not (asked & set(spec.edits) if spec.edits else asked):
             continue  # its edits were not requested

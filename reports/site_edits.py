@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from invbench.api import Edit
 from invbench.compare import stats
 from invbench.compare.stats import Interval
 from invbench.reports import compare, svg, verdicts
@@ -26,32 +27,36 @@ Means = Mapping[tuple[str, str, float], Sequence[Interval]]  # metric, edit, str
 
 
 def plots(board: Board) -> list[tuple[str, list[Markup]]]:
-    """For each edit: its change against strength beside what was asked, and what was kept against the change."""
+    """For each edit: its change against strength beside what was asked, and what was kept against the change.
+
+    A sum of edits has both for the change of each of its parts.
+    """
     run, found = board.run, []
     edits = {
         name: [one.strength for one in board.edits() if one.name == name]
         for name in dict.fromkeys(e.name for e in board.edits())
     }
-    changes = {name: _change(run, name) for name in edits}
+    changes = {name: [(part.name, _change(run, part.name)) for part in Edit(name, 0.0).parts] for name in edits}
     kept = [spec for name in SHOWN for spec in run.specs_of("edit") if spec.name == name and spec.id in run.rows][:2]
     true = next((spec for spec in run.specs_of("edit") if spec.name == TRUE_CHANGE and spec.id in run.rows), None)
-    wanted = [*(one.id for one in changes.values() if one is not None), *(one.id for one in kept), *([true.id] if true else [])]
+    moves = [one for parts in changes.values() for _, one in parts if one is not None]
+    wanted = [one.id for one in (*moves, *kept, *([true] if true else []))]
     means = _means(board, list(dict.fromkeys(wanted)))
     for edit, strengths in edits.items():
-        change = changes[edit]
-        if change is None:
-            continue
-        own = _lines(board, means, change.id, edit, strengths)
-        unit = run.manifest.get("edits", {}).get(edit, {}).get("unit", "")
-        title = f"change of {edit}" + (f", {unit}" if unit else "")
-        asked = _asked(board, means, true, edit, strengths)
-        drawn = [
-            svg.lines([svg.Line(label, strengths, *ends) for label, ends in own], title=title, x_title="strength", ideal=asked)
-        ]
-        for spec in kept:
-            rest = dict(_lines(board, means, spec.id, edit, strengths))
-            both = [svg.Line(label, values, *rest[label]) for label, (values, _, _) in own if label in rest]
-            drawn.append(svg.lines(both, title=f"{short_head(spec)} {ARROWS[spec.better]}", x_title=title))
+        drawn: list[Markup] = []
+        for part, change in changes[edit]:
+            if change is None:
+                continue
+            own = _lines(board, means, change.id, edit, strengths)
+            unit = run.manifest.get("edits", {}).get(part, {}).get("unit", "")
+            title = f"change of {part}" + (f", {unit}" if unit else "")
+            asked = _asked(board, means, true, edit, strengths, part=part)
+            moved = [svg.Line(label, strengths, *ends) for label, ends in own]
+            drawn.append(svg.lines(moved, title=title, x_title="strength", ideal=asked))
+            for spec in kept:
+                rest = dict(_lines(board, means, spec.id, edit, strengths))
+                both = [svg.Line(label, values, *rest[label]) for label, (values, _, _) in own if label in rest]
+                drawn.append(svg.lines(both, title=f"{short_head(spec)} {ARROWS[spec.better]}", x_title=title))
         if any(drawn):
             found.append((edit, [one for one in drawn if one]))
     return found
@@ -96,15 +101,15 @@ def _change(run: Run, edit: str) -> Measure | None:
 
 
 def _asked(
-    board: Board, means: Means, true: Measure | None, edit: str, strengths: Sequence[float]
+    board: Board, means: Means, true: Measure | None, edit: str, strengths: Sequence[float], *, part: str
 ) -> list[tuple[float, float]]:
-    """The change that the edit should make: what is known to be true, else strength times the suite's step."""
+    """The change that the edit, or a part of a sum, should make: that known to be true, else strength times the part's step."""
     if true is not None:
         known = [(s, next((one.value for one in means.get((true.id, edit, s), ()) if one.n), math.nan)) for s in strengths]
         known = [one for one in known if math.isfinite(one[1])]
         if known:
             return sorted([*known, (0.0, 0.0)])
-    step = board.run.manifest.get("edits", {}).get(edit, {}).get("per_strength")
+    step = board.run.manifest.get("edits", {}).get(part, {}).get("per_strength")
     return [(s, s * step) for s in (min(strengths), max(strengths))] if step else []
 
 

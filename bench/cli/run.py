@@ -38,6 +38,7 @@ Examples
   invbench run --methods pti+e4e,dhr+psp              refinements that start from another embedder than published
   invbench run --datasets full --out runs/full        the whole suite, in a folder of its own
   invbench run --datasets procfaces-test:20 --edits age,yaw:3
+  invbench run --methods diffcam,e4e --edits smile+eye_openness:2     both at once, each by 2
   invbench run --metrics @pixel,lpips_proc            `invbench list metrics` has all, `list groups` the groups
   invbench run --methods pti --set pti.steps=100      another value for one option
   invbench run --methods e4e,psp --consistency age:3  also round trips: edit, invert the result, edit back
@@ -60,7 +61,7 @@ Exit code: 0 all images done; 1 some failed; 2 nothing was started; 3 a file cou
 @click.option("--methods", type=Names(), default=(), help="ID, ID+ID, ID:PRESET, or 'all'. [default: of the suite]")
 @click.option("--datasets", type=Names(), default=(), help="ID, ID:COUNT, a collection, or ./FOLDER. [default: of the suite]")
 @click.option("--metrics", type=Names(), default=(), help="ID, NAME, @GROUP, or 'none'. [default: of the suite]")
-@click.option("--edits", type=Names(), default=(), help="NAME, NAME:STRENGTH, or 'none'. [default: of the suite]")
+@click.option("--edits", type=Names(), default=(), help="NAME, NAME:STRENGTH, a sum NAME+NAME, 'none'. [default: of the suite]")
 @click.option("--consistency", type=Names(), default=(), help="Edits for round trips, like age:3; each costs an inversion.")
 @click.option("--images", type=click.IntRange(min=1), help="At most this many images of each dataset.")
 @click.option("--batch", default="auto", show_default=True, callback=batch_size, help="Images at a time: 'auto' or a number.")

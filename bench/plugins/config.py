@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, PrivateAttr, Strict, ValidationError, field_validator, model_validator
 
-from invbench.api import DatasetSpec, Edit, InvbenchError, MethodSpec, MetricSpec, ProtocolSpec
+from invbench.api import SUM, DatasetSpec, Edit, InvbenchError, MethodSpec, MetricSpec, ProtocolSpec
 from invbench.plugins import files, pairs
 from invbench.plugins.foreign import Foreign
 from invbench.plugins.frozen import Frozen
@@ -121,7 +121,7 @@ class Suite(Frozen):
     inherits: tuple[str, ...] = ()  # sets of networks (networks.toml), already merged into ``networks``
     networks: dict[str, NetworkConfig] = {}  # role -> network
     edits: dict[Name, EditConfig] = {}
-    default_edits: tuple[str, ...] = ()  # items of the form "edit" or "edit:strength"
+    default_edits: tuple[str, ...] = ()  # items of the form "edit", "edit:strength" or "edit+edit"
     metrics: tuple[str, ...] = ()  # ids, names and groups (@pixel); empty = every registered metric
     groups: dict[str, tuple[str, ...]] = {}  # groups of metrics by name, the same for all suites of a configuration
     default_methods: tuple[str, ...] = ()  # of a run that names none, as they are written there; empty = all that it supports
@@ -158,7 +158,7 @@ class Suite(Frozen):
                 if item.partition(":")[0] not in self.datasets:
                     raise ValueError(f"collections.{name}: {unknown('dataset', item, self.datasets)}")
         for item in self.default_edits:
-            if item.partition(":")[0] not in self.edits:
+            if any(name not in self.edits for name in item.partition(":")[0].split(SUM)):
                 raise ValueError(f"default_edits: {unknown('edit', item, self.edits)}")
         return self
 

@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from invbench.api import Edit, InvbenchError, printable
+from invbench.api import SUM, Edit, InvbenchError, printable
 from invbench.plugins.registry import load_callable
 from invbench.schema import signed
 from invbench.util.files import file_name
@@ -154,7 +154,7 @@ def _claim(inside: str, known: _Names, allowed: set[str]) -> tuple[Edit | None, 
     name, reason = known.find(inside)
     if name is not None or edit is None:
         match = _TAG.fullmatch(_bare(inside)) if name is None else None
-        if match and match[2] in allowed and math.isfinite(float(match[3])):
+        if match and _is_edit(match[2], allowed) and math.isfinite(float(match[3])):
             of, told = known.find(f"{match[1]}{PurePosixPath(inside).suffix}")
             return (Edit(match[2], float(match[3])), of, "") if of is not None else (None, None, told)
         return None, name, reason
@@ -168,8 +168,13 @@ def _claim(inside: str, known: _Names, allowed: set[str]) -> tuple[Edit | None, 
 def _edit(folder: str, allowed: set[str]) -> Edit | None:
     """The edit that a sub-folder is named after, or None."""
     match = _SUBFOLDER.fullmatch(folder)
-    finite = match and match[1] in allowed and math.isfinite(float(match[2]))
+    finite = match and _is_edit(match[1], allowed) and math.isfinite(float(match[2]))
     return Edit(match[1], float(match[2])) if match and finite else None
+
+
+def _is_edit(name: str, allowed: set[str]) -> bool:
+    """Whether a name is that of an edit, or of a sum of edits."""
+    return all(part in allowed for part in name.split(SUM))
 
 
 def _bare(path: str) -> str:

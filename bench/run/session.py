@@ -26,6 +26,7 @@ from invbench.plugins.registry import build
 from invbench.run.calls import Failing, Watch
 from invbench.run.foreign.collected import Collected
 from invbench.run.round_trips import Move, mover
+from invbench.run.sums import Sums
 from invbench.scoring.scorer import Scorer
 from invbench.store import Store
 from invbench.util import provenance
@@ -33,6 +34,7 @@ from invbench.util.clock import Ledger
 from invbench.util.startup import cores
 from invbench.weights.networks import Networks
 
+DIRECTIONS = "directions"  # the role of the network that moves latents
 MEMORY_SHARE = 0.5  # share of the free memory that a batch may use; other processes need some too
 
 
@@ -116,11 +118,16 @@ class Session:
         """A method that is not kept, for example with options other than the run's. Raises as :meth:`method` does."""
         try:
             with self.ledger.spent("loading"):
-                return build(spec, options, self.networks.chosen)
+                return build(spec, options, self._chosen)
         except InvbenchError as error:
             raise InvbenchError(f"method {spec.id}: {error}") from error
         except (TypeError, ValueError) as error:
             raise InvbenchError(f"method {spec.id}: cannot be built with options {dict(options)}: {error}") from error
+
+    def _chosen(self, spec: MethodSpec, options: Mapping[str, Any]) -> dict[str, Any]:
+        """The networks that a method is built with; its directions also move latents by sums of edits."""
+        found: dict[str, Any] = dict(self.networks.chosen(spec, options))
+        return found | {DIRECTIONS: Sums(found[DIRECTIONS])} if DIRECTIONS in found else found
 
     def _own(self, store: Store, cell: str, choice: MethodChoice) -> Method:
         """The method of a cell: of foreign code, what it left in the run folder."""
@@ -128,7 +135,7 @@ class Session:
 
     def move(self, choice: MethodChoice) -> Move | None:
         """A function that moves latents as the method's edits do, or None if this is not known."""
-        directions = self.networks["directions"] if "directions" in choice.spec.roles else None
+        directions = Sums(self.networks[DIRECTIONS]) if DIRECTIONS in choice.spec.roles else None
         return mover(self.method(choice), directions)
 
     def fail(self, choice: MethodChoice, reason: str) -> None:

@@ -118,7 +118,7 @@ class Evaluator:
                     samples=self._samples,
                     edit=edit,
                     inverted=self._prepared(protocol, "inverted"),
-                    region=self._scorer.regions.get(edit.name, ()),
+                    region=self._scorer.region(edit),
                     memo=self._memo,
                 )
                 return complete(seen, protocol)

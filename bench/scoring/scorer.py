@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -104,7 +105,13 @@ class Scorer:
     def wanted(self, kind: str, edit: Edit | None) -> list[str]:
         """Ids of the metrics of a kind ("inversion", "edit", "round_trip") that are defined for ``edit`` (None: inversions)."""
         own = [spec for spec in self.specs.values() if spec.kind == kind]
-        return [spec.id for spec in own if edit is None or not spec.edits or edit.name in spec.edits]
+        names = set() if edit is None else {part.name for part in edit.parts}
+        return [spec.id for spec in own if edit is None or not spec.edits or names & set(spec.edits)]
+
+    def region(self, edit: Edit) -> tuple[str, ...]:
+        """The parser's classes that an edit may change; of a sum, those of all its parts. Empty if the suite names none."""
+        found = [self.regions.get(part.name, ()) for part in edit.parts]
+        return tuple(dict.fromkeys(chain(*found))) if all(found) else ()
 
     @property
     def round_trips(self) -> dict[str, str]:

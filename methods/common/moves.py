@@ -11,7 +11,12 @@ from invbench.api import Edit
 
 
 def scaled_move(directions: Any, latents: Tensor, edit: Edit, scale: float) -> Tensor:
-    """Edited latents [N, L, D]: what ``directions`` adds, times ``scale``. Edits to a position are never scaled."""
-    moved: Tensor = directions.move(latents, edit)
-    adds = torch.equal(directions.move(latents, Edit(edit.name, 0.0)), latents)
-    return latents + scale * (moved - latents) if adds else moved
+    """Edited latents [N, L, D]: what ``directions`` adds for an edit, or each part of a sum, times ``scale``.
+
+    Edits to a position are never scaled.
+    """
+    for part in edit.parts:
+        moved: Tensor = directions.move(latents, part)
+        adds = torch.equal(directions.move(latents, Edit(part.name, 0.0)), latents)
+        latents = latents + scale * (moved - latents) if adds else moved
+    return latents

@@ -12,6 +12,9 @@ from invbench.methods.diffcam import SPEC, DiffCAMEditing
 from invbench.methods.nets.deghosting import Deghosting
 from invbench.methods.nets.diffcam import DiffCAM
 from invbench.options import make
+from invbench.plugins import pairs, registry
+from invbench.plugins.registry import discover
+from invbench.run.sums import Sums
 from invbench.util.clock import StageClock
 from tests import golden_vectors
 from tests.methods.test_encoders import filled
@@ -127,6 +130,46 @@ def test_an_edit_of_strength_0_is_the_inversion(nets, images, paste):
     torch.testing.assert_close(inversion.images, nets["deghosting"](images, nets["generator"]))
 
 
+@pytest.mark.parametrize("options", [{}, {"normalise": "max", "paste": True}])
+def test_edits_of_a_sum_have_masks_of_their_own(nets, images, options):
+    """Section 3.6 written out: pairs of successive pictures, the largest mask of each pixel, the last picture composed."""
+    attributes = {"age": 1, "yaw": 2}
+    network = filled(DiffCAM(attributes, **SMALL)).requires_grad_(False)
+    nets = nets | {"diffcam": network, "directions": Sums(nets["directions"])}
+    row, clock = method(nets, **options), StageClock("cpu")
+    inversion = row.invert(images, clock)
+    synthesis, kind = nets["generator"].synthesis, options.get("normalise", "range")
+    latents, pictures, masks = inversion.latents, [synthesis(inversion.latents)], []
+    for name, output in attributes.items():
+        latents = latents + 3 * nets["directions"][name]
+        pictures.append(synthesis(latents))
+        chosen = torch.full((len(images),), output)
+        masks.append(nets["diffcam"].mask(pictures[-2], pictures[-1], chosen, normalise=kind))
+    mask = torch.stack(masks).amax(0)
+    expected = nets["deghosting"](pictures[-1] * mask + images * (1 - mask), nets["generator"])
+    if options.get("paste"):
+        expected = expected * mask + images * (1 - mask)
+    torch.testing.assert_close(row.edit(inversion, Edit("age+yaw", 3.0), clock), expected, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(row.edit(inversion, Edit("age+yaw", 0.0), clock), inversion.images)
+    assert not torch.equal(masks[0], masks[1])
+
+
+@pytest.mark.parametrize("name", ["diffcam", "diffcam+psp", "diffcam+e4e", "diffcam+idinvert"])
+def test_it_works_over_any_inversion_and_any_direction(nets, images, name):
+    encoders = dict.fromkeys(["encoder_psp", "encoder_idinvert"], nets["encoder_e4e"])
+    network = filled(DiffCAM({"age": 1, "yaw": 2}, **SMALL)).requires_grad_(False)
+    nets = nets | encoders | {"features_idinvert": nets["perceptual_vgg"], "diffcam": network}
+    spec, clock = pairs.find(name, discover().methods), StageClock("cpu")
+    options = {option: one.default for option, one in spec.options.items()}
+    if "embedder.steps" in options:
+        options["embedder.steps"] = 2
+    row = registry.build(spec, options, lambda spec, options: nets | {"directions": Sums(nets["directions"])})
+    inversion = row.invert(images, clock)
+    for edit in (Edit("age", 3.0), Edit("age+yaw", 3.0)):
+        edited = row.edit(inversion, edit, clock)
+        assert edited.shape == images.shape and (edited - inversion.images).abs().max() > 1e-3
+
+
 def test_features_of_encoder_and_generator_meet_where_they_should(nets):
     """The whole network written out with the generator's own layers."""
     network, generator = nets["deghosting"], nets["generator"]
@@ -157,6 +200,8 @@ def test_an_edit_that_the_network_was_not_trained_for_is_refused(nets, images):
     row, clock = method(nets), StageClock("cpu")
     with pytest.raises(InvbenchError, match="diffcam: edit 'yaw': its network was trained for age"):
         row.edit(row.invert(images, clock), Edit("yaw", 1.0), clock)
+    with pytest.raises(InvbenchError, match="diffcam: edit 'yaw': its network was trained for age"):
+        row.edit(row.invert(images, clock), Edit("age+yaw", 1.0), clock)
 
 
 def test_a_deghosting_network_of_another_size_is_refused(nets):

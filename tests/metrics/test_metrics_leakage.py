@@ -1,4 +1,5 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -47,6 +48,31 @@ def test_flips_are_of_attributes_that_the_edit_is_not_about(edited, networks):
     np.testing.assert_array_equal(AttributeFlips(networks)(edited), [1.0, 1.0, 0.0])  # age and hair
     older = replace(edited, edit=Edit("age", 1.0))
     np.testing.assert_array_equal(AttributeFlips(networks)(older), [0.5, 1.0, 0.0])  # yaw and hair
+
+
+def test_of_a_sum_all_parts_are_intended(edited, networks):
+    """Age and yaw are all that the regressor reads, so with glasses one of the two is left, with each other none is."""
+    both = replace(edited, edit=Edit("yaw+glasses", 1.0))
+    np.testing.assert_array_equal(Leakage(networks)(both), Leakage(networks)(edited))
+    np.testing.assert_array_equal(LeakageRatio(networks)(both), LeakageRatio(networks)(edited))
+    three = SimpleNamespace(names=["yaw", "age", "hair"], low=[-30, 10, 0], high=[30, 80, 1])
+    metric = LeakageRatio({"regressor": Channels(three)})
+    summed = replace(edited, edit=Edit("age+yaw", 1.0), memo={})
+    moved = np.array([[0.25, 0.1, 0.8], [0.1, 0.3, 0.8], [0.0, 0.01, 0.1]])
+    intended = moved[:, :2].mean(1)
+    np.testing.assert_allclose(metric(summed), np.where(intended >= 0.02, moved[:, 2] / intended, np.nan), atol=1e-5)
+    np.testing.assert_array_equal(AttributeFlips(networks)(replace(edited, edit=Edit("age+yaw", 1.0))), [1.0, 1.0, 0.0])
+
+
+class Channels(torch.nn.Module):
+    """Reads the factors from the colours red, green and blue."""
+
+    def __init__(self, facts):
+        super().__init__()
+        self.names, self.low, self.high = facts.names, facts.low, facts.high
+
+    def forward(self, images):
+        return (images.mean((2, 3)) + 1) / 2
 
 
 @pytest.mark.parametrize("metric", [Leakage, LeakageRatio, LeakageJudge, AttributeFlips])

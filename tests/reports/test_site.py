@@ -266,3 +266,20 @@ def test_edits_are_drawn_with_intervals_and_leakage_is_a_matrix(tmp_path: Path) 
     shown = re.findall(r'style="--share:([\d.]+)">([\d.]+)<', matrix)
     assert len(shown) == 4 and float(shown[1][1]) == pytest.approx(means["dhr"], rel=2e-3)  # the second edit of the best method
     assert max(float(share) for share, _ in shown) == 1.0
+
+
+def test_of_a_sum_the_change_of_each_part_is_drawn(tmp_path: Path) -> None:
+    store = make_run(tmp_path, count=4, methods=("psp", "dhr"), datasets=("d",), failing=None, strengths=(-1.0, 3.0))
+    run = query.Run.of(store)
+    run.rows.loc[run.rows["edit"] == "yaw", "age_change@native"] = 3.0
+    run.rows["edit"] = run.rows["edit"].astype(object).replace({"yaw": "age+yaw"})
+    for cell in run.plan["cells"].values():
+        cell["edits"] = [edit | {"name": edit["name"].replace("yaw", "age+yaw")} for edit in cell["edits"]]
+    text = (site.write([run]).parent / "edits.html").read_text()
+    both = text.partition("<h3>age+yaw</h3>")[2].partition("</section>")[0]
+    drawn = [both.partition(f"change of {part}, {unit}")[2].partition("</figure>")[0] for part, unit in PARTS]
+    assert all('class="ideal"' in one and one.count('class="line') == 2 for one in drawn)
+    assert both.index("change of age, years") < both.index("change of yaw, degrees")
+
+
+PARTS = (("age", "years"), ("yaw", "degrees"))
