@@ -1,7 +1,11 @@
-"""The regressor that reads all factors from a picture: measures edits and the generator, gives features for FID and KID."""
+"""The regressors that read all factors from a picture: one measures edits and the generator and gives features for FID and KID.
+
+The second one, of another architecture and seed, shows how far a ranking depends on the first.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -15,7 +19,18 @@ from invbench.methods.train.renders import as_images, draw, rendered, softened, 
 from invbench.metrics.nets.regressor import Regressor
 
 RECIPES = {
-    "regressor": {"minutes": 18.0, "seed": 21, "help": "all factors of a picture; features for FID and KID", "options": {}},
+    "regressor": {
+        "minutes": 18.0,
+        "seed": 21,
+        "help": "all factors of a picture; features for FID and KID",
+        "options": {"architecture": {"widths": [24, 48, 80, 112], "features": 64}},
+    },
+    "regressor_second": {
+        "minutes": 8.0,
+        "seed": 22,
+        "help": "all factors of a picture, for the second evaluators",
+        "options": {"architecture": {"widths": [16, 32, 48, 64, 80], "grid": 2, "features": 48}, "eight_bits": True},
+    },
 }
 
 BATCH = 16
@@ -26,15 +41,16 @@ VALIDATION = 90_000
 class Training(Recipe):
     """Least squares on u of mildly degraded renders; the edited factors count more."""
 
-    def __init__(self, *, seed: int, device: torch.device | str) -> None:
-        self.seed, self.device = seed, device
+    def __init__(
+        self, *, seed: int, device: torch.device | str, architecture: Mapping[str, Any], eight_bits: bool = False
+    ) -> None:
+        self.seed, self.device, self.eight_bits = seed, device, eight_bits
         self.config: dict[str, Any] = {
             "names": [factor.name for factor in FACTORS],
             "low": [factor.low for factor in FACTORS],
             "high": [factor.high for factor in FACTORS],
             "units": [factor.unit for factor in FACTORS],
-            "widths": [24, 48, 80, 112],
-            "features": 64,
+            **architecture,
         }
         with seeded(seed):
             self.network = Regressor(**self.config).to(device)

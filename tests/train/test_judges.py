@@ -13,7 +13,9 @@ from invbench.methods.train.catalogue import recipes
 from invbench.methods.train.common import muon_and_adam
 from invbench.methods.train.muon import Muon
 
-JUDGES = ("perceptual", "perceptual_metric", "regressor", "identity", "identity_metric", "parser", "attributes")
+JUDGES = (
+    "perceptual", "perceptual_metric", "regressor", "regressor_second", "identity", "identity_metric", "parser", "attributes",
+)
 
 
 def generator() -> torch.Generator:
