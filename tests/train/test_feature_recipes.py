@@ -189,7 +189,7 @@ def test_a_step_of_feature_style_sums_the_published_losses():
     draws = step_generator(3, 7, encoding.NOISE)
     new = {k: torch.randn(4, 1, r, r, generator=draws) for k, r in generator.noise_resolutions.items()}
     own = generator.synthesis(latents, noise_maps=new, return_features=["b16.conv1"])[1]["b16.conv1"].detach()
-    loss = 0.01 * (feature - own).square().mean()
+    loss = 0.01 * (feature - own).square().mean() / own.square().mean()
     for number, noise in enumerate((new, {k: one.repeat(2, 1, 1, 1) for k, one in drawn_with.items()})):
         half = FeatureEdit(torch.full((1, 1, 1, 1), 0.5), 0.5 * feature)
         output = generator.synthesis(latents, noise_maps=noise, features={"b16.conv1": half})
