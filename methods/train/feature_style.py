@@ -10,10 +10,11 @@ The identity loss sums 1 - cosine over the outputs of four stages and the embedd
 one output where BiSeNet has three. Scales that are too small for the perceptual network are left out.
 
 Departures, for a budget of minutes where the authors train 120,000 steps: all in ``SHORTENED``, beside the reduced widths,
-and the warm start of invbench.methods.train.encoding in place of the weights of a face recognition network. The distance of the
-features is in units of the mean square of the generator's own one, which is 0.009 here (root 0.09). Without these units its
-weight does not hold: the encoder's feature grew to a root mean square of 1.1, beside which the change of the generator's own one
-under an edit, 0.004, is nothing, and a step of 5 years moved age by 0.3 years, the latents alone by 2.4 (48 pictures of ``val``).
+and the warm start of invbench.methods.train.encoding in place of the weights of a face recognition network. The distance of
+the features is in units of the mean square of the generator's own one, which is 0.009 here (root 0.09). Without these units
+its weight does not hold: the encoder's feature grew to a root mean square of 1.1, beside which the change of the generator's
+own one under an edit, 0.004, is nothing, and a step of 5 years moved age by 0.3 years, the latents alone by 2.4 (48 pictures of
+``val``).
 """
 
 from __future__ import annotations
