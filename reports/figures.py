@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from invbench.reports import coverage, equal_change, machines, query, trips
+from invbench.reports import coverage, equal_change, machines, query, stability, trips
 from invbench.reports.compare import Compared
 from invbench.reports.measures import Measure
 from invbench.reports.run import Run
@@ -131,8 +131,12 @@ def boards(run: Run, board: pd.DataFrame) -> dict[str, Table]:
     """Dataset -> its leaderboard; ``board`` is the frame of :func:`invbench.reports.query.leaderboard`."""
     specs = run.specs_of("inversion", "set")
     found = {str(name): _table(name, board, specs, run.inversions) for name in sorted(set(board["dataset"]))}
-    times = {name: machines.statements(run.rows[run.rows["dataset"] == name]) for name in found}
-    return {name: replace(table, statements=[*table.statements, *times[name]]) for name, table in found.items()}
+    more = {
+        name: stability.statements(stability.of_sets(run.sets[run.sets["dataset"] == name], run.specs_of("set")))
+        + machines.statements(run.rows[run.rows["dataset"] == name])
+        for name in found
+    }
+    return {name: replace(table, statements=[*table.statements, *more[name]]) for name, table in found.items()}
 
 
 def latency(run: Run) -> LatencyFigures | None:
@@ -143,12 +147,15 @@ def latency(run: Run) -> LatencyFigures | None:
     return LatencyFigures(rows, {name: _estimates(rows, name) for name in names}) if rows else None
 
 
-def _table(dataset: object, frame: pd.DataFrame, specs: Iterable[Measure], compared: Sequence[Compared]) -> Table:
+def _table(dataset: object, frame: pd.DataFrame, specs: Sequence[Measure], compared: Sequence[Compared]) -> Table:
     frame = frame[frame["dataset"] == dataset]
     rows = frame.to_dict("records")
     metrics = [(spec, _metric(rows, spec.id)) for spec in specs if spec.id in frame and frame[spec.id].notna().any()]
     found = [one for one in compared if one.block.place[0] == dataset]
-    return Table(rows, metrics, coverage.statements(found), coverage.incomplete(found))
+    strongest = {one.block.place[:2]: one.block.place for one in sorted(found, key=lambda one: one.block.place[2:])}
+    largest = [one for one in found if one.block.place in strongest.values()]
+    orders = stability.of_images(largest, {spec.id: spec.better for spec in specs})
+    return Table(rows, metrics, [*coverage.statements(found), *stability.statements(orders)], coverage.incomplete(found))
 
 
 def _metric(rows: Sequence[Mapping[str, Any]], id: str) -> list[Figure]:

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from invbench.api import MethodSpec
-from invbench.compare import stats
+from invbench.compare import agreement
 from invbench.compare.text import NOTHING, escape_markdown
 from invbench.reports import measured, published
 from invbench.reports.grid import GITHUB, grid
@@ -226,7 +226,7 @@ def _agreements(specs: Mapping[str, MethodSpec], rows: Mapping[str, pd.DataFrame
         for one in _orders(name, specs, rows):
             printed = [number.value for number in one.numbers.values()]
             found = [pd.concat([values[id] for id in one.numbers], axis=1).to_numpy() for values in one.values.values()]
-            taus = [stats.rank_agreement(printed, images, rng) for images in found]
+            taus = [agreement.rank_agreement(printed, images, rng) for images in found]
             texts = [f"{tau.value:z.2f} [{tau.low:z.2f}, {tau.high:z.2f}]" for tau in taus]
             lines.append([_short(name), _word(one.metric), str(len(printed)), *texts])
     heads = ["table", "metric", "methods", *(f"`{dataset}`" for dataset in DATASETS)]

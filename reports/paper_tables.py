@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from invbench.compare import stats
+from invbench.compare import agreement, stats
 from invbench.compare.stats import Interval
 from invbench.reports import measured, published
 from invbench.reports.measured import PLAIN, Found
@@ -171,7 +171,7 @@ def _agreement(
     if len(first) < 2:
         return []
     values = np.stack([found.columns[name] for name in first], axis=1)
-    tau = stats.rank_agreement([one.value for one in first.values()], values, rng, level=level, resamples=resamples)
+    tau = agreement.rank_agreement([one.value for one in first.values()], values, rng, level=level, resamples=resamples)
     number = next(iter(first.values()))
     return [Agreement(number["metric"], found.metric, number["domain"], tuple(first), tau)]
 

@@ -1,4 +1,4 @@
-"""Intervals, paired tests, tie groups and rank agreement of per-image values.
+"""Intervals, paired tests and tie groups of per-image values.
 
 All computations are in float64, and all random numbers come from a given generator.
 
@@ -18,7 +18,7 @@ from statistics import NormalDist
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from invbench.compare.bootstrap import HELD, WIDE, bca_ends, bca_ends_of_pairs, sizes
+from invbench.compare.bootstrap import WIDE, bca_ends, bca_ends_of_pairs
 from invbench.compare.signs import SIGN_FLIPS as SIGN_FLIPS
 from invbench.compare.signs import paired_difference as paired_difference
 from invbench.compare.signs import paired_sign_flip_tests
@@ -344,52 +344,6 @@ def images_needed_of_many(differences: Array, *, methods: int, level: float = LE
         else:
             found.append(None)
     return found
-
-
-def kendall_tau(x: ArrayLike, y: ArrayLike) -> Array:
-    """Kendall's tau-b of ``x`` [..., k] and ``y`` [..., k] along the last axis, in [-1, 1]; NaN where one is all ties."""
-    one, other = _float64(x), _float64(y)
-    first, second = np.triu_indices(one.shape[-1], k=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        a = np.sign(one[..., first] - one[..., second])
-        b = np.sign(other[..., first] - other[..., second])
-        return (a * b).sum(axis=-1) / np.sqrt((a * a).sum(axis=-1) * (b * b).sum(axis=-1))
-
-
-def rank_agreement(
-    reference: ArrayLike,
-    values: ArrayLike,
-    rng: np.random.Generator,
-    *,
-    level: float = LEVEL,
-    resamples: int = RESAMPLES,
-) -> Interval:
-    """Kendall's tau-b between given numbers ``reference`` [k] of k methods and their means of ``values`` [n, k] over n images.
-
-    The percentile interval over resampled images shows how certain the order of the means is. The k methods and the
-    reference are fixed, so it does not extend to other methods. ``n`` counts the images that all methods cover. NaN for
-    fewer than two methods or images.
-    """
-    given, data = _float64(reference, ndim=1), _float64(values, ndim=2)
-    if data.shape[1] != len(given):
-        raise ValueError(f"values: expected [n, {len(given)}], found {list(data.shape)}")
-    common = data[~np.isnan(data).any(axis=1)]
-    n = len(common)
-    counts = {"n": n, "missing": len(data) - n, "infinite": int(np.isinf(common).sum())}
-    if n < 2 or len(given) < 2:
-        return Interval(math.nan, math.nan, math.nan, **counts)
-    tau = float(kendall_tau(given, common.mean(axis=0)))
-    if counts["infinite"]:
-        return Interval(tau, math.nan, math.nan, **counts)
-    drawn = np.concatenate(
-        [
-            kendall_tau(given, rng.multinomial(n, np.full(n, 1 / n), size=size) @ common / n)
-            for size in sizes(resamples, max(HELD // n, 1))
-        ]
-    )
-    low = np.quantile(drawn, (1 - level) / 2, method="lower")
-    high = np.quantile(drawn, (1 + level) / 2, method="higher")
-    return Interval(tau, float(low), float(high), **counts)
 
 
 def _float64(values: ArrayLike, *, ndim: int | None = None) -> Array:

@@ -162,26 +162,6 @@ def test_many_methods_can_still_be_told_apart() -> None:
     assert stats.rank(values, np.random.default_rng(0), better="lower", flips=99).ranks["24"] == (25,)
 
 
-def test_tau_is_that_of_scipy() -> None:
-    rng = np.random.default_rng(9)
-    x, y = rng.normal(size=(5, 8)).round(1), rng.normal(size=8).round(0)
-    assert stats.kendall_tau(x, y) == pytest.approx([scipy_stats.kendalltau(one, y).statistic for one in x])
-    assert math.isnan(stats.kendall_tau([1.0, 1.0], [1.0, 2.0]))
-
-
-def test_rank_agreement_says_how_sure_the_order_is() -> None:
-    rng = np.random.default_rng(10)
-    clear = np.arange(4.0) + rng.normal(0, 0.1, (30, 4))
-    sure = stats.rank_agreement([0.1, 0.2, 0.3, 0.4], clear, rng, resamples=199)
-    assert (sure.value, sure.low, sure.high, sure.n) == (1.0, 1.0, 1.0, 30)
-    unsure = stats.rank_agreement([0.1, 0.2, 0.3, 0.4], rng.normal(0, 1, (30, 4)), rng, resamples=199)
-    assert -1 <= unsure.low < unsure.high <= 1
-    assert stats.rank_agreement([4, 3, 2, 1], clear, rng, resamples=19).value == -1.0
-    assert math.isnan(stats.rank_agreement([1.0], clear[:, :1], rng).value)
-    clear[0, 0] = math.nan
-    assert stats.rank_agreement([1, 2, 3, 4], clear, rng, resamples=19).missing == 1
-
-
 def test_many_intervals_are_those_of_scipy_for_the_same_draws() -> None:
     rng = np.random.default_rng(11)
     columns = [rng.lognormal(0, 1, 30), rng.normal(size=30), rng.integers(0, 2, 30).astype(float)]
