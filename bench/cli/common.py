@@ -121,6 +121,9 @@ plugin_option = click.option(
     metavar="FILE.py",
     help="Python file that declares your own method, metric or dataset. Repeatable.",
 )
+in_process_option = click.option(
+    "--in-process", is_flag=True, envvar="INVBENCH_IN_PROCESS", help="Let plug-ins work in this process, for a debugger."
+)
 overrides_option = click.option(
     "--set",
     "overrides",

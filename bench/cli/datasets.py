@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial as bound
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from invbench.api import DatasetSpec, InvbenchError
-from invbench.cli.common import PathType, plugin_option
-from invbench.plugins.registry import discover, find
+from invbench.cli.common import PathType, in_process_option, plugin_option
+from invbench.plugins.registry import discover, find, strangers
 from invbench.util.numbers import WORKERS, count_type
 
 if TYPE_CHECKING:
@@ -63,6 +64,7 @@ def list_(plugins: tuple[Path, ...]) -> None:
 @click.option("--partial", is_flag=True, help="Accept an incomplete dataset; runs then report that it is not whole.")
 @workers_option
 @quiet_option
+@in_process_option
 @plugin_option
 @click.pass_context
 def prepare(
@@ -72,17 +74,22 @@ def prepare(
     partial: bool,
     workers: int | None,
     quiet: bool,
+    in_process: bool,
     plugins: tuple[Path, ...],
 ) -> None:
     """Read every picture of a dataset once; check count, size and published hashes; write a manifest with their sha256."""
     from invbench.data import prepare as work
     from invbench.data.workers import default_workers
+    from invbench.run.executors.apart import alone
 
     specs = _homes(names, plugins)
     worst = FINE
     for spec in specs:
         try:
-            report = work.prepare(spec, root, workers=workers or default_workers(), partial=partial, progress=not quiet)
+            made = bound(
+                work.prepare, spec, root, workers=workers or default_workers(), partial=partial, progress=not quiet
+            )
+            report = alone(made, strangers([spec]), here=in_process)
         except InvbenchError as error:
             raise InvbenchError(f"{spec.id}: {error}\nits official page: {spec.page} (licence: {spec.licence})") from error
         worst = max(worst, _tell(report, spec, ready="ready", listed=work.problem_file(spec.id)))
@@ -93,16 +100,26 @@ def prepare(
 @click.argument("names", nargs=-1, required=True, metavar="NAME...")
 @workers_option
 @quiet_option
+@in_process_option
 @plugin_option
 @click.pass_context
-def verify(ctx: click.Context, names: tuple[str, ...], workers: int | None, quiet: bool, plugins: tuple[Path, ...]) -> None:
+def verify(
+    ctx: click.Context,
+    names: tuple[str, ...],
+    workers: int | None,
+    quiet: bool,
+    in_process: bool,
+    plugins: tuple[Path, ...],
+) -> None:
     """Read every prepared file again and compare its sha256. Exit code: 0 all unchanged; 1 some missing or changed."""
     from invbench.data import prepare as work
     from invbench.data.workers import default_workers
+    from invbench.run.executors.apart import alone
 
     worst = FINE
     for spec in _homes(names, plugins):
-        report = work.verify(spec, workers=workers or default_workers(), progress=not quiet)
+        made = bound(work.verify, spec, workers=workers or default_workers(), progress=not quiet)
+        report = alone(made, strangers([spec]), here=in_process)
         worst = max(worst, _tell(report, spec, ready="as prepared", listed=None))
     ctx.exit(worst)
 

@@ -6,17 +6,18 @@ import hashlib
 import json
 import platform
 import sys
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from invbench.api import InvbenchError, MetricSpec
-from invbench.cli.common import config_option, plugin_option, suite_and_plugins, suite_option
+from invbench.api import DatasetSpec, InvbenchError, MetricSpec
+from invbench.cli.common import config_option, in_process_option, plugin_option, suite_and_plugins, suite_option
 from invbench.data.sources import open_dataset
 from invbench.plugins.files import NAME, sources
-from invbench.plugins.registry import load_class
+from invbench.plugins.registry import load_class, strangers
 from invbench.util import provenance
 from invbench.util.names import PACKAGE
 
@@ -38,9 +39,10 @@ Exit code: 0 everything that the suite needs is here; 1 something is missing.
 
 @click.command(epilog=EPILOG, short_help="What is installed and what is missing.")
 @suite_option
+@in_process_option
 @config_option
 @plugin_option
-def doctor(suite: str, config: Path | None, plugins: tuple[Path, ...]) -> None:
+def doctor(suite: str, in_process: bool, config: Path | None, plugins: tuple[Path, ...]) -> None:
     """Report the libraries and devices of this machine, and the datasets and weights of a suite."""
     chosen, registry = suite_and_plugins(suite, config, plugins)
     problems = 0
@@ -59,13 +61,14 @@ def doctor(suite: str, config: Path | None, plugins: tuple[Path, ...]) -> None:
     click.echo(f"\nDevices\n{_devices()}")
 
     from invbench.plugins.selection import choose_datasets
+    from invbench.run.executors.apart import alone
 
     click.echo(f"\nDatasets of {suite}")
     for name in chosen.datasets:
         try:
             (choice,) = choose_datasets(chosen, [name], registry, images=None)
-            opened = open_dataset(choice.spec)
-            problems += _line(name, f"{len(opened.names)} images", None)
+            count = alone(partial(_count, choice.spec), strangers([choice.spec]), here=in_process)
+            problems += _line(name, f"{count} images", None)
         except InvbenchError as error:
             problems += _line(name, "", str(error))
 
@@ -97,6 +100,10 @@ def doctor(suite: str, config: Path | None, plugins: tuple[Path, ...]) -> None:
         for line in strange:
             click.echo(f"  --    {line}")
     click.get_current_context().exit(1 if problems else 0)
+
+
+def _count(spec: DatasetSpec) -> int:
+    return len(open_dataset(spec).names)
 
 
 def _line(name: str, found: str, problem: str | None) -> int:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
 
 from invbench.api import InvbenchError, printable
-from invbench.cli.common import PathType, config_option, plugin_option, suite_and_plugins, suite_option
+from invbench.cli.common import PathType, config_option, in_process_option, plugin_option, suite_and_plugins, suite_option
 
 EPILOG = """\b
 Examples
@@ -23,10 +24,19 @@ Exit code: 0 all written; 1 some pictures cannot be read; 2 nothing was started;
 @click.argument("dataset")
 @click.option("--out", type=PathType(file_okay=False), required=True, help="A new or an empty folder.")
 @suite_option
+@in_process_option
 @config_option
 @plugin_option
 @click.pass_context
-def export(ctx: click.Context, dataset: str, out: Path, suite: str, config: Path | None, plugins: tuple[Path, ...]) -> None:
+def export(
+    ctx: click.Context,
+    dataset: str,
+    out: Path,
+    suite: str,
+    in_process: bool,
+    config: Path | None,
+    plugins: tuple[Path, ...],
+) -> None:
     """Write the pictures of DATASET (ID, ID:COUNT or ./FOLDER) as PNG files, for code that is no part of this project.
 
     The pictures are those that methods see, aligned and resized as the dataset says.
@@ -37,10 +47,11 @@ def export(ctx: click.Context, dataset: str, out: Path, suite: str, config: Path
     found = choose_datasets(chosen, [dataset], registry, images=None)
     if len(found) != 1:
         raise InvbenchError(f"{dataset}: expected one dataset, found {', '.join(one.id for one in found)}")
-    from invbench.run.export import export as write
-    from invbench.run.session import Session
+    from invbench.plugins.registry import strangers
+    from invbench.run.executors.apart import alone
+    from invbench.run.export import export_choice
 
-    with Session(chosen, device="cpu", readers=0) as session:
-        count, failed = write(session.dataset(found[0].spec), out, count=found[0].count, say=click.echo)
+    work = partial(export_choice, chosen, found[0], out, say=click.echo)
+    count, failed = alone(work, strangers([found[0].spec]), here=in_process)
     click.echo(printable(f"{out}: {count} pictures of {found[0].id}"))
     ctx.exit(1 if failed else 0)

@@ -7,7 +7,16 @@ from pathlib import Path
 import click
 
 from invbench.api import printable
-from invbench.cli.common import Names, PathType, config_option, overrides_option, plugin_option, suite_and_plugins, suite_option
+from invbench.cli.common import (
+    Names,
+    PathType,
+    config_option,
+    in_process_option,
+    overrides_option,
+    plugin_option,
+    suite_and_plugins,
+    suite_option,
+)
 from invbench.util.numbers import count_type
 
 LONGEST = 1000  # of a line, which is one picture
@@ -30,6 +39,7 @@ Examples
 @click.option("--out", type=PathType(dir_okay=False), default=Path("interpolation.png"), show_default=True)
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
+@in_process_option
 @config_option
 @plugin_option
 def interpolate(
@@ -43,6 +53,7 @@ def interpolate(
     out: Path,
     device: str,
     seed: int,
+    in_process: bool,
     config: Path | None,
     plugins: tuple[Path, ...],
 ) -> None:
@@ -53,7 +64,6 @@ def interpolate(
     """
     from invbench.plugins.selection import settings
     from invbench.run import interpolation
-    from invbench.run.session import Session
     from invbench.util.files import write_output
     from invbench.util.images import encode_png
 
@@ -61,9 +71,7 @@ def interpolate(
     chosen = settings(
         chosen_suite, registry, methods=methods, preset=preset, overrides=overrides, metrics=["none"], device=device, seed=seed
     )
-    pair = [interpolation.find_picture(where, chosen_suite, registry) for where in (first, second)]
-    with Session(chosen.suite, device=chosen.device, readers=0) as session:
-        rows = interpolation.rows(chosen, session, pair, count=steps)
+    pair, rows = interpolation.draw(chosen, registry, (first, second), count=steps, here=in_process)
     write_output(out, encode_png(interpolation.strip(pair, rows)))
     for number, row in enumerate(rows, start=1):
         click.echo(f"line {number}: {row.label}")

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import click
 
-from invbench.cli.common import OutFolder, RunFolder, config_option, plugin_option, suite_and_plugins
+from invbench.cli.common import OutFolder, RunFolder, config_option, in_process_option, plugin_option, suite_and_plugins
 
 EPILOG = """\b
 Examples
@@ -31,11 +32,18 @@ Exit code: 0 merged; 2 the runs disagree, or one is damaged; 3 a file could not 
     "--out", type=OutFolder(), required=True, help="New, or a run folder that is added to."
 )
 @click.option("--device", default="auto", show_default=True, help="For set metrics: auto, cpu, cuda, cuda:1, ...")
+@in_process_option
 @config_option
 @plugin_option
 @click.pass_context
 def merge(
-    ctx: click.Context, runs: tuple[Path, ...], out: Path | str, device: str, config: Path | None, plugins: tuple[Path, ...]
+    ctx: click.Context,
+    runs: tuple[Path, ...],
+    out: Path | str,
+    device: str,
+    in_process: bool,
+    config: Path | None,
+    plugins: tuple[Path, ...],
 ) -> None:
     """Copy the rows and pictures of run folders of one suite into one run folder, and compute its set metrics anew.
 
@@ -45,11 +53,14 @@ def merge(
     from invbench.store import Store
 
     suite, registry = suite_and_plugins(Store(runs[0]).plan["suite"], config, plugins)
+    from invbench.plugins.registry import strangers
+    from invbench.run.executors.apart import alone
     from invbench.run.merging.merge import merge as put_together
     from invbench.run.mirror import of_out
 
     folder, mirror = of_out(out)
-    code = put_together(runs, folder, suite=suite, registry=registry, device=device, say=click.echo)
+    work = partial(put_together, runs, folder, suite=suite, registry=registry, device=device, say=click.echo)
+    code = alone(work, [*strangers(registry.metrics.values()), *suite.strangers()], here=in_process)
     if mirror is not None:
         mirror.all()
         click.echo(f"uploaded to {out}")

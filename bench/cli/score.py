@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from pathlib import Path
 
 import click
 from click.core import ParameterSource
 
 from invbench.api import InvbenchError
-from invbench.cli.common import Names, PathType, config_option, plugin_option, suite_and_plugins, suite_option
+from invbench.cli.common import (
+    Names,
+    PathType,
+    config_option,
+    in_process_option,
+    plugin_option,
+    suite_and_plugins,
+    suite_option,
+)
 from invbench.cli.reading import print_summary
 
 EPILOG = """\b
@@ -36,6 +45,7 @@ Exit code: 0 all images scored (or all scores the same); 1 some failed; 2 nothin
 @click.option("--metrics", type=Names(), default=(), help="ID, NAME or @GROUP, separated by commas. [default: of the suite]")
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
 @suite_option
+@in_process_option
 @config_option
 @plugin_option
 @click.option("--quiet", is_flag=True, help="No progress bars.")
@@ -49,6 +59,7 @@ def score(
     metrics: tuple[str, ...],
     device: str,
     suite: str,
+    in_process: bool,
     config: Path | None,
     plugins: tuple[Path, ...],
     quiet: bool,
@@ -61,13 +72,14 @@ def score(
     scores are computed again from its pictures and compared.
     """
     if against is None:
-        ctx.exit(_verify(folder, suite, config, plugins, metrics, device))
+        ctx.exit(_verify(folder, suite, config, plugins, metrics, device, here=in_process))
     label = name or re.sub(r"[^a-z0-9_-]+", "-", folder.resolve().name.lower()).strip("-_") or "scored"
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]*", label):
         raise InvbenchError(f"--name: expected lower-case letters, digits, '_' and '-', found {label!r}")
     chosen, registry = suite_and_plugins(suite, config, plugins)
     from invbench.plugins.files import sources
     from invbench.run import external
+    from invbench.run.executors.apart import alone
 
     settings = external.settings(
         chosen,
@@ -81,14 +93,22 @@ def score(
     )
     if ctx.get_parameter_source("suite") is ParameterSource.DEFAULT:
         external.expect_domain(settings)
-    code = external.score(settings, folder, progress=not quiet, say=click.echo)
+    work = partial(external.score, settings, folder, progress=not quiet, say=click.echo)
+    code = alone(work, settings.strangers(), here=in_process)
     if code in (0, 1):
         print_summary(settings.out)
     ctx.exit(code)
 
 
 def _verify(
-    folder: Path, suite: str, config: Path | None, plugins: tuple[Path, ...], metrics: tuple[str, ...], device: str
+    folder: Path,
+    suite: str,
+    config: Path | None,
+    plugins: tuple[Path, ...],
+    metrics: tuple[str, ...],
+    device: str,
+    *,
+    here: bool,
 ) -> int:
     from tabulate import tabulate
 
@@ -97,9 +117,13 @@ def _verify(
     if not Store(folder).exists():
         raise InvbenchError(f"{folder}: expected --against DATASET, or a run folder (with a plan.json in it)")
     chosen, registry = suite_and_plugins(Store(folder).plan["suite"], config, plugins)
+    from invbench.plugins.registry import strangers
+    from invbench.run.executors.apart import alone
     from invbench.run.verification import verify
 
-    checks = verify(folder, chosen, registry, metrics=metrics, device=device, say=click.echo)
+    work = partial(verify, folder, chosen, registry, metrics=metrics, device=device, say=click.echo)
+    brought = [spec for kind in (registry.metrics, registry.datasets) for spec in kind.values()]  # of the run, some of them
+    checks = alone(work, [*strangers(brought), *chosen.strangers()], here=here)
     rows = [
         [one.metric, one.n, f"{one.largest:.1e}", one.unequal, "its code, weights or protocol changed" if one.changed else ""]
         for one in checks

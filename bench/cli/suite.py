@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from invbench.api import InvbenchError, printable
-from invbench.cli.common import PathType, plugin_option
+from invbench.cli.common import PathType, in_process_option, plugin_option
 from invbench.util.numbers import SEEDS, Within, count_type
 
 EPILOG = """\b
@@ -51,6 +51,7 @@ def suite() -> None:
 @click.option("--like", help="A suite whose networks look at the pictures, in losses and metrics.")
 @click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, ...")
 @click.option("--seed", type=count_type(0, SEEDS - 1), default=0, show_default=True)
+@in_process_option
 @plugin_option
 def new(
     generator: Path,
@@ -64,6 +65,7 @@ def new(
     like: str | None,
     device: str,
     seed: int,
+    in_process: bool,
     plugins: tuple[Path, ...],
 ) -> None:
     """Make a suite of GENERATOR, a StyleGAN2 of your own, and pictures of its domain."""
@@ -88,5 +90,5 @@ def new(
         device=device,
         seed=seed,
     )
-    path = own_suite.make(request, discover(plugins), say=lambda line: click.echo(printable(line)))
+    path = own_suite.make(request, discover(plugins), say=lambda line: click.echo(printable(line)), here=in_process)
     click.echo(printable(f"{path}: try `invbench run --config {path} --suite {label}`"))

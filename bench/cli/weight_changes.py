@@ -12,6 +12,7 @@ from invbench.cli.common import (
     PathType,
     batch_size,
     config_option,
+    in_process_option,
     overrides_option,
     plugin_option,
     suite_and_plugins,
@@ -39,6 +40,7 @@ Examples
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:1, ...")
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of all random numbers.")
 @click.option("--quiet", is_flag=True, help="No progress bars.")
+@in_process_option
 @config_option
 @plugin_option
 def weight_changes(
@@ -54,6 +56,7 @@ def weight_changes(
     device: str,
     seed: int,
     quiet: bool,
+    in_process: bool,
     config: Path | None,
     plugins: tuple[Path, ...],
 ) -> None:
@@ -64,7 +67,6 @@ def weight_changes(
     from invbench.plugins.selection import settings
     from invbench.reports import weight_changes as report
     from invbench.run import weight_changes as changes
-    from invbench.run.session import Session
     from invbench.util.files import write_output
     from invbench.util.progress import Progress
 
@@ -82,8 +84,8 @@ def weight_changes(
         device=device,
         seed=seed,
     )
-    with Session(chosen.suite, device=chosen.device, readers=0) as session, Progress(enabled=not quiet) as progress:
-        frame = changes.measure(chosen, session, progress)
+    with Progress(enabled=not quiet) as progress:
+        frame = changes.measure(chosen, progress, here=in_process)
     click.echo(report.table(frame))
     for path, make in ((page, report.page), (csv, report.as_csv)):
         if path is not None:

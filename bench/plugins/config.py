@@ -15,8 +15,10 @@ from pydantic import BaseModel, Field, PrivateAttr, Strict, ValidationError, fie
 
 from invbench.api import SUM, DatasetSpec, Edit, InvbenchError, MethodSpec, MetricSpec, ProtocolSpec
 from invbench.plugins import files, pairs
+from invbench.plugins.declarations import Spec
 from invbench.plugins.foreign import Foreign
 from invbench.plugins.frozen import Frozen
+from invbench.plugins.registry import OURS, strangers
 from invbench.util.names import unknown
 from invbench.util.numbers import LARGEST, SEEDS, WORKERS
 
@@ -136,6 +138,11 @@ class Suite(Frozen):
         first, end = self.rows or (0, self.resolution)
         return end - first, self.resolution
 
+    def strangers(self) -> list[str]:
+        """Networks of the suite whose code is not of this package, in words: "network parser"."""
+        codes = {role: network.cls or network.loader or OURS for role, network in self.networks.items()}
+        return [f"network {role}" for role, code in codes.items() if not code.startswith(OURS)]
+
     def place(self, section: str, option: str) -> str:
         """Where the value of an option of ``methods.<section>`` is set: the key and, if it was read from one, the file."""
         key = f'"{section}"' if ":" in section else section
@@ -240,6 +247,11 @@ class RunSettings(Frozen):
     configuration: dict[str, str] = {}  # configuration file -> sha256
     share: tuple[int, int] | None = None  # (i, n): only the i-th of n shares of the work, 1 to n
     fresh: bool = False  # True: the run folder's earlier rows are discarded before work begins
+
+    def strangers(self) -> list[str]:
+        """What the settings name whose code is not of this package, in words: "method mine"."""
+        specs: list[Spec] = [*(one.spec for one in self.methods), *(one.spec for one in self.datasets), *self.metrics]
+        return [*strangers(specs), *self.suite.strangers()]
 
 
 def load(extra: Path | None = None) -> dict[str, Suite]:

@@ -28,6 +28,7 @@ from invbench.util.names import PACKAGE, unknown
 
 if TYPE_CHECKING:
     from invbench.plugins.foreign import Foreign
+OURS = f"{__name__.partition('.')[0]}."  # how the entries of this package's own plug-ins begin
 SLIP = 0.85  # similarity (difflib's ratio) from which a name is treated as a misspelling of another
 
 
@@ -90,6 +91,13 @@ def _collect(model: type[Any], sources: Sequence[tuple[Path, str, str | None]]) 
                 raise InvbenchError(f"{path}: the id {spec.id!r} is already taken by {origin[spec.id]}")
             specs[spec.id], origin[spec.id] = spec, path
     return specs
+
+
+def strangers(specs: Iterable[Spec]) -> list[str]:
+    """Those of the specs whose code is not of this package, in words: "method mine". Refinements have two."""
+    kinds = {MethodSpec: "method", MetricSpec: "metric", DatasetSpec: "dataset", ProtocolSpec: "protocol"}
+    leaves = [leaf for spec in specs for leaf in (pairs.leaves(spec) if isinstance(spec, MethodSpec) else [spec])]
+    return list(dict.fromkeys(f"{kinds[type(leaf)]} {leaf.id}" for leaf in leaves if not leaf.entry.startswith(OURS)))
 
 
 def methods() -> Mapping[str, MethodSpec]:

@@ -6,11 +6,19 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from invbench.api import Dataset, InvbenchError, printable
+from invbench.plugins.config import DatasetChoice, Suite
 from invbench.run.plan import read_entry
+from invbench.run.session import Session
 from invbench.util.files import write_all
 from invbench.util.images import encode_png
 
 FILES = 32  # pictures that are written at a time
+
+
+def export_choice(suite: Suite, choice: DatasetChoice, out: Path, *, say: Callable[[str], None]) -> tuple[int, int]:
+    """Write the chosen pictures of a dataset of the suite, as :func:`export` does."""
+    with Session(suite, device="cpu", readers=0) as session:
+        return export(session.dataset(choice.spec), out, count=choice.count, say=say)
 
 
 def export(dataset: Dataset, out: Path, *, count: int | None, say: Callable[[str], None]) -> tuple[int, int]:

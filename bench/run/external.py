@@ -18,7 +18,7 @@ from typing import Any
 from invbench import schema
 from invbench.api import DatasetSpec, InvbenchError, MetricSpec, ProtocolSpec, printable
 from invbench.plugins.config import DatasetChoice, Suite
-from invbench.plugins.registry import Registry
+from invbench.plugins.registry import Registry, strangers
 from invbench.plugins.selection import choose_datasets, choose_metrics
 from invbench.run import aggregate, external_folder, external_told, manifest, originals, plan, truths
 from invbench.run.external_rows import Rows
@@ -49,6 +49,10 @@ class Settings:
     device: str
     out: Path
     configuration: Mapping[str, str]  # configuration file -> sha256
+
+    def strangers(self) -> list[str]:
+        """What the settings name whose code is not of this package, in words."""
+        return [*strangers([self.dataset.spec, *self.metrics]), *self.suite.strangers()]
 
 
 def settings(

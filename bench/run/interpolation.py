@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ import torch
 from invbench.api import InvbenchError, Inversion, Method, Sample
 from invbench.data import sources
 from invbench.plugins.config import MethodChoice, RunSettings, Suite
-from invbench.plugins.registry import Registry
+from invbench.plugins.registry import Registry, strangers
 from invbench.plugins.selection import choose_datasets
 from invbench.run import calls, inversions
+from invbench.run.executors.apart import Apart, blamed
 from invbench.run.session import Session
 from invbench.util.clock import StageClock
 from invbench.util.images import dequantise, quantise
@@ -58,26 +60,43 @@ def find_picture(where: str, suite: Suite, registry: Registry) -> Sample:
     return _sized(dataset.read(list(dataset.names).index(name)), suite, where)
 
 
-def rows(settings: RunSettings, session: Session, pair: Sequence[Sample], *, count: int) -> list[Row]:
-    """``count`` pictures (2 or more) of each method of the settings between the two samples.
+def draw(
+    settings: RunSettings, registry: Registry, wheres: Sequence[str], *, count: int, here: bool = False
+) -> tuple[list[Sample], list[Row]]:
+    """The two pictures named by ``wheres``, and ``count`` pictures (2 or more) of each method of the settings between them.
 
-    Raises InvbenchError for a method whose pictures cannot be interpolated, and where a method fails.
+    Plug-ins that are not of this package work in a process of their own, or ``here``. Raises InvbenchError for a picture that
+    there is not, a method whose pictures cannot be interpolated, and where a method fails or ends its process.
     """
+    brought = [registry.datasets[id] for where in wheres if (id := where.rpartition("/")[0]) in registry.brought]
+    here = here or not (strangers(brought) or settings.strangers())
+    opened = partial(Session, settings.suite, device=settings.device, readers=0)
+    pair, rows = [], []
+    with Apart(opened, limit=None, here=here) as apart:
+        for where in wheres:
+            with blamed(f"dataset {where.rpartition('/')[0]}"):
+                pair.append(apart.call(_find, where, settings.suite, registry))
+        for choice in settings.methods:
+            with blamed(f"method {choice.id}:{choice.preset}"):
+                rows.append(apart.call(row, choice, pair, count=count))
+    return pair, rows
+
+
+def _find(session: Session, where: str, suite: Suite, registry: Registry) -> Sample:
+    return find_picture(where, suite, registry)
+
+
+def row(session: Session, choice: MethodChoice, pair: Sequence[Sample], *, count: int) -> Row:
+    """``count`` pictures of a method between two samples."""
     images = dequantise(np.stack([sample.picture for sample in pair]), session.device)
     shares = [float(share) for share in np.linspace(0, 1, count)]
-    found = []
-    for choice in settings.methods:
-        method, label = session.method(choice), f"{choice.id}:{choice.preset}"
-        try:
-            with StageClock(session.device) as clock:
-                inverted = calls.invert(method, images, clock)
-            first, second = (inversions.select(inverted, [i]) for i in range(2))
-            between = between_of(method, choice, session, inverted)
-            drawn = [between(first, second, share).images for share in shares]
-            found.append(Row(label, shares, list(quantise(torch.cat(drawn)))))
-        except (RuntimeError, TypeError, ValueError) as error:
-            raise InvbenchError(f"method {label}: {type(error).__name__}: {error}") from error
-    return found
+    method = session.method(choice)
+    with StageClock(session.device) as clock:
+        inverted = calls.invert(method, images, clock)
+    first, second = (inversions.select(inverted, [i]) for i in range(2))
+    between = between_of(method, choice, session, inverted)
+    drawn = [between(first, second, share).images for share in shares]
+    return Row(f"{choice.id}:{choice.preset}", shares, list(quantise(torch.cat(drawn))))
 
 
 def between_of(method: Method, choice: MethodChoice, session: Session, inverted: Inversion) -> Between:

@@ -12,19 +12,21 @@ import csv
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from invbench.api import Edit, InvbenchError, printable
+from invbench.api import Edit, InvbenchError, MethodSpec, printable
 from invbench.options import at_least
 from invbench.plugins import pairs
 from invbench.plugins.config import load
-from invbench.plugins.registry import Registry, load_callable
+from invbench.plugins.registry import Registry, load_callable, strangers
 from invbench.plugins.selection import resolve
 from invbench.run import own_suite_file
 from invbench.run.estimate import probe, step_options
+from invbench.run.executors.apart import LONGEST, Apart
 from invbench.run.own_suite_file import FOR_SETS, Told
 from invbench.run.session import Session
 from invbench.util.files import write_all
@@ -70,8 +72,11 @@ class _Made:
     edits: dict[str, str] = field(default_factory=dict)  # name -> unit
 
 
-def make(asked: Request, registry: Registry, *, say: Callable[[str], None]) -> Path:
-    """Make the suite. Returns the path of its file. Raises InvbenchError for what cannot become one, before any training."""
+def make(asked: Request, registry: Registry, *, say: Callable[[str], None], here: bool = False) -> Path:
+    """Make the suite. Returns the path of its file. Raises InvbenchError for what cannot become one, before any training.
+
+    Methods that are not of this package are tried in a process of their own, or ``here``.
+    """
     suites = load()
     if asked.name in suites:
         raise InvbenchError(f"--name {asked.name}: expected a name that no suite of the package has")
@@ -110,7 +115,7 @@ def make(asked: Request, registry: Registry, *, say: Callable[[str], None]) -> P
     source = f"{asked.generator.name} and {asked.images.name}"
     told = Told(asked.name, source, made.resolution, asked.test, made.roles, made.edits)
     own_suite_file.write(path, told, like, registry, methods=())
-    able = _able(path, asked, registry, say)
+    able = _able(path, asked, registry, say, here=here)
     own_suite_file.write(path, told, like, registry, methods=able)
     return path
 
@@ -211,28 +216,37 @@ def _encoder(
     return network
 
 
-def _able(path: Path, asked: Request, registry: Registry, say: Callable[[str], None]) -> list[str]:
+def _able(path: Path, asked: Request, registry: Registry, say: Callable[[str], None], *, here: bool) -> list[str]:
     """The methods that come through a few steps on a picture of noise; a line tells of each other that has its networks."""
     suite = load(path)[asked.name]
     able = []
-    with Session(suite, device=asked.device, readers=0) as session:
-        edit = Edit(next(iter(suite.edits)), 1.0)
+    opened = partial(Session, suite, device=asked.device, readers=0)
+    with opened() as session, Apart(opened, limit=LONGEST, here=here) as apart:
         for id, spec in registry.methods.items():
             if id in registry.foreign or not set(spec.roles) <= set(suite.networks):
                 continue
             try:
-                options = resolve(suite, spec, pairs.default_preset(spec))
-                probe(
-                    lambda steps, spec=spec, options=options: session.build(spec, {**options, **steps}),  # type: ignore[misc]
-                    step_options(spec, options),
-                    least=lambda name, count, spec=spec: at_least(spec.options[name], count),  # type: ignore[misc]
-                    edit=edit,
-                    size=suite.picture_size,
-                    batch=1,
-                    device=session.device,
-                )
-            except Exception as error:  # whatever stops a method here stops it in a run
+                if strangers([spec]):
+                    apart.call(_try, spec)
+                else:
+                    _try(session, spec)
+            except (Exception, GeneratorExit, SystemExit) as error:  # whatever stops a method here stops it in a run
                 say(f"without {id}: {' '.join(str(error).split())[:200]}")
                 continue
             able.append(id)
     return able
+
+
+def _try(session: Session, spec: MethodSpec) -> None:
+    """A few steps of a method on a picture of noise."""
+    suite = session.suite
+    options = resolve(suite, spec, pairs.default_preset(spec))
+    probe(
+        lambda steps: session.build(spec, {**options, **steps}),
+        step_options(spec, options),
+        least=lambda name, count: at_least(spec.options[name], count),
+        edit=Edit(next(iter(suite.edits)), 1.0),
+        size=suite.picture_size,
+        batch=1,
+        device=session.device,
+    )

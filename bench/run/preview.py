@@ -7,16 +7,16 @@ from typing import Any
 
 from tabulate import tabulate
 
-from invbench.api import InvbenchError
+from invbench.api import DatasetSpec, InvbenchError
 from invbench.plugins.config import DatasetChoice, MethodChoice, RunSettings
+from invbench.plugins.registry import strangers
 from invbench.run import estimate
 from invbench.run.estimate import Estimate, step_options
-from invbench.run.executors.apart import Apart
+from invbench.run.executors.apart import LONGEST, Apart
 from invbench.run.foreign.code import expect_programs
 from invbench.run.session import Session
 from invbench.util.progress import Progress
 
-LONGEST = 1800.0  # seconds that the probe of a method may take
 HEAD = ("method", "dataset", "images", "edits each", "steps an image", "batch", "s/image", "time", "memory GiB")
 
 
@@ -29,7 +29,7 @@ def table(settings: RunSettings, *, probe: bool, here: bool = False) -> tuple[st
     rows, hours = [], 0.0
     opened = partial(Session, settings.suite, device=settings.device, readers=0)
     with opened() as session, Apart(opened, limit=LONGEST, here=here) as apart, Progress(enabled=probe) as bar:
-        counts, missing = _counts(settings, session)
+        counts, missing = _counts(settings, session, apart)
         bar.begin(len(settings.methods))
         for method in settings.methods:
             try:
@@ -58,18 +58,23 @@ def table(settings: RunSettings, *, probe: bool, here: bool = False) -> tuple[st
     return "\n".join([*lines, *(f"missing: {item}" for item in missing)]), missing
 
 
-def _counts(settings: RunSettings, session: Session) -> tuple[dict[str, int | None], list[str]]:
+def _counts(settings: RunSettings, session: Session, apart: Apart[Session]) -> tuple[dict[str, int | None], list[str]]:
     """Number of images by dataset (None if it cannot be opened), and the reasons."""
     counts: dict[str, int | None] = {}
     missing = []
     for choice in settings.datasets:
         try:
-            size = len(session.dataset(choice.spec).names)
+            size = apart.call(_size, choice.spec) if strangers([choice.spec]) else _size(session, choice.spec)
             counts[choice.id] = size if choice.count is None else min(size, choice.count)
-        except InvbenchError as error:
+        except (Exception, GeneratorExit, SystemExit) as error:
             counts[choice.id] = choice.spec.size if choice.count is None else choice.count
-            missing.append(f"{choice.id}: {error}")
+            told = str(error) if isinstance(error, InvbenchError) else f"{type(error).__name__}: {error}"
+            missing.append(f"{choice.id}: {told}")
     return counts, missing
+
+
+def _size(session: Session, spec: DatasetSpec) -> int:
+    return len(session.dataset(spec).names)
 
 
 def _estimate(session: Session, settings: RunSettings, method: MethodChoice) -> tuple[int, Estimate]:

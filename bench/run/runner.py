@@ -69,7 +69,7 @@ def _open(
     if settings.executor == "local":
         code.expect_programs(settings.methods)
     # What somebody else wrote is opened by a worker first: if it ends its process, that is told in one line.
-    early = others.batches(settings.methods) if others is not None and _foreign(settings) else None
+    early = others.batches(settings.methods) if others is not None and settings.strangers() else None
     scorer = session.scorer(settings.metrics, protocols=settings.protocols, required=settings.metrics_required)
     datasets = {choice.id: session.dataset(choice.spec) for choice in settings.datasets}
     if settings.curves:
@@ -373,13 +373,6 @@ class _Run:
             lines.append(f"{failed} rows failed; `invbench show {printable(self.store.path)}` tells why")
         lines.append(f"harness overhead {spent['overhead'] / spent['wall']:.1%} of {spent['wall']:.0f} s")
         return lines
-
-
-def _foreign(settings: RunSettings) -> bool:
-    """Whether a plug-in of the settings is not of this package."""
-    entries = [leaf.entry for choice in settings.methods for leaf in leaves(choice.spec)]
-    entries += [metric.entry for metric in settings.metrics] + [choice.spec.entry for choice in settings.datasets]
-    return not all(entry.startswith(f"{__name__.partition('.')[0]}.") for entry in entries)
 
 
 def _label(one: Cell | MethodChoice) -> str:

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import ctypes
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import click
 import pytest
 from click.testing import CliRunner
 
 from invbench.api import InvbenchError
 from invbench.cli import main
-from invbench.run.executors.apart import Apart
+from invbench.run.executors.apart import Apart, blamed
+from invbench.util.images import encode_png
 from tests.fixtures import TOYS
 from tests.run.test_plugin_faults import METRIC
 from tests.run.test_workers import FATAL, LOADING, SUITE
+from tests.toys import Toys
 
 
 @contextmanager
@@ -106,3 +111,78 @@ def test_a_metric_that_ends_the_process_as_it_is_opened_is_one_line(tmp_path: Pa
     text = METRIC.replace("pass", "__import__('os')._exit(0)", 1)
     done = CliRunner().invoke(main, [*_words(tmp_path, "run", text, *RUN), "--out", str(tmp_path / "run")])
     assert done.exit_code == 2 and "workers: 3 in a row ended with exit code 0 while they opened" in done.output
+
+
+def write(held: int, *lines: str) -> int:
+    for line in lines:
+        click.echo(line)
+    print("\x1b[1m", end="")
+    return len(lines)
+
+
+ENDED = "it ended its process with exit code 0"
+DATASET = '''
+import os
+from tests.toys import Toys
+
+SPECS = [{"id": "toys2", "title": "Toys", "class": "Leaver", "domain": "toys", "size": 12, "options": {"count": 12}}]
+
+
+class Leaver(Toys):
+    def __init__(self, count):
+        os._exit(0)
+'''
+METRIC_ENDS = METRIC.replace("WRITE", "__import__('os')._exit(0)")
+
+
+@pytest.mark.slow
+def test_what_a_call_writes_is_written_here(capsys) -> None:
+    with Apart(number, limit=LOADING, here=False) as apart:
+        assert apart.call(write, "one", "two") == 2
+    assert capsys.readouterr().out == "one\ntwo\n\x1b[1m"  # the streams of a program show control characters instead
+
+
+@pytest.mark.parametrize("error", [ValueError("bad"), SystemExit(0), InvbenchError("bad")])
+def test_an_error_of_a_plug_in_names_it(error: BaseException) -> None:
+    with pytest.raises(InvbenchError, match="^method mine: .*(bad|SystemExit: 0)$"), blamed("method mine"):
+        raise error
+    with pytest.raises(InvbenchError, match="^method mine:paper: no$"), blamed("method mine"):
+        raise InvbenchError("method mine:paper: no")
+    with pytest.raises(KeyboardInterrupt), blamed("method mine"):
+        raise KeyboardInterrupt
+
+
+def _scored(folder: Path) -> Path:
+    (folder / "pictures").mkdir()
+    for index in range(2):
+        (folder / "pictures" / f"toy-{index:02d}.png").write_bytes(encode_png(Toys(count=2).read(index).picture))
+    return folder / "pictures"
+
+
+VERBS = {
+    "interpolate": (FATAL, "fatal:paper", lambda at: ["toys/toy-00", "toys/toy-01", "--methods", "fatal", *DEED]),
+    "weight-changes": (FATAL, "fatal:paper", lambda at: ["--methods", "fatal", "--images", "2", "--quiet", *DEED]),
+    "score": (METRIC_ENDS, "metric a_spoiler", lambda at: [_scored(at), "--against", "toys:2", "--metrics", "a_spoiler"]),
+    "export": (DATASET, "dataset toys2", lambda at: ["toys2", "--out", at / "out"]),
+    "doctor": (DATASET, "toys2", lambda at: []),
+    "plan": (DATASET, "missing: toys2", lambda at: ["--methods", "toy", "--datasets", "toys2", "--no-probe"]),
+}
+DEED = ("--set", "fatal.when=build", "--set", "fatal.deed=_exit")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_plug_in_that_ends_the_process_of_a_verb_is_one_line_and_no_success(tmp_path: Path, verb: str) -> None:
+    text, named, words = VERBS[verb]
+    (tmp_path / "mine.py").write_text(text, encoding="utf-8")
+    suite = SUITE.replace('datasets = ["toys"]', 'datasets = ["toys", "toys2"]') if text is DATASET else SUITE
+    (tmp_path / "toys.toml").write_text(suite, encoding="utf-8")
+    command = [sys.executable, "-m", "invbench", verb, *words(tmp_path), "--suite", "toys"]
+    command += ["--plugin", TOYS, "--plugin", tmp_path / "mine.py", "--config", tmp_path / "toys.toml"]
+    if verb == "interpolate":
+        command += ["--out", tmp_path / "strip.png"]
+    environment = {name: value for name, value in os.environ.items() if name != "INVBENCH_IN_PROCESS"}
+    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, timeout=300)
+    assert done.returncode == (1 if verb in ("plan", "doctor") else 2), done
+    (line,) = [line for line in (done.stdout + done.stderr).splitlines() if ENDED in line]
+    assert named in line and not (tmp_path / "strip.png").exists()
