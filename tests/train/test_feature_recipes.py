@@ -172,6 +172,15 @@ def test_in_its_warm_start_padding_learns_what_it_replaces():
     assert np.mean(errors[-3:]) < 0.8 * np.mean(errors[:3])
 
 
+def test_the_branch_of_features_starts_with_the_scale_of_the_generators_own():
+    recipe = feature_style.Training(seed=3, batch=4)
+    features = recipe.network.content_layer(torch.randn(16, 4, 16, 16)).detach()
+    w = recipe.reconstruction.pictures(0, feature_style.DRAWN_FEATURES)[1]
+    own = recipe.generator.synthesis(recipe.generator.repeat(w), return_features=["b16.conv1"])[1]["b16.conv1"].detach()
+    torch.testing.assert_close(features.mean((0, 2, 3)), own.mean((0, 2, 3)), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(features.std((0, 2, 3)), own.std((0, 2, 3)), rtol=1e-2, atol=1e-4)
+
+
 def test_a_step_of_feature_style_sums_the_published_losses():
     recipe, twin = (feature_style.Training(seed=3, batch=4) for _ in range(2))
     recipe.optimisers[0].step = lambda: None
