@@ -105,7 +105,12 @@ class Training(Recipe):
 
 def pictures(z: np.ndarray, device: torch.device | str) -> tuple[Tensor, Tensor]:
     """Latents z [N, K] -> the true renders [N, 3, 64, 64] in [-1, 1] and their loss weights [N, 1, 64, 64], mean 1."""
-    drawn = render(factors_from_z(z))
+    return weighted(factors_from_z(z), device)
+
+
+def weighted(u: np.ndarray, device: torch.device | str) -> tuple[Tensor, Tensor]:
+    """As :func:`pictures`, for factors u [N, K]."""
+    drawn = render(u)
     images = torch.from_numpy(drawn.images).to(device).movedim(3, 1).float() / 127.5 - 1
     by_class = torch.tensor([FEATURE_WEIGHT.get(name, DETAIL_WEIGHT) for name in PARSING_CLASSES], device=device)
     weight = by_class[torch.from_numpy(drawn.parsing).long().to(device)][:, None]
