@@ -10,7 +10,7 @@ from tabulate import tabulate
 from invbench.compare.text import escape_markdown
 
 Column = tuple[str, Sequence[str]]  # head and texts
-_LEFT = frozenset({"edit", "method", "preset", "rank", "on"})  # heads of columns of words
+_LEFT = frozenset({"edit", "method", "point", "preset", "rank", "on"})  # heads of columns of words
 
 
 @dataclass(frozen=True)

@@ -85,6 +85,12 @@ def tables() -> dict[str, PrintedTable]:
 
 
 @cache
+def numbers() -> tuple[Number, ...]:
+    """All printed numbers, those in texts and captions too. Raises InvbenchError if the data cannot be read."""
+    return tuple(map(_number, _read("results.csv")))
+
+
+@cache
 def protocols() -> dict[str, Any]:
     """The content of ``protocols.toml``."""
     with (FOLDER / "protocols.toml").open("rb") as file:

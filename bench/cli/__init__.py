@@ -22,6 +22,7 @@ from invbench.cli.score import score
 from invbench.cli.simulate import simulate
 from invbench.cli.study import study
 from invbench.cli.suite import suite
+from invbench.cli.sweep import sweep
 from invbench.cli.table import table
 from invbench.cli.weight_changes import weight_changes
 from invbench.cli.weights import weights
@@ -84,6 +85,7 @@ def main() -> None:
     invbench export ID --out FOLDER         write the pictures of a dataset, for other code
     invbench check runs/new                 is every file of a run whole?
     invbench merge RUN RUN --out FOLDER     put runs together: other datasets, methods, machines
+    invbench sweep gani-blocks              an ablation or a figure of a paper, beside its printed numbers
     invbench interpolate A.png B.png ...    pictures between two pictures
     invbench weight-changes --methods ID    how much each layer's weights are changed
     invbench gate runs/new --baseline old   fail where a run is worse than another
@@ -118,7 +120,7 @@ def _complete(command: click.Command) -> None:
 
 for verb in (
     *(run, plan, simulate, list_, show, compare, report, site, table, audit, score, check, merge, export, gate, baseline),
-    *(interpolate, weight_changes, study, datasets, weights, suite, doctor),
+    *(sweep, interpolate, weight_changes, study, datasets, weights, suite, doctor),
 ):
     _complete(verb)
     main.add_command(verb)

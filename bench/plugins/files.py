@@ -1,10 +1,11 @@
 """The files of the configuration as plain tables, before they are checked against the models of :mod:`invbench.plugins.config`.
 
-The package holds ``suites/<id>.toml`` (one suite each), ``networks.toml`` (sets of networks that suites inherit) and
-``groups.toml`` (groups of metrics). A user's ``bench.toml``, or the file of ``--config`` instead, may hold the tables
-``[defaults]``, ``[suites.<id>]``, ``[networks.<set>]``, ``[groups]`` and ``[methods.<id>]`` (:mod:`invbench.plugins.foreign`;
-the package has none). It overrides the package key by key, so it holds only
-what differs; the ``datasets`` of a suite are added to those of the package. Paths of weights and of folders of pictures are
+The package holds ``suites/<id>.toml`` (one suite each), ``networks.toml`` (sets of networks that suites inherit),
+``groups.toml`` (groups of metrics) and ``sweeps.toml``. A user's ``bench.toml``, or the file of ``--config`` instead, may hold
+the tables ``[defaults]``, ``[suites.<id>]``, ``[networks.<set>]``, ``[groups]``, ``[methods.<id>]``
+(:mod:`invbench.plugins.foreign`; the package has none) and ``[[sweep]]`` (:mod:`invbench.plugins.sweeps`). It overrides the
+package key by key, so it holds only what differs; the ``datasets`` of a suite are added to those of the package, and sweeps
+replace those of the same name. Paths of weights and of folders of pictures are
 relative to the folder of the file that names them.
 """
 
@@ -20,8 +21,10 @@ from invbench.api import InvbenchError
 from invbench.util.names import PACKAGE, unknown
 
 SUITES, NETWORKS, GROUPS = PACKAGE / "suites", PACKAGE / "networks.toml", PACKAGE / "groups.toml"
+SWEEPS = PACKAGE / "sweeps.toml"
 NAME = "bench.toml"  # looked for in the working directory
-TABLES = ("defaults", "groups", "methods", "networks", "suites")
+TABLES = ("defaults", "groups", "methods", "networks", "suites", "sweep")
+LISTS = ("sweep",)  # those that are lists of tables
 FORMS = ("class", "asset", "loader")  # a complete network has exactly one of these keys
 
 
@@ -61,14 +64,20 @@ def groups(extra: Path | None = None) -> dict[str, Any]:
     return overlay(_parse(GROUPS), {} if extra is None else read(extra).get("groups", {}))
 
 
+def sweeps(extra: Path | None = None) -> list[tuple[Path, list[Any]]]:
+    """The tables ``[[sweep]]`` of the package's file and of a user's, each with its file."""
+    return [(SWEEPS, _parse(SWEEPS)["sweep"]), *([] if extra is None else [(extra, read(extra).get("sweep", []))])]
+
+
 def read(path: Path) -> dict[str, Any]:
     """The tables of a user's file, with the paths of weights made absolute."""
     found = _parse(path)
     for key in found:
         if key not in TABLES:
             raise InvbenchError(f"{path}: {unknown('key', key, TABLES)}")
-        if not isinstance(found[key], dict):
-            raise InvbenchError(f"{path}: {key}: expected a table, found {found[key]!r}")
+        if not isinstance(found[key], list if key in LISTS else dict):
+            expected = f"tables [[{key}]]" if key in LISTS else "a table"
+            raise InvbenchError(f"{path}: {key}: expected {expected}, found {found[key]!r:.200}")
     folder = path.resolve().parent
     for name, suite in _inner(path, "suites", found.get("suites", {})):
         _locate(path, f"suites.{name}.networks", suite.get("networks", {}), folder=folder)

@@ -148,16 +148,17 @@ class LayerWiseEncoder(nn.Module):
 
 
 class WeightRegressor(nn.Module):
-    """Two maps [N, width, grid, grid] -> what is added to one parameter, [N, *shape] (Dinh et al., figure 3).
+    """Maps [N, width, grid, grid] -> what is added to one parameter, [N, *shape] (Dinh et al., figure 3).
 
     hidden  D of the paper: length of the vector that two matrices expand to the weight
+    maps    how many maps it reads
     """
 
-    def __init__(self, width: int, hidden: int, *, grid: int, fused: int, shape: Sequence[int]) -> None:
+    def __init__(self, width: int, hidden: int, *, grid: int, fused: int, shape: Sequence[int], maps: int = 2) -> None:
         super().__init__()
         self.shape, self.hidden = tuple(shape), hidden
         n_out, n_in, *taps = shape
-        self.fusion = nn.Sequential(nn.Conv2d(2 * width, width, 1), nn.InstanceNorm2d(width), nn.ReLU())
+        self.fusion = nn.Sequential(nn.Conv2d(maps * width, width, 1), nn.InstanceNorm2d(width), nn.ReLU())
         widths = [fused] * int(math.log2(grid)) + [hidden]
         layers: list[nn.Module] = [nn.Conv2d(width, fused, 3, padding=1), nn.ReLU()]
         for before, after in zip(widths, widths[1:], strict=False):
@@ -170,32 +171,48 @@ class WeightRegressor(nn.Module):
         nn.init.kaiming_normal_(self.w1)
         nn.init.kaiming_normal_(self.w2)
 
-    def forward(self, drawn: Tensor, images: Tensor) -> Tensor:
-        """Maps [N, width, grid, grid] of the first phase's drawing and of the picture -> [N, *shape]."""
-        vector = self.feature_extractor(self.fusion(torch.cat([drawn, images], dim=1))).flatten(1)
+    def forward(self, *maps: Tensor) -> Tensor:
+        """Maps [N, width, grid, grid] of the first phase's drawing, where it is read, and of the picture -> [N, *shape]."""
+        vector = self.feature_extractor(self.fusion(torch.cat(maps, dim=1))).flatten(1)
         rows = torch.addmm(self.b1, vector, self.w1).view(len(vector), -1, self.hidden)
         # The product is read in memory order, not as [I, O k k]: so it is in the public code.
         return (rows @ self.w2 + self.b2).view(-1, *self.shape)
 
 
 class Hypernetwork(nn.Module):
-    """A regressor for each parameter; in names of modules the parameter's dots are underscores, as in the public file."""
+    """A regressor for each parameter; in names of modules the parameter's dots are underscores, as in the public file.
 
-    def __init__(self, shapes: Mapping[str, tuple[int, ...]], *, width: int, hidden: int, grid: int, fused: int) -> None:
+    maps        how many maps a regressor reads
+    layer_wise  whether each reads the maps of its own style vector; otherwise all read the first
+    """
+
+    def __init__(
+        self,
+        shapes: Mapping[str, tuple[int, ...]],
+        *,
+        width: int,
+        hidden: int,
+        grid: int,
+        fused: int,
+        maps: int = 2,
+        layer_wise: bool = True,
+    ) -> None:
         super().__init__()
+        self.layer_wise = layer_wise
         self.weight_regressors = nn.ModuleDict(
             {
-                name.replace(".", "_"): WeightRegressor(width, hidden, grid=grid, fused=fused, shape=shape)
+                name.replace(".", "_"): WeightRegressor(width, hidden, grid=grid, fused=fused, shape=shape, maps=maps)
                 for name, shape in shapes.items()
             }
         )
 
-    def forward(self, drawn: Tensor, images: Tensor) -> dict[str, Tensor]:
+    def forward(self, *maps: Tensor) -> dict[str, Tensor]:
         """Maps [N, L, width, grid, grid] of the first phase's drawing and of the picture -> name -> [N, *shape]."""
         found = {}
         for key, regressor in self.weight_regressors.items():
             name = key.replace("_", ".")
-            found[name] = regressor(drawn[:, style_of(name)], images[:, style_of(name)])
+            place = style_of(name) if self.layer_wise else 0
+            found[name] = regressor(*(one[:, place] for one in maps))
         return found
 
 
@@ -206,6 +223,9 @@ class HyperInverterNetwork(nn.Module):
     targets   names of parameters of the generator's synthesis, or the name of a set of them: see SETS
     hidden    D: 256 is the paper's best, 128 the released commands' and the smaller files'
     fused     channels of a regressor's maps
+    drawn     whether the first phase's drawing is read; if not, the picture alone (the paper's table 3, row 3)
+    layer_wise  whether each style vector has maps of its own; if not, all weights come from the coarsest (row 4; the paper
+              does not say of which level its shared code is)
 
     The rest describes the encoder: see :class:`LayerWiseEncoder`. Raises ValueError for what cannot be built.
     """
@@ -224,6 +244,8 @@ class HyperInverterNetwork(nn.Module):
         stages: Sequence[Sequence[int]] = IRSE50,
         width: int = 512,
         grid: int = 8,
+        drawn: bool = True,
+        layer_wise: bool = True,
     ) -> None:
         super().__init__()
         widths = {int(key): value for key, value in (channels or official_channels(resolution)).items()}  # JSON: strings
@@ -233,10 +255,11 @@ class HyperInverterNetwork(nn.Module):
         self.resolution, self.num_ws = resolution, 2 * len(widths)
         self.targets = target_shapes(names, widths, w_dim)
         """Name of a parameter of the generator's synthesis -> its shape."""
-        self.w_bar_encoder = LayerWiseEncoder(
-            self.num_ws, size=size, backbone=backbone, stages=stages, width=width, grid=grid
-        )
-        self.hypernet = Hypernetwork(self.targets, width=width, hidden=hidden, grid=grid, fused=fused)
+        self.drawn = drawn
+        codes = self.num_ws if layer_wise else 1
+        self.w_bar_encoder = LayerWiseEncoder(codes, size=size, backbone=backbone, stages=stages, width=width, grid=grid)
+        shape = {"width": width, "hidden": hidden, "grid": grid, "fused": fused, "maps": 1 + drawn}
+        self.hypernet = Hypernetwork(self.targets, **shape, layer_wise=layer_wise)
 
     def forward(self, images: Tensor, drawn: Tensor) -> dict[str, Tensor]:
         """Name of a parameter -> what is added to it, [N, *shape].
@@ -245,5 +268,5 @@ class HyperInverterNetwork(nn.Module):
         drawn   [N, 3, h, w], what the generator draws from the first phase's code, not clamped
         """
         of_images = self.w_bar_encoder(images)
-        found: dict[str, Tensor] = self.hypernet(self.w_bar_encoder(drawn), of_images)
+        found: dict[str, Tensor] = self.hypernet(*([self.w_bar_encoder(drawn)] if self.drawn else []), of_images)
         return found

@@ -16,12 +16,20 @@ from invbench.util.errors import tell
 from invbench.util.numbers import SEEDS, WORKERS, Within, count_type
 from invbench.util.startup import settle
 
+EPILOG = """\b
+Examples
+  python -m invbench.methods.train parser --minutes 5 --threads 1
+  python -m invbench.methods.train hyperinverter --set hidden=64 --as hyperinverter_d64   a variant, under its own name
+"""
 
-@click.command(epilog="Example: python -m invbench.methods.train parser --minutes 5 --threads 1")
+
+@click.command(epilog=EPILOG)
 @click.argument("name", required=False)
 @click.option("--minutes", type=Within(0, min_open=True), help="Budget in minutes of processor time; default: the recipe's.")
 @click.option("--images", type=count_type(1), help="Budget in training images instead of minutes.")
 @click.option("--device", default="cpu", show_default=True, help="Torch device, such as cpu or cuda:0.")
+@click.option("--set", "changes", multiple=True, metavar="OPTION=VALUE", help="Another value of an option of the recipe.")
+@click.option("--as", "alias", help="Name of the file that is written; needed with --set. [default: NAME]")
 @click.option("--seed", type=count_type(0, SEEDS - 1), help="Seed of weights and data; default: that of the recipe.")
 @click.option("--threads", type=count_type(1, WORKERS), help="CPU threads of torch; default: torch's choice.")
 @click.option("--fresh", is_flag=True, help="Ignore any checkpoint and start again.")
@@ -33,6 +41,8 @@ def main(
     minutes: float | None,
     images: int | None,
     device: str,
+    changes: tuple[str, ...],
+    alias: str | None,
     seed: int | None,
     threads: int | None,
     fresh: bool,
@@ -47,7 +57,9 @@ def main(
         return
     if name is None:
         raise click.UsageError("expected the NAME of a recipe; --list shows them")
-    spec = find_recipe(name)
+    spec = find_recipe(name).changed(changes)
+    if (changes and alias is None) or (alias is not None and (not alias.isidentifier() or alias in recipes())):
+        raise InvbenchError(f"--as: expected a name of its own (letters, digits and _) for a variant, found {alias!r}")
 
     import torch
 
@@ -62,7 +74,7 @@ def main(
     seed = spec.seed if seed is None else seed
     budget = Budget(minutes=spec.minutes if minutes is None else minutes, images=images)
     recipe = spec.build(seed=seed, device=device)
-    path = fit(recipe, name, budget=budget, seed=seed, device=device, zoo=zoo, fresh=fresh)
+    path = fit(recipe, alias or name, budget=budget, seed=seed, device=device, zoo=zoo, fresh=fresh)
     manifest = json.loads(path.with_suffix(".json").read_text())
     click.echo(json.dumps(manifest["validation"], indent=2))
     click.echo(f"wrote {path} ({manifest['bytes'] / 1e6:.2f} MB)")

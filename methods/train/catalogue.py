@@ -10,8 +10,8 @@ from __future__ import annotations
 import ast
 import difflib
 import importlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,6 +34,27 @@ class RecipeSpec:
     seed: int
     help: str
     options: Mapping[str, Any]
+
+    def changed(self, changes: Iterable[str]) -> RecipeSpec:
+        """The recipe with other values of its options, each ``OPTION=VALUE``.
+
+        Raises InvbenchError for an unknown option, and for a value of another type than the recipe's own.
+        """
+        options = dict(self.options)
+        for item in changes:
+            option, equals, text = item.partition("=")
+            if not equals or option not in options:
+                known = ", ".join(options) or "none"
+                raise InvbenchError(f"--set {item!r}: expected OPTION=VALUE with an option of {self.name} ({known})")
+            try:
+                value = ast.literal_eval(text)
+            except (ValueError, SyntaxError):
+                value = text
+            if type(value) is not type(options[option]):
+                kind = type(options[option]).__name__
+                raise InvbenchError(f"--set {item!r}: expected a value of the type {kind}, such as {options[option]!r}")
+            options[option] = value
+        return replace(self, options=options)
 
     def build(self, *, seed: int, device: torch.device | str) -> Recipe:
         """Import the recipe's module and build its ``Training``."""

@@ -28,13 +28,14 @@ from invbench.methods.train.frozen import load_frozen
 from invbench.methods.train.image_adversary import ImageAdversary
 from invbench.options import Options
 
-# targets: a set of invbench.methods.nets.hyperinverter.SETS, as released; hidden: D, 256 in the paper, 128 as released.
+# targets: a set of invbench.methods.nets.hyperinverter.SETS, as released; hidden: D, 256 in the paper, 128 as released; drawn,
+# layer_wise: both True but in variants of the paper's table 3, which `invbench sweep hyperinverter-ablation` asks for.
 RECIPES = {
     "hyperinverter": {
         "minutes": 15,
         "seed": 0,
         "help": "HyperInverter's second phase; needs w_encoder and psp",
-        "options": {"targets": "conv_without_bias", "hidden": 32},
+        "options": {"targets": "conv_without_bias", "hidden": 32, "drawn": True, "layer_wise": True},
     }
 }
 
@@ -67,6 +68,8 @@ class Training(Recipe):
 
     targets     the weights that are predicted
     hidden      D of the paper
+    drawn       whether the first phase's drawing is read
+    layer_wise  whether each style vector has maps of its own
     discriminator_from  share of the budget from which the discriminator learns
     """
 
@@ -78,6 +81,8 @@ class Training(Recipe):
         seed: int,
         targets: str,
         hidden: int,
+        drawn: bool,
+        layer_wise: bool,
         device: torch.device | str = "cpu",
         lr: float = SHORTENED["lr"],
         discriminator_lr: float = SHORTENED["discriminator_lr"],
@@ -89,6 +94,7 @@ class Training(Recipe):
         self.generator = self.reconstruction.generator
         self.embedder: Any = FrozenEmbedder(load_frozen("w_encoder", device=device, zoo=zoo), self.generator)
         self.config = {**architecture(self.generator), "targets": targets, "hidden": hidden}
+        self.config |= {"drawn": drawn, "layer_wise": layer_wise}
         with seeded(seed):
             network = HyperInverterNetwork(**self.config)
             channels = {resolution: DISCRIMINATOR[resolution] for resolution in self.generator.channels}

@@ -76,6 +76,24 @@ def test_the_resnet_of_churches_has_the_official_backbone():
     assert network.taps == (6, 12, 15)
 
 
+@torch.no_grad()
+def test_variants_of_hyperinverter_read_less(images, drawn):
+    """Table 3 of the paper: without the first phase's drawing, and with one code for all layers."""
+    whole, alone, shared = (
+        filled(HyperInverterNetwork(**INVERT, **changes)) for changes in ({}, {"drawn": False}, {"layer_wise": False})
+    )
+    assert all({name: value.shape[1:] for name, value in found.items()} == whole.targets for found in (whole(images, drawn),))
+    one, other = alone(images, drawn), alone(images, -drawn)
+    assert all(torch.equal(one[name], other[name]) for name in whole.targets)
+    assert any(not torch.equal(whole(images, drawn)[name], whole(images, -drawn)[name]) for name in whole.targets)
+    assert len(shared.w_bar_encoder.styles) == 1 and len(whole.w_bar_encoder.styles) == whole.num_ws
+    codes = [shared.w_bar_encoder(one)[:, 0] for one in (drawn, images)]
+    found = shared(images, drawn)
+    for name in ("b4.conv1.weight", "b64.torgb.weight"):
+        regressor = shared.hypernet.weight_regressors[name.replace(".", "_")]
+        torch.testing.assert_close(found[name], regressor(*codes))
+
+
 @pytest.mark.slow
 @torch.no_grad()
 def test_hyperinverter_is_the_official_one():

@@ -131,6 +131,23 @@ def test_catalogue_reads_literals(tmp_path: Path) -> None:
         recipes(tmp_path)
 
 
+def test_a_variant_is_the_recipe_with_other_values() -> None:
+    spec = find_recipe("hyperinverter")
+    assert spec.changed(["hidden=64", "drawn=False"]).options == {**spec.options, "hidden": 64, "drawn": False}
+    assert spec.changed([]) == spec
+    for item, message in (
+        ("hiden=64", r"--set 'hiden=64': expected OPTION=VALUE with an option of hyperinverter \(targets, hidden, drawn"),
+        ("hidden", "expected OPTION=VALUE"),
+        ("hidden=many", "expected a value of the type int, such as 32"),
+        ("drawn=0", "expected a value of the type bool, such as True"),
+    ):
+        with pytest.raises(InvbenchError, match=message):
+            spec.changed([item])
+    for words in (["hyperinverter", "--set", "hidden=4"], ["hyperinverter", "--set", "hidden=4", "--as", "psp"]):
+        found = CliRunner().invoke(main, words)
+        assert isinstance(found.exception, InvbenchError) and "--as: expected a name of its own" in str(found.exception)
+
+
 def test_unknown_recipe_suggests_the_nearest() -> None:
     nearest = next(iter(recipes()))
     with pytest.raises(InvbenchError, match=f"did you mean '{nearest}'"):

@@ -41,8 +41,11 @@ def style(**changes) -> hyperstyle.Training:
     return hyperstyle.Training(**{"seed": 3, "lr": 1e-2} | changes)
 
 
+INVERT = {"seed": 3, "targets": "conv_without_bias", "hidden": 4, "drawn": True, "layer_wise": True, "lr": 1e-2}
+
+
 def invert(**changes) -> hyperinverter.Training:
-    return hyperinverter.Training(**{"seed": 3, "targets": "conv_without_bias", "hidden": 4, "lr": 1e-2} | changes)
+    return hyperinverter.Training(**INVERT | changes)
 
 
 def distances(output, target, identity):
@@ -135,6 +138,16 @@ def test_hyperinverters_second_encoder_starts_from_the_trunk_of_psp(small_recipe
     for part in ("input_layer", "body"):
         for key, value in small_recipes["psp"].get_submodule(part).state_dict().items():
             assert torch.equal(encoder.get_submodule(part).state_dict()[key], value), key
+
+
+@pytest.mark.parametrize("changes", [{"drawn": False}, {"layer_wise": False}])
+def test_variants_of_hyperinverter_are_trained_by_the_same_recipe(changes):
+    recipe = invert(**changes)
+    before = {name: value.clone() for name, value in recipe.network.hypernet.named_parameters()}
+    recipe.network.train()
+    assert recipe.step(1, 0.1).losses["l2"] > 0 and recipe.config == {**recipe.config, **changes}
+    still = [name for name, value in recipe.network.hypernet.named_parameters() if torch.equal(before[name], value)]
+    assert all(name.endswith("fusion.0.bias") for name in still)  # of a layer that a normalisation follows
 
 
 def test_hyperstyles_last_layers_start_small():
