@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from invbench.api import InvbenchError
 from invbench.cli import main
-from invbench.plugins import config, files
+from invbench.plugins import config, files, sweeps
 from invbench.plugins.registry import discover
 from invbench.plugins.selection import choose_metrics
 from tests.checkout import PROJECT
@@ -106,6 +106,7 @@ def test_the_file_of_the_checkout_changes_nothing_and_its_examples_work(tmp_path
     assert suite.networks["generator"].weights == tmp_path / "weights" / "generator.safetensors"
     assert suite.methods["pti"]["steps"] == 100 and suite.methods["pti:released"]["lr"] == 1e-3
     assert chosen(suite, "@mine")[-2:] == ["lpips_proc@native", "mse@psp256"]
+    assert [point.x for point in sweeps.load(path)["mine"].point] == [50, 200]
 
 
 # Networks that suites share ----------------------------------------------------------------------------------------------
