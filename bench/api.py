@@ -29,6 +29,7 @@ NEEDS = ("factors", "ood_mask", "parsing", "truth", "true_factors", "domain_mask
 """Names that a metric's ``needs`` may hold: fields of Sample, of MetricInput, or (domain_mask) of an inversion's state."""
 
 SUM = "+"  # between the edits that one name asks for together: "smile+eye_openness"
+SOURCE = "@"  # in the name of an edit before the source of its direction: "age@ganspace"
 
 SPACES = ("w", "w+")  # of latents: one code for all layers, or one for each
 
@@ -166,6 +167,21 @@ class Edit:
     def parts(self) -> tuple[Edit, ...]:
         """The edits of a sum in their order; of any other edit, itself."""
         return tuple(Edit(name, self.strength) for name in self.name.split(SUM))
+
+    @property
+    def plain(self) -> Edit:
+        """The edit without the source of its direction, "age@ganspace" -> "age": what data and metrics know of it."""
+        return Edit(plain_edit(self.name), self.strength)
+
+
+def plain_edit(name: str) -> str:
+    """The name of an edit without sources of directions: "age@ganspace" -> "age"."""
+    return re.sub(r"@[^+]*", "", name)
+
+
+def sources_of(name: str) -> tuple[str, ...]:
+    """The sources of directions that the name of an edit asks for: "age@ganspace" -> ("ganspace",)."""
+    return tuple(dict.fromkeys(re.findall(r"@([^+]*)", name)))
 
 
 @dataclass(frozen=True)

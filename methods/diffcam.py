@@ -75,9 +75,9 @@ class DiffCAMEditing:
 
     def edit(self, inversion: Inversion, edit: Edit, clock: Clock) -> Tensor:
         for part in edit.parts:
-            if part.name not in self.network.attributes:
+            if part.plain.name not in self.network.attributes:
                 known = ", ".join(self.network.attributes)
-                raise InvbenchError(f"diffcam: edit {part.name!r}: its network was trained for {known}")
+                raise InvbenchError(f"diffcam: edit {part.plain.name!r}: its network was trained for {known}")
         original, latents = inversion.state["original"], inversion.latents
         with clock.stage("edit"), torch.no_grad():
             edited, masks = self.generator.synthesis(latents), []
@@ -94,7 +94,7 @@ class DiffCAMEditing:
 
     def _mask(self, inverted: Tensor, edited: Tensor, edit: Edit) -> Tensor:
         """Where the edit changed the picture, [N, 1, H, W] in [0, 1]."""
-        output = torch.full((len(inverted),), self.network.attributes[edit.name], device=inverted.device)
+        output = torch.full((len(inverted),), self.network.attributes[edit.plain.name], device=inverted.device)
         mask: Tensor = self.network.mask(inverted, edited, output, normalise=self.options.normalise)
         size = inverted.shape[-2:]
         if self.options.enlarge == "nearest":

@@ -31,6 +31,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike
 
+from invbench.api import SOURCE, plain_edit, sources_of
 from invbench.reports import compare, kept
 from invbench.reports.compare import Compared
 from invbench.reports.measures import Measure
@@ -42,6 +43,7 @@ from invbench.store import Store
 STEPS = (-2.0, -1.0, 1.0, 2.0)
 # metric name -> its value for a picture compared with itself
 AT_REST = {"id_kept": 1.0, "id_kept_curricular": 1.0, "leakage": 0.0}
+OWN_DIRECTIONS = "(own)"  # among the sources: the suite's own directions
 GROUP = [*KEYS, "edit", "change"]
 
 
@@ -88,8 +90,8 @@ def per_image(source: Store | Run) -> pd.DataFrame:
     run = Run.of(source)
     metrics = _kept(run)
     blocks = []
-    for name, known in run.manifest.get("edits", {}).items():
-        measure, asked = _measure_of(run, name, known)
+    for name, known in _asked(run):
+        measure, asked = _measure_of(run, plain_edit(name), known)
         if measure is None:
             continue
         columns = dict.fromkeys([*KEYS, "image", "strength", "status", measure.id, *metrics])
@@ -151,6 +153,52 @@ def summary(source: Store | Run) -> EqualChange:
     found = kept.compared(run.store.path, "equal_change", blocks, run.better)
     frame = frame.join(figures(found, GROUP))
     return EqualChange(finish(frame, run.specs, by=["dataset", "edit", "change"]), found)
+
+
+def by_source(source: Store | Run, *, strongest: bool = False) -> EqualChange:
+    """For each method, the sources of directions of an attribute compared with each other at equal change.
+
+    The frame has one row per (dataset, edit, change, source), as that of :func:`summary` has one per method: ``edit`` is the
+    plain name, ``method`` the source (OWN_DIRECTIONS for the suite's), ``preset`` the method that edits, as "ID:PRESET". Empty
+    for a run that names no source, and for attributes with a single one. Means are over the images on which all sources reach
+    the change. ``strongest`` keeps the largest change of each attribute.
+    """
+    run = Run.of(source)
+    rows = per_image(run) if any(SOURCE in name for name, _ in _asked(run)) else pd.DataFrame(columns=[*GROUP])
+    sources = [", ".join(sources_of(name)) or OWN_DIRECTIONS for name in rows["edit"]]
+    rows = rows.assign(source=sources, edit=[plain_edit(name) for name in rows["edit"]])
+    if strongest:
+        rows = rows[rows["change"] == rows.groupby(["dataset", "edit"])["change"].transform("max")]
+    found: list[Compared] = []
+    frames = []
+    for (method, preset), own in rows.groupby(["method", "preset"], sort=False):
+        several = own.groupby(["dataset", "edit"])["source"].transform("nunique") > 1
+        own = own[several].assign(method=own["source"], preset=f"{method}:{preset}")
+        if own.empty:
+            continue
+        metrics = [id for id in _kept(run) if id in own]
+        groups = own.groupby(GROUP, sort=False)
+        frame = groups.agg(
+            unit=("unit", "first"), n_total=("image", "size"), n=("strength", "count"), strength=("strength", "mean")
+        )
+        plan: dict[tuple[str, str, float], dict[compare.Method, Sequence[str]]] = {}
+        for (dataset, one, label, edit, change), group in groups:
+            plan.setdefault((dataset, edit, change), {})[one, label] = list(group["image"])
+        blocks = compare.blocks(own.assign(status="ok"), plan, metrics=metrics, by=["dataset", "edit", "change"])
+        compared = compare.compare(blocks, run.better)
+        frames.append(frame.join(figures(compared, GROUP)))
+        found += compared
+    if not frames:
+        return EqualChange(pd.DataFrame(columns=[*GROUP, "unit", "n_total", "n", "strength"]), [])
+    return EqualChange(finish(pd.concat(frames), run.specs, by=["dataset", "edit", "change", "preset"]), found)
+
+
+def _asked(run: Run) -> list[tuple[str, Mapping[str, Any]]]:
+    """The edits of a run by name, each with the manifest's record of its plain name."""
+    edits = run.manifest.get("edits", {})
+    names = dict.fromkeys(edit["name"] for cell in run.plan["cells"].values() for edit in cell["edits"])
+    named = [name for name in names if SOURCE in name]
+    return [*edits.items(), *((name, edits[plain_edit(name)]) for name in named if plain_edit(name) in edits)]
 
 
 def _kept(run: Run) -> dict[str, float]:

@@ -146,7 +146,7 @@ def _edited(found: DatasetFigures, specs: Sequence[Measure], name: str, strength
     columns = []
     for spec in specs:
         for own, values in found.edits.metrics:
-            if own.id == spec.id and (not spec.edits or {part.name for part in Edit(name, 0.0).parts} & set(spec.edits)):
+            if own.id == spec.id and (not spec.edits or {part.name for part in Edit(name, 0.0).plain.parts} & set(spec.edits)):
                 at, where = ("strength", strength), edit_text(name, strength)
                 columns.append(_aligned(found.board, found.edits, own, values, name=name, at=at, where=where))
     return columns

@@ -89,6 +89,7 @@ class DatasetFigures:
     edits: Table
     equal_change: Table
     trips: Table
+    sources: Table  # of directions: compared with each other for each method, as equal_change.by_source has them
     compared_change: Sequence[Compared] = ()  # all comparisons at equal change
 
 
@@ -108,6 +109,7 @@ def datasets(run: Run, board: pd.DataFrame, edits: pd.DataFrame, *, strongest: b
     strongest   only the largest strength of each edit (``edits`` must also be made with it) and its largest change
     """
     equal, round_trips = equal_change.summary(run), trips.summary(run)
+    by_source = equal_change.by_source(run, strongest=strongest)
     at_change, compared = equal.frame, equal.compared
     if strongest:
         at_change = at_change[at_change["change"] == at_change.groupby(["dataset", "edit"])["change"].transform("max")]
@@ -121,6 +123,7 @@ def datasets(run: Run, board: pd.DataFrame, edits: pd.DataFrame, *, strongest: b
             _table(name, edits, run.specs_of("edit"), edited),
             _table(name, at_change, run.specs_of("edit"), compared),
             _table(name, round_trips.frame, run.specs_of("round_trip"), round_trips.compared),
+            _table(name, by_source.frame, run.specs_of("edit"), by_source.compared),
             [one for one in equal.compared if one.block.place[0] == name],
         )
         for name, table in boards(run, board).items()

@@ -40,7 +40,12 @@ def leaderboard(run: Run, found: DatasetFigures, main: Extract) -> dict[str, Any
 
 def edited(run: Run, found: DatasetFigures) -> dict[str, Any]:
     """The tables of a dataset's edits: at the largest strength, at equal change, and of round trips."""
-    edits, equal, back = (_table(run, one) for one in (found.edits, found.equal_change, found.trips))
+    tables = (found.edits, found.equal_change, found.trips, found.sources)
+    edits, equal, back, sources = (_table(run, one) for one in tables)
+    for row in sources["rows"]:
+        method, _, preset = row["preset"].partition(":")
+        own = {"label": run.label(method, preset), "source": row["method"], "method": method, "preset": preset}
+        row |= own | {"strength": _number(row["strength"], text.written(row["strength"], "+z.2f"))}
     for row in edits["rows"]:
         row |= {"target": "" if math.isnan(row["target"]) else text.written(row["target"], "+zg", unit=row["unit"])}
     for row in equal["rows"]:
@@ -49,7 +54,7 @@ def edited(run: Run, found: DatasetFigures) -> dict[str, Any]:
         write = text.number_format(found.trips.values(name))
         for row in back["rows"]:
             row |= {name: _number(row[name], write(row[name]))}
-    return {"edits": edits, "equal_change": equal, "trips": back}
+    return {"edits": edits, "equal_change": equal, "trips": back, "sources": sources}
 
 
 def coverage(run: Run, table: Table) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from invbench import schema
-from invbench.api import STAGES, Edit
+from invbench.api import STAGES, Edit, plain_edit
 from invbench.reports import compare
 from invbench.reports.compare import Compared
 from invbench.reports.measures import Measure
@@ -85,8 +85,8 @@ def edits(source: Store | Run, *, strongest: bool = False) -> pd.DataFrame:
     if strongest:
         frame = frame[frame["strength"] == frame.groupby(["dataset", "edit"])["strength"].transform("max")].copy()
     known: Mapping[str, Mapping[str, Any]] = run.manifest.get("edits", {})
-    frame["unit"] = [known.get(name, {}).get("unit", "") for name in frame["edit"]]
-    per_strength = [float(known.get(name, {}).get("per_strength", np.nan)) for name in frame["edit"]]
+    frame["unit"] = [known.get(plain_edit(name), {}).get("unit", "") for name in frame["edit"]]
+    per_strength = [float(known.get(plain_edit(name), {}).get("per_strength", np.nan)) for name in frame["edit"]]
     frame["target"] = frame["strength"].astype(float) * np.array(per_strength, dtype=np.float64)
     frame = frame.set_index(EDIT_KEYS).join(counts(rows, EDIT_KEYS))
     frame = frame.join(figures(run.strongest_edits if strongest else run.edits, EDIT_KEYS))
@@ -152,7 +152,7 @@ def unavailable(source: Store | Run) -> dict[str, str]:
     for id, group in run.sets[run.sets["reason"].notna()].groupby("metric"):
         lines = [f"{row.dataset}: {row.reason}" for row in group.itertuples()]
         reasons[str(id)] = "; ".join(dict.fromkeys(lines))
-    edits = [Edit(edit["name"], 0.0) for cell in run.plan["cells"].values() for edit in cell["edits"]]
+    edits = [Edit(edit["name"], 0.0).plain for cell in run.plan["cells"].values() for edit in cell["edits"]]
     asked = {part.name for edit in edits for part in edit.parts}
     for spec in run.specs_of("inversion", "edit"):
         if spec.kind == "edit" and not (asked & set(spec.edits) if spec.edits else asked):

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
-from invbench.api import Edit
+from invbench.api import Edit, plain_edit, sources_of
 from invbench.compare import stats
 from invbench.compare.stats import Interval
 from invbench.reports import compare, svg, verdicts
@@ -29,33 +29,38 @@ Means = Mapping[tuple[str, str, float], Sequence[Interval]]  # metric, edit, str
 def plots(board: Board) -> list[tuple[str, list[Markup]]]:
     """For each edit: its change against strength beside what was asked, and what was kept against the change.
 
-    A sum of edits has both for the change of each of its parts.
+    A sum of edits has both for the change of each of its parts. An edit by several sources of directions has its lines in one
+    plot.
     """
     run, found = board.run, []
     edits = {
         name: [one.strength for one in board.edits() if one.name == name]
         for name in dict.fromkeys(e.name for e in board.edits())
     }
-    changes = {name: [(part.name, _change(run, part.name)) for part in Edit(name, 0.0).parts] for name in edits}
+    by_plain: dict[str, dict[str, list[float]]] = {}
+    for name, strengths in edits.items():
+        by_plain.setdefault(plain_edit(name), {})[name] = strengths
+    changes = {name: [(part.name, _change(run, part.name)) for part in Edit(name, 0.0).parts] for name in by_plain}
     kept = [spec for name in SHOWN for spec in run.specs_of("edit") if spec.name == name and spec.id in run.rows][:2]
     true = next((spec for spec in run.specs_of("edit") if spec.name == TRUE_CHANGE and spec.id in run.rows), None)
     moves = [one for parts in changes.values() for _, one in parts if one is not None]
     wanted = [one.id for one in (*moves, *kept, *([true] if true else []))]
     means = _means(board, list(dict.fromkeys(wanted)))
-    for edit, strengths in edits.items():
+    for edit, group in by_plain.items():
         drawn: list[Markup] = []
+        first, strengths = next(iter(group.items()))
         for part, change in changes[edit]:
             if change is None:
                 continue
-            own = _lines(board, means, change.id, edit, strengths)
+            own = _lines(board, means, change.id, group)
             unit = run.manifest.get("edits", {}).get(part, {}).get("unit", "")
             title = f"change of {part}" + (f", {unit}" if unit else "")
-            asked = _asked(board, means, true, edit, strengths, part=part)
-            moved = [svg.Line(label, strengths, *ends) for label, ends in own]
+            asked = _asked(board, means, true, first, strengths, part=part)
+            moved = [svg.Line(label, at, *ends) for label, at, ends in own]
             drawn.append(svg.lines(moved, title=title, x_title="strength", ideal=asked))
             for spec in kept:
-                rest = dict(_lines(board, means, spec.id, edit, strengths))
-                both = [svg.Line(label, values, *rest[label]) for label, (values, _, _) in own if label in rest]
+                rest = {label: ends for label, _, ends in _lines(board, means, spec.id, group)}
+                both = [svg.Line(label, values, *rest[label]) for label, _, (values, _, _) in own if label in rest]
                 drawn.append(svg.lines(both, title=f"{short_head(spec)} {ARROWS[spec.better]}", x_title=title))
         if any(drawn):
             found.append((edit, [one for one in drawn if one]))
@@ -114,15 +119,17 @@ def _asked(
 
 
 def _lines(
-    board: Board, means: Means, metric: str, edit: str, strengths: Sequence[float]
-) -> list[tuple[str, tuple[list[float], list[float], list[float]]]]:
-    """(label, (means, lower ends, upper ends)) by strength, of the methods that have any value."""
+    board: Board, means: Means, metric: str, edits: Mapping[str, Sequence[float]]
+) -> list[tuple[str, Sequence[float], tuple[list[float], list[float], list[float]]]]:
+    """(label, strengths, (means, lower ends, upper ends)) of the methods that have any value; ``edits``: edit -> strengths."""
     found = []
-    for index, method in enumerate(board.methods):
-        own = [means[metric, edit, s][index] if (metric, edit, s) in means else _NONE for s in strengths]
-        if any(one.n for one in own):
-            ends = [one.value for one in own], [one.low for one in own], [one.high for one in own]
-            found.append((board.run.label(*method), ends))
+    for edit, strengths in edits.items():
+        source = "".join(f" @{one}" for one in sources_of(edit))
+        for index, method in enumerate(board.methods):
+            own = [means[metric, edit, s][index] if (metric, edit, s) in means else _NONE for s in strengths]
+            if any(one.n for one in own):
+                ends = [one.value for one in own], [one.low for one in own], [one.high for one in own]
+                found.append((f"{board.run.label(*method)}{source}", strengths, ends))
     return found
 
 

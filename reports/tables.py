@@ -21,6 +21,7 @@ from invbench.reports.text import ARROWS, edit_text, mebibytes, number_format, s
 from invbench.store import Store
 
 LATENCY = "latency: seconds of an image that comes alone, median [quartiles]; s/image above is throughput, in batches"
+SOURCES = "sources of directions at an equal change, method by method; n = images on which the source reaches the change"
 EQUAL_CHANGE = "kept by edits at an equal change of the attribute; n = images on which the method reaches the change"
 TRIPS = "round trips (edit, invert the result, edit back); see docs/edits.md"
 NAMED = 3  # number of images that a failure names
@@ -63,6 +64,9 @@ def terminal(source: Store | Run, *, intervals: bool | None = None, covered: boo
         if one.equal_change.rows:
             table = equal_change(one.equal_change, layout)
             blocks.append([f"{one.name}: {EQUAL_CHANGE}", table, *one.equal_change.statements])
+    for one in found:
+        if one.sources.rows:
+            blocks.append([f"{one.name}: {SOURCES}", sources(one.sources, layout), *one.sources.statements])
     for one in found:
         if one.trips.rows:
             blocks.append([f"{one.name}: {TRIPS}", round_trips(one.trips, layout), *one.trips.statements])
@@ -110,6 +114,19 @@ def equal_change(table: Table, layout: Layout) -> str:
     fixed = [
         ("edit", [layout.style.escape(f"{row['edit']} {signed(row['change'])} {row['unit']}") for row in table.rows]),
         *_heads(table.rows, layout.style),
+        ("n", [counts(row, "n") for row in table.rows]),
+        ("strength", [written(row["strength"], "+z.2f") for row in table.rows]),
+    ]
+    return _lay_out(fixed, table, [], layout)
+
+
+def sources(table: Table, layout: Layout) -> str:
+    """The comparison of sources of directions as text, a row a method and source."""
+    escape = layout.style.escape
+    fixed = [
+        ("edit", [escape(f"{row['edit']} {signed(row['change'])} {row['unit']}") for row in table.rows]),
+        ("method", [escape(row["preset"]) for row in table.rows]),
+        ("source", [escape(row["method"]) for row in table.rows]),
         ("n", [counts(row, "n") for row in table.rows]),
         ("strength", [written(row["strength"], "+z.2f") for row in table.rows]),
     ]

@@ -9,6 +9,7 @@ import click
 from invbench.cli.audit import audit
 from invbench.cli.check import check
 from invbench.cli.datasets import datasets
+from invbench.cli.directions import directions
 from invbench.cli.doctor import doctor
 from invbench.cli.export import export
 from invbench.cli.gate import baseline, gate
@@ -91,6 +92,7 @@ def main() -> None:
     invbench gate runs/new --baseline old   fail where a run is worse than another
     invbench list methods --long            methods, metrics, datasets, suites
     invbench datasets prepare NAME          check the files of a dataset
+    invbench directions show                edit directions: effect, leakage, pictures of each source
     invbench weights get --suite faces      fetch official weights; the embedded suite needs none
     invbench suite new my.pkl --images DIR  a suite for a generator of your own
     invbench doctor                         what is installed and what is missing
@@ -120,7 +122,7 @@ def _complete(command: click.Command) -> None:
 
 for verb in (
     *(run, plan, simulate, list_, show, compare, report, site, table, audit, score, check, merge, export, gate, baseline),
-    *(sweep, interpolate, weight_changes, study, datasets, weights, suite, doctor),
+    *(sweep, interpolate, weight_changes, study, datasets, weights, directions, suite, doctor),
 ):
     _complete(verb)
     main.add_command(verb)

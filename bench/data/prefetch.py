@@ -60,11 +60,11 @@ class Prefetch:
 
     def truth(self, index: int, edit: Edit) -> np.ndarray | None:
         """As ``Dataset.truth``; without prefetch."""
-        return self._dataset.truth(index, edit)
+        return self._dataset.truth(index, edit.plain)
 
     def true_factors(self, index: int, edit: Edit) -> np.ndarray | None:
         """As ``KnowsFactors.true_factors``; None if the dataset knows no factors."""
-        return self._dataset.true_factors(index, edit) if isinstance(self._dataset, KnowsFactors) else None
+        return self._dataset.true_factors(index, edit.plain) if isinstance(self._dataset, KnowsFactors) else None
 
     def close(self) -> None:
         """End the workers, if any."""

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, Field, PrivateAttr, Strict, ValidationError, field_validator, model_validator
 
 from invbench.api import SUM, DatasetSpec, Edit, InvbenchError, MethodSpec, MetricSpec, ProtocolSpec
-from invbench.plugins import files, pairs
+from invbench.plugins import files, own_directions, pairs
 from invbench.plugins.declarations import Spec
 from invbench.plugins.foreign import Foreign
 from invbench.plugins.frozen import Frozen
@@ -131,6 +131,12 @@ class Suite(Frozen):
     methods: dict[str, dict[str, Any]] = {}  # "method" or "method:preset" -> options that differ in this suite
     max_batch: Count = 16  # upper bound of ``--batch auto``
     _files: tuple[tuple[Path | None, Mapping[str, Any]], ...] = PrivateAttr(default=())  # file, ``methods``; the last one rules
+
+    @property
+    def sources(self) -> dict[str, str]:
+        """Sources of edit directions beside the suite's own, for names such as ``age@ganspace``: source -> role."""
+        start = own_directions.PREFIX
+        return {role.removeprefix(start): role for role in self.networks if role.startswith(start)}
 
     @property
     def picture_size(self) -> tuple[int, int]:
@@ -259,6 +265,8 @@ def load(extra: Path | None = None) -> dict[str, Suite]:
     tables = files.tables(extra)
     source = "suites" if extra is None else str(extra)
     known = _groups(extra, tables["groups"])
+    for name, table in tables["suites"].items():
+        table["networks"] = {**own_directions.tables(name), **table.get("networks", {})}
     suites = {
         name: _checked(source, f"suites.{name}", Suite, {**table, "id": name, "groups": known})
         for name, table in tables["suites"].items()

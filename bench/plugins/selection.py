@@ -8,6 +8,7 @@
                ./a:12 is the folder of that name where there is one, else 12 pictures of ./a   s3://bucket/photos:12
     metrics    mse@psp256   mse (its protocol native, or its only one)   @pixel   @pixel@psp256   none
     edits      age (all strengths of the suite)   age:3   age:-1.5   smile+eye_openness:2 (both at once, each by 2)   none
+               age@ganspace   age@ganspace:2          by another source of directions than the suite's own
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from invbench.api import SUM, DatasetSpec, Edit, InvbenchError, MethodSpec, MetricSpec, printable
+from invbench.api import DatasetSpec, InvbenchError, MethodSpec, MetricSpec, printable
 from invbench.options import laid_over
-from invbench.plugins import pairs
+from invbench.plugins import edit_names, pairs
 from invbench.plugins.config import DatasetChoice, Executors, MethodChoice, RunSettings, Suite
 from invbench.plugins.pairs import default_preset
 from invbench.plugins.registry import Registry, find, find_metric
@@ -107,8 +108,8 @@ def settings(
             metrics=choose_metrics(suite, metrics, registry, round_trips=bool(consistency)),
             protocols=dict(registry.protocols),
             metrics_required=bool(metrics),
-            edits=_edits(suite, edits or suite.default_edits),
-            consistency=_edits(suite, consistency),
+            edits=edit_names.parsed(suite, edits or suite.default_edits),
+            consistency=edit_names.parsed(suite, consistency),
             batch=batch,
             latency=latency,
             curves=curves,
@@ -335,39 +336,6 @@ def _serves(suite: Suite, spec: MetricSpec, registry: Registry) -> bool:
     protocol = registry.protocols.get(spec.protocol)
     roles = {*spec.roles, *(protocol.roles if protocol else ())}
     return roles <= set(suite.networks) and (not spec.edits or bool(set(spec.edits) & set(suite.edits)))
-
-
-def _edits(suite: Suite, items: Iterable[str]) -> tuple[Edit, ...]:
-    edits: list[Edit] = []
-    for item in items:
-        if item == "none":
-            continue
-        name, colon, strength = item.partition(":")
-        name, usual = named_edit(suite, name)
-        try:
-            strengths = [float(strength)] if colon else usual
-        except ValueError:
-            strengths = [math.nan]
-        if not all(map(math.isfinite, strengths)):
-            whole = f"; a sum has one strength for all its parts, after its last: {name}:3" if SUM in item else ""
-            raise InvbenchError(f"edit {item!r}: expected NAME or NAME:STRENGTH, for example {name}:3{whole}")
-        if not strengths:
-            raise InvbenchError(f"edit {item!r}: its parts have no strength in common: expected one, for example {name}:3")
-        edits += [Edit(name, value) for value in strengths]
-    return tuple(_unique(edits))
-
-
-def named_edit(suite: Suite, name: str) -> tuple[str, list[float]]:
-    """The name of an edit or of a sum (``smile+eye_openness``) as rows have it, and the strengths of a run that names none.
-
-    Of a sum these are the strengths that all its parts have. Raises InvbenchError for an unknown part, and for one named twice.
-    """
-    parts = [part.strip() for part in name.split(SUM)]
-    known = [find("edit", part, suite.edits).strengths for part in parts]
-    twice = next((part for part in parts if parts.count(part) > 1), None)
-    if twice is not None:
-        raise InvbenchError(f"edit {name!r}: expected each edit of a sum once, found {twice} twice")
-    return SUM.join(parts), [strength for strength in known[0] if all(strength in one for one in known)]
 
 
 def _overrides(

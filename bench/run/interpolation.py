@@ -119,11 +119,12 @@ def between_of(method: Method, choice: MethodChoice, session: Session, inverted:
 
 def strip(pair: Sequence[Sample], found: Sequence[Row]) -> np.ndarray:
     """One picture uint8 [H, W, 3]: a line for each row, its pictures between the two originals."""
-    lines = [_joined([pair[0].picture, *row.pictures, pair[1].picture], axis=1) for row in found]
-    return _joined(lines, axis=0)
+    lines = [joined([pair[0].picture, *row.pictures, pair[1].picture], axis=1) for row in found]
+    return joined(lines, axis=0)
 
 
-def _joined(pictures: Sequence[np.ndarray], *, axis: int) -> np.ndarray:
+def joined(pictures: Sequence[np.ndarray], *, axis: int) -> np.ndarray:
+    """Pictures of equal shape beside each other (axis 1) or below each other (0), a gap between them."""
     shape = list(pictures[0].shape)
     shape[axis] = GAP
     gap = np.full(shape, WHITE, np.uint8)

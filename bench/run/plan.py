@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from invbench.api import Dataset, Edit, InvbenchError
+from invbench.api import Dataset, Edit, InvbenchError, sources_of
 from invbench.plugins.config import MethodChoice, RunSettings
 from invbench.util.provenance import digest, source_digest
 from invbench.weights.networks import Networks
@@ -46,6 +46,7 @@ class Cell:
     """One (method, preset, dataset) with its images in order, cut into batches of ``batch`` consecutive ones.
 
     options   the options of the method, or the facts recorded on external pictures
+    directions  source of edit directions -> digest of it, for the edits that name one ("age@ganspace")
     stepwise  whether the method takes steps; then the key of an image includes its batch mates
     """
 
@@ -59,6 +60,7 @@ class Cell:
     recipe: str
     batch: int
     consistency: tuple[Edit, ...] = ()  # as :func:`invbench.schema.round_trip` names them
+    directions: Mapping[str, str] = field(default_factory=dict)
     beyond: tuple[Entry, ...] = ()  # images after ``entries`` from earlier runs in the folder; they keep the batches unchanged
 
     @property
@@ -100,6 +102,8 @@ class Cell:
             "image": [entry.name, entry.sha256 or entry.reason],  # equal pictures under two names are two rows
             "edit": None if edit is None else asdict(edit),
         }
+        if edit is not None and (asked := sources_of(edit.name)):
+            content["directions"] = {name: self.directions.get(name) for name in asked}
         return digest(content | ({"batch": self._batch_mates[entry]} if entry in self._batch_mates else {}))
 
     def keys(self, entries: Sequence[Entry] | None = None) -> list[str]:
@@ -135,6 +139,7 @@ class Cell:
             "batch": self.batch,
             "edits": [asdict(edit) for edit in self.edits],
             "consistency": [asdict(edit) for edit in self.consistency],
+            **({"directions": dict(self.directions)} if self.directions else {}),
             "images": [{**asdict(entry), "key": self.key(entry)} for entry in self.entries],
         }
 
@@ -147,7 +152,8 @@ class Cell:
                 raise InvbenchError(f"plan.json: cell of {described['method']}: expected the key {name!r}, found none")
         edits, trips = (tuple(Edit(one["name"], one["strength"]) for one in described[kind]) for kind in names[-2:])
         plain = {name: described[name] for name in names[:-2]}
-        return cls(**plain, entries=tuple(_entries(described)), edits=edits, consistency=trips)
+        known = described.get("directions", {})
+        return cls(**plain, entries=tuple(_entries(described)), edits=edits, consistency=trips, directions=known)
 
 
 @dataclass(frozen=True)
@@ -256,6 +262,8 @@ def merge(
         if old is not None and old["recipe"] == cell.recipe:
             for kind in ("edits", "consistency"):
                 new[kind] += [edit for edit in old[kind] if edit not in new[kind]]
+            if "directions" in old:
+                new["directions"] = {**old["directions"], **new.get("directions", {})}
             names = {image["name"] for image in new["images"]}
             new["images"] = sorted(
                 [*new["images"], *(image for image in old["images"] if image["name"] not in names)],

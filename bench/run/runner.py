@@ -17,7 +17,7 @@ from invbench.plugins.config import MethodChoice, RunSettings
 from invbench.plugins.foreign import Foreign
 from invbench.plugins.pairs import leaves
 from invbench.plugins.registry import load
-from invbench.run import aggregate, curves, latency, manifest, originals, plan, truths
+from invbench.run import aggregate, curves, latency, manifest, originals, plan, sourced, truths
 from invbench.run.executors.choice import device_here, opened
 from invbench.run.foreign import code
 from invbench.run.foreign.collect import Collect
@@ -159,6 +159,7 @@ class _Run:
             for id, images in entries.items():
                 truths.write(self.store, id, self.datasets[id], entries=images, edits=self.settings.edits)
         trips = tuple(map(schema.round_trip, self.settings.consistency))
+        directions = sourced.digests(self.session.networks, (*self.settings.edits, *self.settings.consistency))
         cells = []
         for method in self.settings.methods:
             classes = [load(spec) for spec in leaves(method.spec)]
@@ -191,6 +192,7 @@ class _Run:
                         recipe=recipe,
                         batch=batch,
                         consistency=trips if method.foreign is None else (),
+                        directions=directions,
                         beyond=beyond,
                     )
                 )

@@ -26,6 +26,7 @@ from invbench.plugins.registry import build
 from invbench.run.calls import Failing, Watch
 from invbench.run.foreign.collected import Collected
 from invbench.run.round_trips import Move, mover
+from invbench.run.sourced import Sourced
 from invbench.run.sums import Sums
 from invbench.scoring.scorer import Scorer
 from invbench.store import Store
@@ -125,9 +126,12 @@ class Session:
             raise InvbenchError(f"method {spec.id}: cannot be built with options {dict(options)}: {error}") from error
 
     def _chosen(self, spec: MethodSpec, options: Mapping[str, Any]) -> dict[str, Any]:
-        """The networks that a method is built with; its directions also move latents by sums of edits."""
+        """The networks that a method is built with; its directions also move latents by other sources and by sums of edits."""
         found: dict[str, Any] = dict(self.networks.chosen(spec, options))
-        return found | {DIRECTIONS: Sums(found[DIRECTIONS])} if DIRECTIONS in found else found
+        return found | {DIRECTIONS: self._moving(found[DIRECTIONS])} if DIRECTIONS in found else found
+
+    def _moving(self, directions: Any) -> Sums:
+        return Sums(Sourced(directions, self.networks))
 
     def _own(self, store: Store, cell: str, choice: MethodChoice) -> Method:
         """The method of a cell: of foreign code, what it left in the run folder."""
@@ -135,7 +139,7 @@ class Session:
 
     def move(self, choice: MethodChoice) -> Move | None:
         """A function that moves latents as the method's edits do, or None if this is not known."""
-        directions = Sums(self.networks[DIRECTIONS]) if DIRECTIONS in choice.spec.roles else None
+        directions = self._moving(self.networks[DIRECTIONS]) if DIRECTIONS in choice.spec.roles else None
         return mover(self.method(choice), directions)
 
     def fail(self, choice: MethodChoice, reason: str) -> None:

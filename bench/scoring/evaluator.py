@@ -109,6 +109,7 @@ class Evaluator:
         ``prepared`` holds the pictures prepared for this edit.
         """
         values: dict[str, np.ndarray] = {}
+        edit = edit.plain  # a metric measures what became of the attribute, whatever moved it
         for protocol, ids in groups:
 
             def given(protocol: str = protocol) -> MetricInput:

@@ -105,7 +105,7 @@ class Scorer:
     def wanted(self, kind: str, edit: Edit | None) -> list[str]:
         """Ids of the metrics of a kind ("inversion", "edit", "round_trip") that are defined for ``edit`` (None: inversions)."""
         own = [spec for spec in self.specs.values() if spec.kind == kind]
-        names = set() if edit is None else {part.name for part in edit.parts}
+        names = set() if edit is None else {part.name for part in edit.plain.parts}
         return [spec.id for spec in own if edit is None or not spec.edits or names & set(spec.edits)]
 
     def region(self, edit: Edit) -> tuple[str, ...]:

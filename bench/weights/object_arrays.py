@@ -48,6 +48,13 @@ def load(path: Path) -> dict[str, Any]:
     return found
 
 
+def plain(record: Any) -> Any:
+    """What :func:`invbench.weights.network_pickles.read_records` gives, as arrays of numbers (tensors), plain values, lists of
+    them, and dictionaries. Raises InvbenchError for anything else.
+    """
+    return _plain(record, "the file", 0)
+
+
 def _header(handle: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
     version = np.lib.format.read_magic(handle)
     read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0

@@ -96,6 +96,9 @@ def _component(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """The unit vector [D], mean [D] and standard deviation of a principal component."""
     comp, mean, std = (content[key].float() for key in ("comp", "mean", "std"))
+    if comp.ndim not in (2, 3) or comp.shape[-1] != comp[0].numel() or mean.numel() != comp.shape[-1] or len(std) != len(comp):
+        found = ", ".join(str(tuple(one.shape)) for one in (comp, mean, std))
+        raise InvbenchError(f"{source}: expected comp [K, 1, D], mean [1, D] and std [K], found {found}")
     number = edit.get("component")
     if not isinstance(number, int) or not 0 <= number < len(comp):
         raise InvbenchError(f"edits.{name}: component: expected 0 to {len(comp) - 1} of {source}, found {number!r}")

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 
 from invbench.datasets.procfaces import EDITS, FACTORS, INDEX, factors_from_z, sample_z
+from invbench.methods.directions.interfacegan import boundary
 from invbench.methods.directions.linear import Directions
 from invbench.methods.train.common import Recipe, Step
 from invbench.methods.train.frozen import load_frozen
@@ -26,8 +26,6 @@ RECIPES = {
     }
 }
 
-EXTREME = 0.02  # share of the latents at each end that the SVM sees
-TRAINED_ON = 0.7  # share of those; the rest measures its accuracy
 STRENGTHS = (-3.0, -2.0, -1.0, 1.0, 2.0, 3.0)
 PROBES = 100  # number of latents on which lengths and effects are measured
 
@@ -112,21 +110,3 @@ def unit_of(name: str) -> float:
     factor, step, _ = EDITS[name]
     described = FACTORS[INDEX[factor]]
     return step / (described.high - described.low)
-
-
-def boundary(
-    latents: np.ndarray, scores: np.ndarray, seed: int, *, extreme: float = EXTREME
-) -> tuple[np.ndarray, float]:
-    """Unit normal [D] of the SVM between the extremes of ``scores`` [M], towards high scores, and its held-out accuracy.
-
-    ``extreme`` is the share of the latents at each end.
-    """
-    order = np.argsort(scores, kind="stable")
-    count = max(2, round(extreme * len(order)))
-    chosen = np.concatenate([order[:count], order[-count:]])
-    labels = np.repeat([0, 1], count)
-    shuffled = np.random.default_rng(seed).permutation(len(chosen))
-    train, test = np.split(shuffled, [round(TRAINED_ON * len(chosen))])
-    svm = LinearSVC(C=1.0, random_state=seed, max_iter=20_000).fit(latents[chosen[train]], labels[train])
-    normal = svm.coef_[0] / np.linalg.norm(svm.coef_[0])
-    return normal, float(svm.score(latents[chosen[test]], labels[test]))

@@ -19,12 +19,13 @@ from torch.nn import functional as F
 from invbench.api import InvbenchError
 from invbench.datasets.procfaces import EDITS, INDEX
 from invbench.methods.convert.directions import sefa
+from invbench.methods.directions.interfacegan import boundary
 from invbench.methods.directions.positions import EditDirections
 from invbench.methods.nets.latent_stats import LatentStatistics
 from invbench.methods.nets.style_space import measure
 from invbench.methods.train import e4e
 from invbench.methods.train.common import Budget, fit, save_network, step_generator, step_rng
-from invbench.methods.train.directions import boundary, unit_of
+from invbench.methods.train.directions import unit_of
 from invbench.methods.train.encoding import FACES, Reconstruction
 from invbench.methods.train.frozen import load_frozen
 

@@ -168,8 +168,8 @@ def _name(method: Method) -> str:
 def _question(run: Run, edit: Edit | None, wishes: Wishes) -> Question:
     if edit is None:
         return Question(text=wishes.inversion_text)
-    known = run.manifest.get("edits", {}).get(edit.name, {})
-    word = " and ".join(part.name for part in edit.parts).replace("_", " ")
+    known = run.manifest.get("edits", {}).get(edit.plain.name, {})
+    word = " and ".join(part.name for part in edit.plain.parts).replace("_", " ")
     if known.get("unit") in LABELS and known.get("per_strength"):
         change = f"{word} {signed(edit.strength * known['per_strength'])} {known['unit']}"
     else:

@@ -13,9 +13,9 @@ from safetensors.torch import load_file
 
 from invbench.cli import main
 from invbench.methods.convert.stylegan2 import convert_generator
+from invbench.methods.directions.interfacegan import boundary
 from invbench.methods.nets.stylegan2 import Generator
 from invbench.methods.train import own
-from invbench.methods.train.directions import boundary
 from invbench.plugins.config import load
 from invbench.store import Store
 from invbench.weights.checkpoints import load_checkpoint

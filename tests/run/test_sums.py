@@ -14,7 +14,7 @@ from invbench.datasets.procfaces_suite import Procfaces
 from invbench.methods.common.moves import scaled_move
 from invbench.methods.directions.linear import Directions
 from invbench.methods.directions.positions import EditDirections
-from invbench.plugins import selection
+from invbench.plugins import edit_names, selection
 from invbench.plugins.config import load
 from invbench.plugins.registry import discover
 from invbench.reports import query, site
@@ -60,10 +60,10 @@ def test_what_is_no_sum_is_told(edit, message):
 
 def test_parts_without_a_common_strength_need_one():
     config = SimpleNamespace(edits={"a": SimpleNamespace(strengths=(1, 2)), "b": SimpleNamespace(strengths=(2, 3))})
-    assert selection.named_edit(config, "a+b") == ("a+b", [2])
+    assert edit_names.named_edit(config, "a+b") == ("a+b", [2])
     config.edits["b"].strengths = (3,)
     with pytest.raises(InvbenchError, match=r"no strength in common: expected one, for example a\+b:3"):
-        selection._edits(config, ["a+b"])
+        edit_names.parsed(config, ["a+b"])
 
 
 def test_latents_move_by_one_part_after_the_other():

@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from invbench.api import Edit, InvbenchError
+from invbench.methods.directions.interfacegan import boundary
 from invbench.methods.directions.linear import Directions
-from invbench.methods.train.directions import boundary, unit_of
+from invbench.methods.train.directions import unit_of
 from invbench.methods.train.figures import r_squared
 
 

@@ -1,0 +1,125 @@
+"""Files of edit directions that strangers publish, read without running anything that is in them.
+
+What comes out is what :func:`invbench.methods.convert.directions.edit_directions` takes: one direction, or components.
+
+    .pt, .npy      a tensor [1, D] or [L, D]; {"comp", "mean", "std"} (components, as omertov/encoder4editing keeps them);
+                   {"boundary", "meta_data"} (in-domain inversion)
+    .npz           components of harskish/ganspace: lat_comp, lat_mean, lat_stdev; or one array
+    .pkl           a direction that harskish/ganspace exports: lat_comp, lat_stdev, edit_start, edit_end; or one array
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from invbench.api import InvbenchError
+from invbench.weights import object_arrays
+from invbench.weights.checkpoints import LEGACY_TORCH, PICKLE, ZIP, load_checkpoint
+from invbench.weights.network_pickles import read_records
+
+MOST = 2**30  # bytes of an archive's arrays
+COMPONENTS = {"comp": "lat_comp", "mean": "lat_mean", "std": "lat_stdev"}  # ours -> GANSpace's
+EXPORTED = ("lat_comp", "lat_stdev", "edit_start", "edit_end")
+
+
+def read(path: Path) -> Mapping[str, Any]:
+    """The contents of a file of directions, tensors in float32.
+
+    Raises InvbenchError (file, expected, found) for a file that is none, is damaged, names code, or holds numbers that are not
+    finite.
+    """
+    with open(path, "rb") as handle:
+        head = handle.read(16)
+    if head.startswith(ZIP) and _is_npz(path):
+        content = _components(_arrays(path), path)
+    elif head.startswith(PICKLE) and not head.startswith(LEGACY_TORCH):
+        content = _exported(_pickled(path), path)
+    else:
+        content = load_checkpoint(path)
+    found = {key: value.float() if isinstance(value, Tensor) else value for key, value in content.items()}
+    for key, value in found.items():
+        if isinstance(value, Tensor) and not torch.isfinite(value).all():
+            raise InvbenchError(f"{path}: {key}: expected finite numbers, found NaN or infinite ones")
+    return found
+
+
+def _is_npz(path: Path) -> bool:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return bool(archive.namelist()) and all(name.endswith(".npy") for name in archive.namelist())
+    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
+        return False  # the reader of torch files says what is wrong with it
+
+
+def _arrays(path: Path) -> dict[str, Tensor]:
+    found = {}
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if (size := sum(part.file_size for part in archive.infolist())) > MOST:
+                raise InvbenchError(f"expected arrays of at most {MOST} bytes, found {size}")
+            for part in archive.infolist():
+                data = io.BytesIO(archive.read(part))
+                version = np.lib.format.read_magic(data)
+                header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = header(data)
+                if dtype.kind not in "fiub" or int(np.prod(shape, dtype=object)) * dtype.itemsize > part.file_size:
+                    raise InvbenchError(f"{part.filename}: expected a whole array of numbers, found {dtype} {shape}")
+                data.seek(0)
+                array = np.lib.format.read_array(data, allow_pickle=False)
+                found[part.filename.removesuffix(".npy")] = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
+    except InvbenchError as error:
+        raise InvbenchError(f"{path}: {error}") from None
+    except Exception as error:  # damaged bytes may raise anything
+        kind = f"found a damaged one: {type(error).__name__}"
+        raise InvbenchError(f"{path}: expected a whole archive of arrays, {kind}") from None
+    return found
+
+
+def _components(arrays: Mapping[str, Tensor], path: Path) -> Mapping[str, Any]:
+    if len(arrays) == 1:
+        return {"tensor": next(iter(arrays.values()))}
+    missing = [name for name in COMPONENTS.values() if name not in arrays]
+    if missing:
+        expected = ", ".join(COMPONENTS.values())
+        raise InvbenchError(f"{path}: expected the arrays {expected} of GANSpace, or one array, found {', '.join(arrays)}")
+    return {ours: arrays[theirs] for ours, theirs in COMPONENTS.items()}
+
+
+def _pickled(path: Path) -> Any:
+    with open(path, "rb") as handle:
+        try:
+            return object_arrays.plain(read_records(handle, os.fstat(handle.fileno()).st_size))
+        except InvbenchError as error:
+            raise InvbenchError(f"{path}: {error}") from None
+        except Exception as error:  # as above
+            kind = f"found a damaged one: {type(error).__name__}"
+            raise InvbenchError(f"{path}: expected a whole pickle of arrays, {kind}") from None
+
+
+def _exported(content: Any, path: Path) -> Mapping[str, Any]:
+    """A direction as GANSpace exports it: a step of a standard deviation, with its layers."""
+    if isinstance(content, Tensor):
+        return {"tensor": content}
+    if not isinstance(content, dict) or any(name not in content for name in EXPORTED):
+        found = ", ".join(content) if isinstance(content, dict) else type(content).__name__
+        raise InvbenchError(f"{path}: expected one array, or {', '.join(EXPORTED)} of GANSpace, found {found:.200}")
+    comp, std, first, end = (_number(content[name]) for name in EXPORTED)
+    if not isinstance(comp, Tensor) or not all(isinstance(one, int) for one in (first, end)) or not 0 <= first < end:
+        raise InvbenchError(f"{path}: expected a component, and layers edit_start below edit_end, found {first!r} and {end!r}")
+    vector = comp.reshape(1, -1) * (1.0 if std is None else float(std))
+    return {"tensor": vector, "meta_data": {"manipulate_layers": list(range(first, end))}}
+
+
+def _number(value: Any) -> Any:
+    """A tensor of one integer as that integer, since NumPy's scalars come as tensors; other values as they are."""
+    whole = isinstance(value, Tensor) and value.numel() == 1 and not value.is_floating_point()
+    return int(value) if whole else value
