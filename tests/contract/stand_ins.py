@@ -17,6 +17,7 @@ from invbench.methods.nets.hyperinverter import HyperInverterNetwork
 from invbench.methods.nets.hyperstyle import HyperStyleNetwork
 from invbench.methods.nets.idinvert import DomainEncoder
 from invbench.methods.nets.padding import PaddingEncoder
+from invbench.methods.nets.sam_encoders import ChangeEncoder, SAMEncoders
 from invbench.methods.nets.sfe import SFENetwork
 from invbench.methods.nets.styleres import StyleResNetwork
 from invbench.methods.nets.w_encoder import WEncoder
@@ -30,6 +31,7 @@ from invbench.methods.train import (
     hyperstyle,
     idinvert,
     padding,
+    sam_encoder,
     sfe,
     styleres,
 )
@@ -64,6 +66,14 @@ def _feature_style(generator: Any) -> nn.Module:
 
 def _padding(generator: Any) -> nn.Module:
     return _around(PaddingEncoder(**padding.architecture(generator)), generator)
+
+
+def _sam_encoder(generator: Any) -> nn.Module:
+    network = SAMEncoders(**sam_encoder.architecture(generator))
+    for encoder in network.spaces.values():
+        assert isinstance(encoder, ChangeEncoder)
+        encoder.change.weight.data.normal_(std=0.01)  # they begin at zero
+    return network
 
 
 def _styleres(generator: Any) -> nn.Module:
@@ -117,6 +127,7 @@ ROLES: dict[str, Callable[[Any], nn.Module]] = {
     "hfgi": _hfgi,
     "encoder_feature_style": _feature_style,
     "encoder_padding": _padding,
+    "encoder_sam": _sam_encoder,
     "styleres": _styleres,
     "sfe": _sfe,
     "encoder_w": _w_encoder,
