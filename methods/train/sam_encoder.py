@@ -92,7 +92,7 @@ class Training(Recipe):
 
     def validate(self, network: nn.Module) -> dict[str, float]:
         """Figures of each space everywhere, under its name; ``psnr_before`` is that of the encoder of W+."""
-        found = {}
+        found: dict[str, float] = {}
         for space, row in self._rows(network).items():
 
             def invert(images: Tensor, row: SAMEncoder = row) -> Inversion:
