@@ -46,6 +46,7 @@ def write(
     *,
     images: int | None = None,
     history: Sequence[Path] = (),
+    looked_at: list[Path] | None = None,
 ) -> Path:
     """Write the site of run folders and return its first page, ``out/index.html``.
 
@@ -53,6 +54,7 @@ def write(
             the run folder can only be moved as a whole; elsewhere ``out/pictures`` holds them, and the site stands alone
     images  the number of images of each dataset whose pictures are put there; None: all
     history earlier runs, baselines, or folders of baselines: with several moments of a suite there is a page of them
+    looked_at   gets the folders and files of pictures on which the pages depend
     Raises InvbenchError if a folder holds no run, if the site of several runs has no ``out``, and if ``out`` holds pages that
     are not ours.
     """
@@ -66,6 +68,8 @@ def write(
     for name in STATIC:
         write_atomic(target / "static" / name, static(name).encode())
     pictures = {board.id: Pictures.of(board) for board in boards}
+    if looked_at is not None:
+        looked_at += [path for one in pictures.values() for path in one.looked_at]
     for board in boards:
         for name, content in scripts(board, list(map(quote, pictures[board.id].hidden))):
             write_atomic(target / "data" / name, content.encode())

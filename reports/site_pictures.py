@@ -28,34 +28,38 @@ class Pictures:
     shelves     the folders with their files that the pages may show
     hidden      files that must not be shown: links to wherever, and files that changed since; relative to ``root``
     unchecked   number of files that were not read to see whether they changed: all beyond the first :data:`CHECKED`
+    looked_at   folders that were listed or missed, and files that were read
     """
 
     root: Path
     shelves: Sequence[_Shelf]
     hidden: Sequence[str]
     unchecked: int
+    looked_at: Sequence[Path]
 
     @classmethod
     def of(cls, board: Board) -> Pictures:
         """List and check the pictures of a board."""
         root = board.run.store.path
-        shelves = _listed(board)
+        folders = _folders(board)
+        shelves = _listed(board, folders)
         outside = {path for one in shelves for path in one.links if not path.resolve().is_relative_to(root.resolve())}
         first = _first(shelves, len(board.images()))
         files = ((one.images[name], one.folder / name) for one in shelves for name in one.files)
         found = sorted(one for one in files if one[0] < first)
         changes, read, checked = _Changes(board, {number for number, _ in found}), 0, 0
-        changed = []
+        changed, looked_at = [], [folder for folder, _ in folders]
         for _, path in found:
             if read > READ:
                 break
             with suppress(OSError):
                 read += path.stat().st_size
             checked += 1
+            looked_at.append(path)
             if path not in outside and not changes.as_written(path):
                 changed.append(path)
         places = [path.relative_to(root).as_posix() for path in [*sorted(outside), *changed]]
-        return cls(root, shelves, places, sum(len(one.files) for one in shelves) - checked)
+        return cls(root, shelves, places, sum(len(one.files) for one in shelves) - checked, looked_at)
 
     def copy(self, target: Path, *, most: int | None) -> None:
         """Put the pictures of the first ``most`` images (None: all) below ``target``, as links to the same file if possible."""
@@ -80,17 +84,23 @@ class _Shelf:
     links: Sequence[Path]
 
 
-def _listed(board: Board) -> list[_Shelf]:
+def _folders(board: Board) -> list[tuple[Path, Mapping[str, int]]]:
+    """The folders of a board's pictures, with the names that their files may have and the numbers of their images."""
     store, names = board.run.store, [file_name(name) for name in board.images()]
     plain = {f"{name}.png": number for number, name in enumerate(names)}
     tags = [tag(edit) for edit in board.edits()]
     edited = {f"{name}{word}.png": number for number, name in enumerate(names) for word in tags}
     both = plain | edited
-    folders = [(store.input(board.dataset, "x").parent, plain), (store.truth_mask(board.dataset, "x").parent, plain)]
+    folders: list[tuple[Path, Mapping[str, int]]] = [(store.input(board.dataset, "x").parent, plain)]
+    folders += [(store.truth_mask(board.dataset, "x").parent, plain)]
     folders += [(store.truth(board.dataset, "x", Edit("x", 1.0)).parent, edited)]
     for cell in map(board.cell, board.methods):
         folders += [(store.mask(cell, "x").parent, plain), (store.picture(cell, "x").parent, both)]
-    found, root = [], store.path.resolve()
+    return folders
+
+
+def _listed(board: Board, folders: Sequence[tuple[Path, Mapping[str, int]]]) -> list[_Shelf]:
+    found, root = [], board.run.store.path.resolve()
     for folder, wanted in folders:
         with suppress(OSError), os.scandir(folder) as entries:
             known = [entry for entry in entries if entry.name in wanted]

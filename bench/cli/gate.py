@@ -9,6 +9,7 @@ import click
 
 from invbench.api import InvbenchError, printable
 from invbench.cli.common import PathType, RunFolder
+from invbench.util.answers import Answer, kept
 from invbench.util.numbers import Within
 
 if TYPE_CHECKING:
@@ -61,18 +62,25 @@ def gate(
     Quality is a regression where a mean is worse by more than its tolerance and chance does not explain it; times and memory
     are compared on the same machine only; an image that fails in RUN alone is a regression.
     """
-    from invbench.compare import gate_report
-    from invbench.compare.baseline import read
-    from invbench.compare.gate import gate as compare
     from invbench.util.files import write_output
 
-    mine, other = read(run), read(baseline)
-    allowed = parse_tolerances(tolerances, known={*mine.about["metrics"], *other.about["metrics"]})
-    outcome = compare(mine, other, tolerances=allowed, alpha=alpha)
+    def answer() -> Answer:
+        from invbench.compare import gate_report
+        from invbench.compare.baseline import read
+        from invbench.compare.gate import gate as compare
+
+        mine, other = read(run), read(baseline)
+        allowed = parse_tolerances(tolerances, known={*mine.about["metrics"], *other.about["metrics"]})
+        outcome = compare(mine, other, tolerances=allowed, alpha=alpha)
+        formats = {"terminal": gate_report.terminal, "markdown": gate_report.markdown}
+        texts = {name: form(outcome, mine, other, everything=everything) for name, form in formats.items()}
+        return Answer(texts, outcome.code)
+
+    found = kept("gate", [run, baseline], (tolerances, alpha, everything), answer)
     if summary is not None:
-        write_output(summary, gate_report.markdown(outcome, mine, other, everything=everything).encode())
-    click.echo(gate_report.terminal(outcome, mine, other, everything=everything))
-    ctx.exit(outcome.code)
+        write_output(summary, found.texts["markdown"].encode())
+    click.echo(found.texts["terminal"])
+    ctx.exit(found.code)
 
 
 @click.command(epilog=BASELINE_EPILOG, short_help="Write a baseline file for the gate.")

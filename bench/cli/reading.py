@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +12,7 @@ import click
 
 from invbench.api import printable
 from invbench.cli.common import Names, PathType, RunFolder
+from invbench.util.answers import Answer, kept
 from invbench.util.numbers import count_type
 
 if TYPE_CHECKING:
@@ -60,14 +63,22 @@ def show(
         raise click.UsageError("--all: prints every table as text; expected it without --metrics, --edits and --format")
     if (intervals is not None or coverage) and not every:
         raise click.UsageError("--intervals, --coverage: expected with --all, found without")
-    read = [_read(run).only(methods=methods, datasets=datasets) for run in runs]
-    if every:
-        text = "\n\n".join(_every_table(run, intervals=intervals, coverage=coverage) for run in read) + "\n"
-    else:
+    width = shutil.get_terminal_size().columns if every and sys.stdout.isatty() else None
+
+    def answer() -> Answer:
+        read = [_read(run).only(methods=methods, datasets=datasets) for run in runs]
+        if every:
+            from invbench.reports import tables
+
+            told = [tables.terminal(run, intervals=intervals, covered=coverage, width=width) for run in read]
+            return Answer({"text": "\n\n".join(told) + "\n"})
         from invbench.reports import extract, extract_formats
 
         found = [one for run in read for one in extract.chosen(run, metrics=metrics, edits=edits)]
-        text = extract_formats.FORMATS[form](found)
+        return Answer({"text": extract_formats.FORMATS[form](found)})
+
+    asked = methods, metrics, datasets, edits, form, every, intervals, coverage, width
+    text = kept("show", runs, asked, answer).texts["text"]
     if out is None:
         click.echo(text, nl=False)
     else:
@@ -143,25 +154,23 @@ def _read(run: Path) -> Run:
     return Run.of(Store(run))
 
 
-def _every_table(run: Run, *, intervals: bool | None, coverage: bool) -> str:
-    import shutil
-    import sys
-
-    from invbench.reports import tables
-
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
-    return tables.terminal(run, intervals=intervals, covered=coverage, width=width)
-
-
 def write_site(
     runs: Sequence[Path], out: Path | None = None, *, images: int | None = None, history: Sequence[Path] = ()
 ) -> Path:
     """Write the site of run folders (see :func:`invbench.reports.site.write`). Raises WriteFailed if it cannot be written."""
-    from invbench.reports import site
     from invbench.util.files import WriteFailed
 
+    def work() -> Answer:
+        from invbench.reports import site
+
+        looked_at: list[Path] = []
+        first = site.write(runs, out, images=images, history=history, looked_at=looked_at)
+        written = sorted(path for path in first.parent.rglob("*") if path.is_file())
+        return Answer({"page": str(first)}, read=looked_at, written=written)
+
     try:
-        return site.write(runs, out, images=images, history=history)
+        alone = out is None and len(runs) == 1 and images is None and not history
+        return Path((kept("report", runs, (), work) if alone else work()).texts["page"])
     except OSError as error:
         where = out or runs[0] / "report"
         raise WriteFailed(f"{where}: could not be written: {error.strerror or error}") from error

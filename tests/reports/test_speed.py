@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from invbench.reports import site, tables
+from invbench.util.cache import HOME
 from tests.browser import browser, needs_browser
 
 from .big import MANY, make_big_run
@@ -30,17 +32,38 @@ def test_a_large_run_is_shown_in_seconds(tmp_path: Path) -> None:
     assert "means over the 198 images that all 7 methods cover" in (tmp_path / "report" / "index.html").read_text()
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float, float]:
-    """The site of a million rows, its seconds of processor time and its bytes."""
-    folder = tmp_path_factory.mktemp("million")
-    store = make_big_run(folder / "run", images=2824, methods=MANY, datasets=("celebahq-test",))
+def taken(*words: object, home: Path) -> tuple[bytes, float, float]:
+    """What a command prints, its seconds of processor time, and the bytes of the largest child of this process so far."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    command = [sys.executable, "-m", "invbench", "site", str(store.path), "--out", str(folder / "site")]
-    subprocess.run(command, check=True, timeout=900)
+    command = [sys.executable, "-m", "invbench", *map(str, words)]
+    printed = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=900, env={**os.environ, HOME: str(home)}).stdout
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return folder / "site", seconds, after.ru_maxrss * (1 if sys.platform == "darwin" else 1024)  # of the largest child so far
+    return printed, seconds, after.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+
+
+@pytest.fixture(scope="module")
+def million(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a million rows."""
+    folder = tmp_path_factory.mktemp("million") / "run"
+    return make_big_run(folder, images=2824, methods=MANY, datasets=("celebahq-test",)).path
+
+
+@pytest.fixture(scope="module")
+def made(million: Path) -> tuple[Path, float, float]:
+    """The site of a million rows, its seconds of processor time and its bytes."""
+    site = million.parent / "site"
+    _, seconds, memory = taken("site", million, "--out", site, home=million.parent / "home")
+    return site, seconds, memory
+
+
+@pytest.mark.parametrize("verb", ["show", "report", "gate"])
+def test_a_verb_takes_seconds_and_its_second_call_a_few(million: Path, tmp_path: Path, verb: str) -> None:
+    words = [verb, million, *(["--baseline", million] if verb == "gate" else [])]
+    first, seconds, memory = taken(*words, home=tmp_path)
+    again, later, _ = taken(*words, home=tmp_path)
+    print(f"{verb}: {seconds:.1f} s of processor time, {memory / 2**30:.2f} GiB, then {later:.1f} s")
+    assert again == first and seconds < 20 and later < 3 and memory < 1.5 * 2**30
 
 
 def test_a_site_of_a_million_rows_takes_seconds_and_its_pages_are_light(made: tuple[Path, float, float]) -> None:
