@@ -36,7 +36,8 @@ def taken(*words: object, home: Path) -> tuple[bytes, float, float]:
     """What a command prints, its seconds of processor time, and the bytes of the largest child of this process so far."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, "-m", "invbench", *map(str, words)]
-    printed = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=900, env={**os.environ, HOME: str(home)}).stdout
+    environment = {**os.environ, HOME: str(home)}
+    printed = subprocess.run(command, stdout=subprocess.PIPE, check=True, timeout=900, env=environment).stdout
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     return printed, seconds, after.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
