@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,15 @@ from typing import Any
 from invbench.api import InvbenchError
 from invbench.util import sealed
 from invbench.util.files import write_atomic
-from invbench.util.shapes import COUNT, FLAG, NULL, NUMBER, TEXT, Each, expect
+from invbench.util.shapes import COUNT, FLAG, NULL, NUMBER, TEXT, Each, Kind, expect
 
 FILE, PAGE = "sweep.json", "sweep.html"
 SECONDS = "seconds"  # as a sweep's axis: points stand at the seconds that they took
 
+_PLAIN = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_NAME = Kind("a plain name", lambda value: isinstance(value, str) and _PLAIN.fullmatch(value) is not None)  # of a folder
 _POINT = {
-    "name": TEXT,
+    "name": _NAME,
     "label": TEXT,
     "line": TEXT,
     "x": NUMBER | NULL,

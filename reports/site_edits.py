@@ -115,7 +115,7 @@ def _asked(
         if known:
             return sorted([*known, (0.0, 0.0)])
     step = board.run.manifest.get("edits", {}).get(part, {}).get("per_strength")
-    return [(s, s * step) for s in (min(strengths), max(strengths))] if step else []
+    return [(s, s * step) for s in (min(0.0, *strengths), max(0.0, *strengths))] if step else []
 
 
 def _lines(

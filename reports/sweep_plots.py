@@ -1,4 +1,4 @@
-"""The plots of a sweep: one for each metric, and beside it one of what the paper prints, if that is two points or more.
+"""The plots of a sweep: one for each metric, and beside it one of what the paper prints.
 
 The two never share an axis of values: other pictures, another generator. They share the axis of settings.
 """
@@ -32,9 +32,12 @@ class Placed:
 
 
 def plots(found: Swept) -> list[list[Markup]]:
-    """For each column its plot, and that of its printed numbers; those without two values are left out."""
+    """For each column its plot, if it has two values, and that of its printed numbers, if there are any."""
     drawn = [
-        [_plot(found, index, _measured, title=column.head), _plot(found, index, _printed, title=f"{column.head}, as printed")]
+        [
+            _plot(found, index, _measured, title=column.head, fewest=2),
+            _plot(found, index, _printed, title=f"{column.head}, as printed", fewest=1),
+        ]
         for index, column in enumerate(found.columns)
         if not schema.is_seconds(column.id)
     ]
@@ -50,9 +53,9 @@ def _printed(cell: Cell) -> Values:
     return math.nan if cell.printed is None else cell.printed.value, math.nan, math.nan
 
 
-def _plot(found: Swept, index: int, read: Callable[[Cell], Values], *, title: str) -> Markup:
+def _plot(found: Swept, index: int, read: Callable[[Cell], Values], *, title: str, fewest: int) -> Markup:
     placed = _placed(found, index, read)
-    if len(placed) < 2:
+    if len(placed) < fewest:
         return Markup("")
     if found.plan["axis"] == swept.SECONDS and not any(one.row.point["line"] for one in placed):
         points = [svg.Point(one.row.label, one.at, *one.values) for one in placed]
@@ -90,7 +93,8 @@ def _marks(found: Swept, placed: Sequence[Placed]) -> list[tuple[float, str]]:
     logs = [math.log10(one.at) for one in placed]
     powers = range(math.floor(min(logs)), math.ceil(max(logs)) + 1)
     steps = [(power + math.log10(step), f"{step * 10.0**power:g}") for power in powers for step in (1, 2, 5)]
-    return [(at, label) for at, label in steps if min(logs) <= at <= max(logs)]
+    within = [(at, label) for at, label in steps if min(logs) <= at <= max(logs)]
+    return within or [(logs[0], f"{placed[0].at:g}")]
 
 
 def _apart(marks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:

@@ -102,6 +102,8 @@ def test_the_axis_is_that_of_the_settings_and_lines_are_joined(done: Path) -> No
     found = sweeps.read(done)
     by_time = replace(found, plan={**found.plan, "axis": swept.SECONDS})
     assert "seconds an image (log)" in sweep_plots.plots(by_time)[0][0]
+    one = replace(found, rows=tuple(replace(row, cells=row.cells[:0]) for row in found.rows[:0]))
+    assert sweep_plots.plots(one) == []
     names = {**found.plan, "axis": ""}
     assert all(f">{name}<" in sweep_plots.plots(replace(found, plan=names))[0][0] for name in LEVELS)
 
@@ -172,6 +174,9 @@ def test_a_folder_of_something_else_is_left_alone(registry, done, tmp_path) -> N
     content = swept.read(done)
     swept.write(broken, content | {"points": "none"})
     with pytest.raises(InvbenchError, match="sweep.points: expected a list, found 'none'"):
+        sweeps.read(broken)
+    swept.write(broken, content | {"points": [content["points"][0] | {"name": "../other"}]})
+    with pytest.raises(InvbenchError, match="expected a plain name, found '../other'"):
         sweeps.read(broken)
 
 
