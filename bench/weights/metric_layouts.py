@@ -76,6 +76,15 @@ METRIC_LAYOUTS = {
         {"fc_yaw.weight": (66, 2048), "fc_pitch.weight": (66, 2048), "fc_roll.weight": (66, 2048)},
         {"network": "invbench.metrics.nets.hopenet:from_checkpoint"},
     ),
+    "ade20k_encoder": Layout(
+        "ResNet-50 with dilations of CSAIL's scene parsing",
+        {"conv3.weight": (128, 64, 3, 3), "layer1.0.conv1.weight": (64, 128, 1, 1), "layer4.2.conv3.weight": (2048, 512, 1, 1)},
+        {"network": "invbench.metrics.nets.ade20k:from_checkpoint"},
+    ),
+    "ade20k_decoder": Layout(
+        "pyramid pooling of CSAIL's scene parsing, 150 classes",
+        {"ppm.0.1.weight": (512, 2048, 1, 1), "conv_last.4.weight": (150, 512, 1, 1)},
+    ),
     "maskrcnn": Layout(
         "torchvision's Mask R-CNN with a ResNet-50, trained on COCO",
         {"backbone.body.conv1.weight": (64, 3, 7, 7), "roi_heads.mask_predictor.mask_fcn_logits.weight": (91, 256, 1, 1)},

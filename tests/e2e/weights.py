@@ -286,6 +286,8 @@ WRITERS: dict[str, Write] = {
     "dex": _torch(_dex),
     "facenet_vggface2": _torch(_facenet),
     "hopenet": _network(Hopenet, 24),
+    "ade20k_encoder": _torch(lambda: official.ade20k("encoder", seed=33)),
+    "ade20k_decoder": _torch(lambda: official.ade20k("decoder", seed=34)),
     "maskrcnn": _torch(lambda: official.drawn(official.maskrcnn_shapes(), seed=25)),
     "alexnet": _network(alexnet, 26),
     "vgg16": _network(vgg16, 27),

@@ -339,6 +339,11 @@ def bare(name: str, variant: str, *, fill: Callable[..., dict[str, Tensor]] = st
     return fill(shapes)
 
 
+def ade20k(part: str, *, seed: int = 0) -> dict[str, Tensor]:
+    """``encoder_epoch_20.pth`` or ``decoder_epoch_20.pth``: with the buffers of synchronised normalisation."""
+    return drawn(golden_vectors.load("semseg_ade20k_layout")[part], seed=seed)
+
+
 def maskrcnn_shapes() -> dict[str, Sequence[int]]:
     """The public file of Mask R-CNN: frozen normalisation, and the names of torchvision before 0.13."""
     with torch.device("meta"):
