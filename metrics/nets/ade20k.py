@@ -1,8 +1,8 @@
 """Scene parsing in the 150 classes of ADE20K: ResNet-50 with dilations and a pyramid pooling module (Zhou et al., CVPR 2017;
 Zhao et al., CVPR 2017; CSAILVision/semantic-segmentation-pytorch), as SAM segments cars with it.
 
-adobe-research/sam_inversion calls it ``hrnet_ade20k``, and loads the two files of ``ade20k-resnet50dilated-ppm_deepsup``. Tensor
-names are those of the files.
+adobe-research/sam_inversion calls it ``hrnet_ade20k``, and loads the two files of ``ade20k-resnet50dilated-ppm_deepsup``. The
+tensors are named as in the files.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ class SceneParser(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """Pictures [N, 3, H, W], RGB in [-1, 1] -> logits [N, 144, H, W]. Raises ValueError on another shape.
 
-        Larger pictures are reduced to 256 pixels at the longer side. The logit of merged classes is the largest one, so that the
+        Larger pictures are reduced to 256 pixels at the longer side. The logit of merged classes is their largest, so that the
         winner is the merged class of the winner of 150.
         """
         if images.ndim != 4 or images.shape[1] != 3:
@@ -81,7 +81,7 @@ class SceneParser(nn.Module):
 
 
 class _Encoder(nn.Module):
-    """ResNet-50 with three convolutions at its start and dilations in place of its last two strides -> [N, 2048, h, w] at 1/8."""
+    """ResNet-50 with three convolutions at its start, and dilations for its last two strides -> [N, 2048, h, w] at 1/8."""
 
     def __init__(self) -> None:
         super().__init__()
