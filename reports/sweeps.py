@@ -112,7 +112,7 @@ def _columns(plan: Mapping[str, Any], runs: Sequence[Run]) -> tuple[Column, ...]
             found.append(Column(id, short_head(spec), spec.better))
             continue
         for edit in plan["edits"]:
-            if not spec.edits or edit["name"] in spec.edits:
+            if not spec.edits or plain_edit(edit["name"]) in spec.edits:
                 place = edit["name"], float(edit["strength"])
                 found.append(Column(id, f"{short_head(spec)}, {edit_text(*place)}", spec.better, place))
     return (*found, Column(schema.INVERT, "s/image", "lower"))

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invbench.api import InvbenchError
+from invbench.api import Edit, InvbenchError
 from invbench.methods.directions.positions import EditDirections
 
 Read = Callable[[Tensor], np.ndarray]
@@ -90,23 +90,37 @@ def fitted(fit: Fit, task: Task) -> tuple[EditDirections, dict[str, Any], dict[s
     return network.eval().requires_grad_(False), config, figures
 
 
-def length(
-    task: Task, base: Tensor, before: np.ndarray, vector: Tensor, wanted: Wanted, name: str, *, start: float = 1.0
-) -> float:
-    """The factor on ``vector`` [L, D] at which the mean change over STRENGTHS is strength times the attribute's unit (secants).
+def length(task: Task, base: Tensor, before: np.ndarray, vector: Tensor, wanted: Wanted, name: str) -> float:
+    """The factor on ``vector`` [L, D] at which the mean change over STRENGTHS is strength times the attribute's unit.
 
     Its sign is that of the change. Raises InvbenchError where nothing changes.
     """
-    found = start
+
+    def slope_at(factor: float) -> float:
+        changes = [task.change(base, before, s * factor * vector)[:, wanted.column].mean() / s for s in STRENGTHS]
+        return float(np.mean(changes)) / wanted.step
+
+    return corrected(slope_at, name)
+
+
+def corrected(slope_at: Callable[[float], float], name: str) -> float:
+    """The factor at which ``slope_at(factor)`` is 1 (secants from 1 on), negative if the slope is. Raises as :func:`length`."""
+    found = 1.0
     for number in range(CORRECTIONS):
-        changes = [task.change(base, before, s * found * vector)[:, wanted.column].mean() / s for s in STRENGTHS]
-        slope = float(np.mean(changes)) / wanted.step
+        slope = slope_at(found)
         if number == 0 and slope < 0:
             found, slope = -found, -slope
         if not np.isfinite(slope) or slope == 0:
             raise InvbenchError(f"direction {name}: expected a change of what it is named after, found {slope}")
         found /= float(np.clip(slope, LEAST, MOST))
     return found
+
+
+@torch.no_grad()
+def slope(task: Task, network: Any, base: Tensor, before: np.ndarray, name: str, wanted: Wanted) -> float:
+    """Mean over STRENGTHS of the change by an edit of ``network``, in units of the edit, over the strength."""
+    changes = [(task.read(network.move(base, Edit(name, s))) - before)[:, wanted.column].mean() / s for s in STRENGTHS]
+    return float(np.mean(changes)) / wanted.step
 
 
 @torch.no_grad()
@@ -122,7 +136,7 @@ def measured(task: Task, network: Any) -> dict[str, float]:
     for name in names:
         own, ends = task.wanted[name], []
         for s in STRENGTHS:
-            change = task.change(base, before, s * network[name])
+            change = task.read(network.move(base, Edit(name, s))) - before
             figures[f"{name}_effect_{s:+.0f}"] = float(change[:, own.column].mean() / own.step)
             ends += [change] if abs(s) == max(STRENGTHS) else []
         rms = np.sqrt(np.square(np.concatenate(ends) / scale).mean(0))
