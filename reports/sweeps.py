@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from invbench import schema, swept
+from invbench.api import plain_edit
 from invbench.compare.stats import LEVEL, Interval
 from invbench.reports import machines, published, query
 from invbench.reports.measures import Measure
