@@ -9,6 +9,7 @@ two steps of the Runge-Kutta method of order 4 and Hutchinson's estimate of the 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,7 +69,7 @@ class Training(Recipe):
             network = FlowDirections(**self.config)
         self.network: nn.Module = network.to(device)
         latents, conditions = self._drawn(sample_z(seed, MEASURED))
-        first = network.flow.chain[0]
+        first: Any = network.flow.chain[0]
         first.running_mean.copy_(latents.mean(0))
         first.running_var.copy_(latents.var(0) * (1 + NOISE**2))
         self.spread = latents.std(0)
@@ -146,7 +147,8 @@ def through(flow: Flow, latents: Tensor, conditions: Tensor, probe: Tensor) -> t
 
     By SOLVER_STEPS equal steps of the Runge-Kutta method of order 4; differentiable in the flow's parameters.
     """
-    first, equation, last = flow.chain
+    parts: Any = flow.chain
+    first, equation, last = parts
     rate, h = equation.rate(conditions), equation.sqrt_end_time**2 / SOLVER_STEPS
 
     def both(t: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -165,7 +167,8 @@ def through(flow: Flow, latents: Tensor, conditions: Tensor, probe: Tensor) -> t
         d, trace_d = both(t + h, x + h * c)
         x = x + h / 6 * (a + 2 * b + 2 * c + d)
         total = total + h / 6 * (trace_a + 2 * trace_b + 2 * trace_c + trace_d)
-    return last(x), total + first.log_scale() + last.log_scale()
+    z: Tensor = last(x)
+    return z, total + first.log_scale() + last.log_scale()
 
 
 def likelihood(z: Tensor, log_scale: Tensor) -> Tensor:
