@@ -11,6 +11,7 @@
     truths/<dataset>.json               the sha256 of the pixels of each true picture and mask of the dataset
     truth_masks/<dataset>/<image>.png   the true domain masks as grey levels (white = in-domain), likewise
     sets.parquet                        values of the set metrics, with interval, bias and n
+    edit_sets.json                      FIDs of edits, where `invbench edit-fid` computed them
     latency/<method>-<key>.parquet      times of the latency pass, one row per picture, and one per picture and edit
     foreign/<cell>/                     exchange folders and log of foreign commands (:mod:`invbench.run.foreign`)
     curves/<cell>/<part>.parquet        quality against steps and seconds of the inversions of the part, one row per point
@@ -29,7 +30,7 @@ PARTS = (
     "rows", "features", "images", "masks", "inputs", "truths", "truth_masks", "latency", "curves", "superseded",
     "statistics", "report", FOREIGN,
 )  # fmt: skip
-OWN = (*PARTS, "sets.parquet", "manifest.json", "plan.json")
+OWN = (*PARTS, "sets.parquet", "edit_sets.json", "manifest.json", "plan.json")
 JOBS = ".jobs"  # what jobs of a cluster were given and what they printed
 BEFORE_PLAN = (".lock", JOBS, "inputs", "truths", "truth_masks")  # what a run that was killed before its plan leaves
 

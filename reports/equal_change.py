@@ -91,7 +91,7 @@ def per_image(source: Store | Run) -> pd.DataFrame:
     metrics = _kept(run)
     blocks = []
     for name, known in _asked(run):
-        measure, asked = _measure_of(run, plain_edit(name), known)
+        measure, asked = measure_of(run, plain_edit(name), known)
         if measure is None:
             continue
         columns = dict.fromkeys([*KEYS, "image", "strength", "status", measure.id, *metrics])
@@ -207,7 +207,7 @@ def _kept(run: Run) -> dict[str, float]:
     return {id: AT_REST[name] for id, name in named.items() if name in AT_REST}
 
 
-def _measure_of(run: Run, edit: str, known: Mapping[str, Any]) -> tuple[Measure | None, list[float]]:
+def measure_of(run: Run, edit: str, known: Mapping[str, Any]) -> tuple[Measure | None, list[float]]:
     """The metric that measures the change of an edit, ``<edit>_change`` or the first of its family, and where to compare.
 
     ``known`` is the manifest's record of the edit. STEPS are in the edit's unit, so they need a metric with that unit.

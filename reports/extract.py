@@ -107,6 +107,7 @@ def _extract(run: Run, found: DatasetFigures, columns: Sequence[Column]) -> Extr
     machine = usual if timed and len(known) == 1 and usual != machines.UNKNOWN else ""
     notes = [f"{machines.APART} ({', '.join(sorted(known))}): --all tells which"] if len(known) > 1 else []
     notes += [f"seconds and memory on {machine}"] if machine else []
+    notes += found.board.stability
     labels = [run.label(row["method"], row["preset"]) for row in rows]
     return Extract(run, found.name, rows, labels, columns, verdicts.reconstruction(run, found.name, seconds), notes, machine)
 

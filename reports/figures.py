@@ -56,7 +56,8 @@ class Figure:
 class Table:
     """One table of one dataset: ``rows`` are records of its frame, ``metrics`` those with any value, with one figure per row.
 
-    statements    notes on the images
+    statements    notes on the images, then ``stability``
+    stability     how stable the order of methods is between metrics of one quantity
     incomplete    metrics that some method covers, but not for every image
     """
 
@@ -64,6 +65,7 @@ class Table:
     metrics: Sequence[tuple[Measure, Sequence[Figure]]]
     statements: Sequence[str]
     incomplete: Sequence[str]
+    stability: Sequence[str] = ()
 
     @property
     def of_inversions(self) -> list[str]:
@@ -134,12 +136,13 @@ def boards(run: Run, board: pd.DataFrame) -> dict[str, Table]:
     """Dataset -> its leaderboard; ``board`` is the frame of :func:`invbench.reports.query.leaderboard`."""
     specs = run.specs_of("inversion", "set")
     found = {str(name): _table(name, board, specs, run.inversions) for name in sorted(set(board["dataset"]))}
-    more = {
-        name: stability.statements(stability.of_sets(run.sets[run.sets["dataset"] == name], run.specs_of("set")))
-        + machines.statements(run.rows[run.rows["dataset"] == name])
-        for name in found
-    }
-    return {name: replace(table, statements=[*table.statements, *more[name]]) for name, table in found.items()}
+    whole = {}
+    for name, table in found.items():
+        of_sets = stability.statements(stability.of_sets(run.sets[run.sets["dataset"] == name], run.specs_of("set")))
+        times = machines.statements(run.rows[run.rows["dataset"] == name])
+        lines = [*table.statements, *of_sets, *times]
+        whole[name] = replace(table, statements=lines, stability=[*table.stability, *of_sets])
+    return whole
 
 
 def latency(run: Run) -> LatencyFigures | None:
@@ -157,8 +160,8 @@ def _table(dataset: object, frame: pd.DataFrame, specs: Sequence[Measure], compa
     found = [one for one in compared if one.block.place[0] == dataset]
     strongest = {one.block.place[:2]: one.block.place for one in sorted(found, key=lambda one: one.block.place[2:])}
     largest = [one for one in found if one.block.place in strongest.values()]
-    orders = stability.of_images(largest, {spec.id: spec.better for spec in specs})
-    return Table(rows, metrics, [*coverage.statements(found), *stability.statements(orders)], coverage.incomplete(found))
+    orders = stability.statements(stability.of_images(largest, {spec.id: spec.better for spec in specs}))
+    return Table(rows, metrics, [*coverage.statements(found), *orders], coverage.incomplete(found), orders)
 
 
 def _metric(rows: Sequence[Mapping[str, Any]], id: str) -> list[Figure]:

@@ -11,6 +11,7 @@ from invbench.cli.check import check
 from invbench.cli.datasets import datasets
 from invbench.cli.directions import directions
 from invbench.cli.doctor import doctor
+from invbench.cli.edit_fid import edit_fid
 from invbench.cli.export import export
 from invbench.cli.gate import baseline, gate
 from invbench.cli.interpolate import interpolate
@@ -89,6 +90,7 @@ def main() -> None:
     invbench sweep gani-blocks              an ablation or a figure of a paper, beside its printed numbers
     invbench interpolate A.png B.png ...    pictures between two pictures
     invbench weight-changes --methods ID    how much each layer's weights are changed
+    invbench edit-fid RUN                   FID of edits, in the forms of two public codes
     invbench gate runs/new --baseline old   fail where a run is worse than another
     invbench list methods --long            methods, metrics, datasets, suites
     invbench datasets prepare NAME          check the files of a dataset
@@ -122,7 +124,7 @@ def _complete(command: click.Command) -> None:
 
 for verb in (
     *(run, plan, simulate, list_, show, compare, report, site, table, audit, score, check, merge, export, gate, baseline),
-    *(sweep, interpolate, weight_changes, study, datasets, weights, directions, suite, doctor),
+    *(sweep, interpolate, weight_changes, edit_fid, study, datasets, weights, directions, suite, doctor),
 ):
     _complete(verb)
     main.add_command(verb)

@@ -77,6 +77,11 @@ def encoder_w(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
     return {"mean": own} | ({"resolution": size} if isinstance(size, int) else {}) | _trained_on(opts.get("dataset_type"))
 
 
+def dinov2(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Of DINOv2: its width, which tells ViT-S (384), B (768) and L (1024) apart."""
+    return {"width": shapes["patch_embed.proj.weight"][0]}
+
+
 def ganinverter(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
     """Of a file that GANInverter writes, as :func:`encoder`."""
     heads = len(_numbers(r"encoder/encoder\.styles\.(\d+)\.linear\.weight", shapes))

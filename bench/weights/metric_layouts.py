@@ -59,6 +59,37 @@ METRIC_LAYOUTS = {
         {"Mixed_7c.branch_pool.conv.weight": (192, 2048, 1, 1), "fc.weight": (1008, 2048)},
         {"network": "invbench.metrics.nets.inception:from_checkpoint"},
     ),
+    "dinov2": Layout(
+        "DINOv2, a vision transformer with patches of 14 pixels and without registers",
+        {"patch_embed.proj.weight": (None, 3, 14, 14), "mask_token": (1, None), "blocks.0.ls1.gamma": (None,)},
+        {"network": "invbench.metrics.nets.dinov2:from_checkpoint"},
+        facts.dinov2,
+    ),
+    "dists": Layout(
+        "DISTS as piq stores it: weights of texture and structure",
+        {"alpha": (1, 1475, 1, 1), "beta": (1, 1475, 1, 1)},
+        {"network": "invbench.metrics.nets.dists:from_checkpoint"},
+    ),
+    "dreamsim": Layout(
+        "DreamSim's ensemble: low-rank changes of three networks",
+        {
+            f"base_model.model.extractor_list.{number}.model.blocks.0.attn.qkv.lora_A.weight": (None, None)
+            for number in range(3)
+        },
+        {"network": "invbench.metrics.nets.dreamsim:from_checkpoint"},
+    ),
+    "dino_vitb16": Layout(
+        "DINO ViT-B/16", {"patch_embed.proj.weight": (768, 3, 16, 16), "cls_token": (1, 1, 768), "norm.weight": (768,)}
+    ),
+    "clip_as_dino": Layout(
+        "CLIP ViT-B/16 under DINO's names, as DreamSim ships it",
+        {"state_dict/patch_embed.proj.weight": (768, 3, 16, 16), "state_dict/pos_drop.weight": (768,)},
+    ),
+    "inception_imagenet": Layout(
+        "torchvision's Inception-v3",
+        {"AuxLogits.fc.weight": (1000, 768), "Mixed_7c.branch_pool.conv.weight": (192, 2048, 1, 1), "fc.weight": (1000, 2048)},
+        {"network": "invbench.metrics.nets.inception_forms:from_checkpoint"},
+    ),
     "facenet": Layout(
         "InceptionResnetV1 of facenet-pytorch",
         {"conv2d_1a.conv.weight": (32, 3, 3, 3), "last_linear.weight": (512, 1792)},

@@ -34,9 +34,12 @@ def homes(suite: str, registry: Registry) -> list[str]:
     return list(dict.fromkeys(registry.datasets[name].home for name in SUITES[suite].datasets))
 
 
+SECOND = {"dinov2", "dists", "dreamsim", "inception_imagenet"}  # roles of the set "second" of networks.toml: 1.9 GB
+
+
 def assets(suite: str) -> list[str]:
-    """Ids of the official files of a suite."""
-    return weights.needed(SUITES[suite].networks.values())
+    """Ids of the official files of a suite, without those of metrics that are off unless named."""
+    return weights.needed(network for role, network in SUITES[suite].networks.items() if role not in SECOND)
 
 
 def few_steps(methods: Sequence[str], count: int) -> list[str]:

@@ -81,6 +81,8 @@ def networks() -> dict[str, nn.Module]:
     return {
         "perceptual_metric": Perceptual(),
         "identity_metric": Identity(),
+        "perceptual_second": Perceptual(),
+        "identity_second": Identity(),
         "regressor": Regressor(),
         "attributes": Attributes(),
         "parser": Parser(),

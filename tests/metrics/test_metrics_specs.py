@@ -11,6 +11,7 @@ from invbench.plugins import registry
 
 SPECS = registry.metrics()
 EMBEDDED_ROLES = {"perceptual_metric", "identity_metric", "regressor", "attributes", "parser"}
+EMBEDDED_ROLES |= {"perceptual_second", "identity_second", "regressor_second"}
 REAL_WEIGHTS = {spec.name for spec in SPECS.values() if not set(spec.roles) <= EMBEDDED_ROLES}
 
 
@@ -42,7 +43,7 @@ def test_the_metrics_of_the_embedded_suite_are_there():
 @pytest.mark.parametrize("name", sorted(id for id, spec in SPECS.items() if spec.name not in REAL_WEIGHTS))
 def test_values_are_float64_one_an_image_and_alike_in_any_batch(name, given, networks):
     spec = SPECS[name]
-    networks["regressor"] = Reader()
+    networks["regressor"] = networks["regressor_second"] = Reader()
     metric = registry.load(spec)({role: networks[role] for role in spec.roles})  # and needs no role beside these
     masks = [replace(sample, ood_mask=np.ones((64, 64), bool), factors=np.full(4, 0.5)) for sample in given.samples]
     truth = torch.roll(given.target, 1, 0)
