@@ -112,16 +112,19 @@ def lines(
     ideal: Sequence[tuple[float, float]] = (),
     marks: Sequence[tuple[float, str]] = (),
     rings: Sequence[tuple[float, float, str]] = (),
+    span: Sequence[float] = (),
+    joined: bool = True,
 ) -> Markup:
     """Lines of methods, with their names at the right in the order of their ends; empty without a line.
 
     ``ideal`` is a dashed line without a name; ``marks`` are places and labels on the axis of x, if they are not to be round
-    numbers with a sign. ``rings`` are points (x, y, class in the style sheet) to ring.
+    numbers with a sign. ``rings`` are points (x, y, class in the style sheet) to ring. ``span``: places that the axis of x
+    reaches at least. Not ``joined``: only the points are drawn.
     """
     kept = [(index, Line(one.label, *zip(*found))) for index, one in enumerate(series) if (found := _finite(one))]
     if not kept:
         return Markup("")
-    xs = [value for _, one in kept for value in one.x] + [a for a, _ in ideal]
+    xs = [value for _, one in kept for value in one.x] + [a for a, _ in ideal] + [*span]
     ends = [value for _, one in kept for value in (*one.low, *one.high) if math.isfinite(value)]
     ys = [value for _, one in kept for value in one.y] + [b for _, b in ideal] + ends
     ticks, below = _ticks(min(ys), max(ys)), _ticks(min(xs), max(xs))
@@ -134,7 +137,8 @@ def lines(
     for index, one in kept:
         hue, spots = index % 8, [(x(a), y(b)) for a, b in zip(one.x, one.y)]
         dashed = " dashed" if index >= 8 else ""  # there are eight colours
-        parts.append(Markup('<path class="line hue-{}{}" d="{}"/>').format(hue, dashed, _path(spots)))
+        if joined:
+            parts.append(Markup('<path class="line hue-{}{}" d="{}"/>').format(hue, dashed, _path(spots)))
         for (at, _), low, high in zip(spots, one.low, one.high):
             if math.isfinite(low):
                 path = Markup('<path class="whisker" d="M{0:.1f} {1:.1f}V{2:.1f}"/>')

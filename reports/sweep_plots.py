@@ -23,11 +23,10 @@ Values = tuple[float, float, float]  # a value and the ends of its interval; NaN
 
 @dataclass(frozen=True)
 class Placed:
-    """A point with its place on the axis, the label of that place, and its value."""
+    """A point with its place on the axis and its value."""
 
     row: Row
     at: float
-    label: str
     values: Values
 
 
@@ -62,34 +61,50 @@ def _plot(found: Swept, index: int, read: Callable[[Cell], Values], *, title: st
         return svg.pareto(points, better=found.columns[index].better, title=title)
     names = dict.fromkeys(str(one.row.point["line"]) for one in placed)
     series = [_line(found, name, [one for one in placed if one.row.point["line"] == name]) for name in names]
-    return svg.lines(series, title=title, x_title=_axis_title(found), marks=_marks(found, placed))
+    span = [] if found.plan["axis"] == swept.SECONDS else [_scaled(found, at) for at in _places(found)]
+    joined = bool(found.plan["axis"])  # points side by side have no order
+    marks = _marks(found, placed)
+    return svg.lines(series, title=title, x_title=_axis_title(found), marks=marks, span=span, joined=joined)
 
 
 def _placed(found: Swept, index: int, read: Callable[[Cell], Values]) -> list[Placed]:
     """The points that have a value and a place on the axis."""
-    axis, clock = found.plan["axis"], next(i for i, column in enumerate(found.columns) if schema.is_seconds(column.id))
+    timed = found.plan["axis"] == swept.SECONDS
+    clock = next(i for i, column in enumerate(found.columns) if schema.is_seconds(column.id))
     placed = []
-    for number, row in enumerate(found.rows):
-        at, label = float(number), row.label
-        if axis == swept.SECONDS:
-            at, label = read(row.cells[clock])[0], ""
-        elif axis:
-            at, label = float(row.point["x"]), f"{row.point['x']:g}"
+    for row, at in zip(found.rows, _places(found), strict=True):
+        at = read(row.cells[clock])[0] if timed else at
         values = read(row.cells[index])
         if math.isfinite(values[0]) and math.isfinite(at) and (at > 0 or not _is_log(found)):
-            placed.append(Placed(row, at, label, values))
+            placed.append(Placed(row, at, values))
     return placed
 
 
+def _places(found: Swept) -> list[float]:
+    """Where the points stand on the axis, if it is not that of seconds: at their numbers, else side by side."""
+    numbered = found.plan["axis"] not in ("", swept.SECONDS)
+    return [float(row.point["x"]) if numbered else float(number) for number, row in enumerate(found.rows)]
+
+
 def _line(found: Swept, name: str, placed: Sequence[Placed]) -> svg.Line:
-    x = [math.log10(one.at) if _is_log(found) else one.at for one in placed]
+    x = [_scaled(found, one.at) for one in placed]
     return svg.Line(name, x, *zip(*(one.values for one in placed), strict=True))
 
 
+def _scaled(found: Swept, at: float) -> float:
+    return math.log10(at) if _is_log(found) else at
+
+
+def _is_log(found: Swept) -> bool:
+    return bool(found.plan["log"]) or found.plan["axis"] == swept.SECONDS
+
+
 def _marks(found: Swept, placed: Sequence[Placed]) -> list[tuple[float, str]]:
-    """The labels below the axis: of every point, or round numbers of seconds."""
+    """The labels below the axis: of every point of the sweep, or round numbers of seconds."""
     if found.plan["axis"] != swept.SECONDS:
-        return _apart(list(dict.fromkeys((math.log10(one.at) if _is_log(found) else one.at, one.label) for one in placed)))
+        labels = [f"{row.point['x']:g}" if found.plan["axis"] else row.label for row in found.rows]
+        places = [_scaled(found, at) for at in _places(found)]
+        return _apart(list(dict.fromkeys(zip(places, labels, strict=True))))
     logs = [math.log10(one.at) for one in placed]
     powers = range(math.floor(min(logs)), math.ceil(max(logs)) + 1)
     steps = [(power + math.log10(step), f"{step * 10.0**power:g}") for power in powers for step in (1, 2, 5)]
@@ -106,10 +121,6 @@ def _apart(marks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
         if not kept or at - kept[-1][0] >= letter * ((len(label) + len(kept[-1][1])) / 2 + 1):
             kept.append((at, label))
     return kept
-
-
-def _is_log(found: Swept) -> bool:
-    return bool(found.plan["log"]) or found.plan["axis"] == swept.SECONDS
 
 
 def _axis_title(found: Swept) -> str:

@@ -201,8 +201,21 @@ def _printed_notes(plan: Mapping[str, Any], columns: Sequence[Column], rows: Seq
     if not plan["dataset"].replace("-", "_").startswith(first["dataset"] or "-"):
         notes.append(f"measured on {plan['dataset']}, printed for {first['dataset']}")
     notes += [f"{', '.join(names)}: {reason}" for reason, names in reasons.items()]
-    for column, number, row in both:
+    return notes + _doubts(both)
+
+
+def _doubts(printed: Sequence[tuple[Column, Number, Row]]) -> list[str]:
+    """What is wrong with printed numbers that are flagged, each doubt once, with the numbers that it is of."""
+    everywhere = set.intersection(*(set(published.notes(number)) for _, number, _ in printed))
+    of: dict[str, dict[str, list[str]]] = {}  # sentence -> label of a point -> names of columns
+    for column, number, row in printed:
         if number.flags & REMARKABLE:
-            told = "; ".join(published.notes(number))
-            notes.append(f"{row.label}, {column.name}, printed {number.text}: {told}")
-    return notes
+            plain = everywhere | {flag.replace("_", " ") for flag in number.flags - REMARKABLE}
+            for sentence in published.notes(number):
+                if sentence not in plain:
+                    of.setdefault(sentence, {}).setdefault(row.label, []).append(column.name)
+    sentences: dict[str, list[str]] = {}  # the same numbers -> sentences
+    for sentence, labels in of.items():
+        owners = "; ".join(f"{label} ({', '.join(columns)})" for label, columns in labels.items())
+        sentences.setdefault(owners, []).append(sentence)
+    return [f"printed, {owners}: {'; '.join(said)}" for owners, said in sentences.items()]

@@ -17,6 +17,7 @@ from invbench.cli import main
 from invbench.plugins.registry import discover
 from invbench.plugins.sweeps import Sweep
 from invbench.reports import sweep_formats, sweep_plots, sweeps
+from invbench.reports.sweeps import Cell
 from invbench.run import runner, sweeping
 from invbench.store import Store
 from tests.fixtures import TOYS, toy_settings
@@ -104,7 +105,10 @@ def test_the_axis_is_that_of_the_settings_and_lines_are_joined(done: Path) -> No
     assert "seconds an image (log)" in sweep_plots.plots(by_time)[0][0]
     one = replace(found, rows=tuple(replace(row, cells=row.cells[:0]) for row in found.rows[:0]))
     assert sweep_plots.plots(one) == []
+    part = replace(found, rows=(*found.rows[:2], replace(found.rows[2], cells=tuple(Cell(None, None) for _ in found.columns))))
+    assert ">16<" in sweep_plots.plots(part)[0][0]  # the axis is the same, whatever is measured
     names = {**found.plan, "axis": ""}
+    assert '<path class="line' not in sweep_plots.plots(replace(found, plan=names))[0][0]
     assert all(f">{name}<" in sweep_plots.plots(replace(found, plan=names))[0][0] for name in LEVELS)
 
 
