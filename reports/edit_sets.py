@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from invbench.api import plain_edit
 from invbench.reports.compare import Method
 from invbench.reports.equal_change import measure_of
 from invbench.reports.grid import SIMPLE, Column, grid
@@ -80,7 +81,7 @@ def tables(source: Store | Run) -> list[EditTable]:
         if group["value"].isna().all():
             continue
         known = content["forms"][form]
-        measure, changes = measure_of(run, edit, run.manifest.get("edits", {}).get(edit, {}))
+        measure, changes = measure_of(run, plain_edit(edit), run.manifest.get("edits", {}).get(plain_edit(edit), {}))
         sources = content["sources"].get(f"{dataset} {form} {edit} {direction}", [])
         asked = [change for change in changes if change * direction > 0] if measure is not None else []
         lines = [

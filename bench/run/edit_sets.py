@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from invbench.api import Edit, InvbenchError, MissingWeights
+from invbench.api import Edit, InvbenchError, MissingWeights, plain_edit
 from invbench.plugins.registry import Registry, find, load, load_callable
 from invbench.run import originals
 from invbench.run.session import Session
@@ -146,7 +146,7 @@ def _of_form(
         base = sorted(ok.get(None, set()) & {*names}, key=place.__getitem__)
         inverted: np.ndarray | None = None
         for edit in dict.fromkeys(edit["name"] for edit in cell["edits"]):
-            refused = form.metric.refusal(edit)
+            refused = form.metric.refusal(plain_edit(edit))
             if refused:
                 rows.append({**head, **_value(edit, 1, 0.0, reason=refused)})
                 continue
@@ -172,10 +172,10 @@ def _of_form(
 
 def _sets(form: Form, edit: str, direction: int, names: Sequence[str], has: Has) -> tuple[list[str], list[str]]:
     """Names of the originals that edits are compared with, and of the pictures whose edits are."""
-    if edit in form.metric.whole:
+    if plain_edit(edit) in form.metric.whole:
         return [*names], [*names]
     target = direction > 0
-    known = {name: has(name, edit) for name in names}
+    known = {name: has(name, plain_edit(edit)) for name in names}
     return [name for name in names if known[name] is target], [name for name in names if known[name] is (not target)]
 
 

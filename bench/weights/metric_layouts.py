@@ -116,6 +116,15 @@ METRIC_LAYOUTS = {
         "pyramid pooling of CSAIL's scene parsing, 150 classes",
         {"ppm.0.1.weight": (512, 2048, 1, 1), "conv_last.4.weight": (150, 512, 1, 1)},
     ),
+    "sixdrepnet": Layout(
+        "6DRepNet, RepVGG-B1g2 with merged branches",
+        {
+            "layer1.0.rbr_reparam.weight": (128, 64, 3, 3),
+            "layer4.0.rbr_reparam.weight": (2048, 512, 3, 3),
+            "linear_reg.weight": (6, 2048),
+        },
+        {"network": "invbench.metrics.nets.sixdrepnet:from_checkpoint"},
+    ),
     "maskrcnn": Layout(
         "torchvision's Mask R-CNN with a ResNet-50, trained on COCO",
         {"backbone.body.conv1.weight": (64, 3, 7, 7), "roi_heads.mask_predictor.mask_fcn_logits.weight": (91, 256, 1, 1)},

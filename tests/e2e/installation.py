@@ -34,7 +34,8 @@ def homes(suite: str, registry: Registry) -> list[str]:
     return list(dict.fromkeys(registry.datasets[name].home for name in SUITES[suite].datasets))
 
 
-SECOND = {"dinov2", "dists", "dreamsim", "inception_imagenet"}  # roles of the set "second" of networks.toml: 1.9 GB
+# the set "second" of networks.toml, and those of faces
+SECOND = {"dinov2", "dists", "dreamsim", "inception_imagenet", "pose_second"}
 
 
 def assets(suite: str) -> list[str]:
