@@ -52,6 +52,7 @@ class Sweep(Frozen):
 
     source    where it comes from, in words: "Table 7 of GANI"
     about     what a reader should know
+    suite     that it runs on; ``only``: on no other one, since its points name networks or units of this one
     dataset   of the suite; "" = the first one of the suite's default collection
     images    the first so many of it, unless a call says otherwise
     metrics   ids, or families ("lpips"): the first metric of the suite that belongs to one
@@ -66,6 +67,7 @@ class Sweep(Frozen):
     source: str = ""
     about: str = ""
     suite: str = "procfaces"
+    only: bool = False
     dataset: str = ""
     images: Count
     metrics: Annotated[tuple[str, ...], Field(min_length=1)]

@@ -14,6 +14,7 @@ from invbench.plugins.config import NetworkConfig, RunSettings, Suite
 from invbench.plugins.registry import Registry
 from invbench.plugins.sweeps import Point, Sweep
 from invbench.run import runner
+from invbench.util.files import LEFT
 
 TRAIN = "python -m invbench.methods.train"
 
@@ -47,7 +48,13 @@ class Asked:
 
 
 def plan(sweep: Sweep, suite: Suite, registry: Registry, *, out: Path, asked: Asked) -> list[Planned]:
-    """The points of a sweep in its order. Raises InvbenchError naming the point for what is wrong in it, before any work."""
+    """The points of a sweep in its order.
+
+    Raises InvbenchError naming the point for what is wrong in it, before any work, and for a suite that it is not meant for.
+    """
+    if sweep.only and suite.id != sweep.suite:
+        told = f"expected suite {sweep.suite}, whose networks and units its points name, found {suite.id}"
+        raise InvbenchError(f"sweep {sweep.name}: {told}")
     return [_planned(sweep, point, suite, registry, out / point.name, asked) for point in sweep.point]
 
 
@@ -62,7 +69,7 @@ def write(sweep: Sweep, planned: list[Planned], *, out: Path, asked: Asked) -> N
     known = (out / swept.FILE).is_file()
     if known and (name := swept.read(out)["name"]) != sweep.name:
         raise InvbenchError(f"{out}: expected the folder of sweep {sweep.name}, found that of {name}; choose another --out")
-    if not known and out.is_dir() and any(out.iterdir()):
+    if not known and out.is_dir() and any(not LEFT.fullmatch(item.name) for item in out.iterdir()):
         raise InvbenchError(f"{out}: expected the folder of a sweep or an empty one, found others' files and no {swept.FILE}")
     first = able[0]
     swept.write(

@@ -85,6 +85,14 @@ def test_what_is_not_trained_is_told_with_the_command_that_trains_it(tmp_path: P
     assert suite.networks["hypernet_hyperinverter"].weights == weights
 
 
+def test_networks_and_units_of_one_suite_are_not_taken_to_another(tmp_path: Path) -> None:
+    for name in ("hyperinverter-ablation", "sam-thresholds"):
+        with pytest.raises(InvbenchError, match=f"sweep {name}: expected suite procfaces, .* found faces"):
+            sweeping.plan(sweeps.load()[name], load()["faces"], discover([]), out=tmp_path, asked=ASKED)
+    planned = sweeping.plan(sweeps.load()["gani-blocks"], load()["faces"], discover([]), out=tmp_path, asked=ASKED)
+    assert {one.settings.datasets[0].id for one in planned} == {"celebahq-test"}
+
+
 def test_a_space_that_the_suite_has_not_is_told(tmp_path: Path) -> None:
     one = sweeps.load()["sam-spaces"]
     planned = sweeping.plan(one, load()["procfaces"], discover([]), out=tmp_path, asked=ASKED)

@@ -173,6 +173,10 @@ def test_a_folder_of_something_else_is_left_alone(registry, done, tmp_path) -> N
         ran(registry, tmp_path, declared())
     with pytest.raises(InvbenchError, match=r"sweep.json: expected the folder of a sweep"):
         sweeps.read(tmp_path)
+    killed = tmp_path / "killed"  # while it wrote its first file
+    killed.mkdir()
+    (killed / f".sweep.json.{'0a' * 8}.tmp").touch()
+    assert len(ran(registry, killed, declared(point=[declared().point[0].model_dump()])).rows) == 1
     broken = tmp_path / "broken"
     broken.mkdir()
     content = swept.read(done)
