@@ -17,7 +17,7 @@ from invbench.cli.common import (
     suite_and_plugins,
     suite_option,
 )
-from invbench.util.numbers import SEEDS, count_type
+from invbench.util.numbers import SEEDS, Within, count_type
 
 if TYPE_CHECKING:
     from invbench.plugins.config import NetworkConfig
@@ -196,13 +196,17 @@ def fit(
 @click.argument("file", type=PathType(exists=True, dir_okay=False))
 @suite_option
 @click.option("--as", "name", required=True, metavar="SOURCE", help="Name of the source; it may have edits already.")
-@click.option("--edit", required=True, help="The suite's edit that the direction is for.")
+@click.option("--edit", "edits", type=Names(), required=True, help="The suite's edit that it is for; of a flow, several.")
 @click.option("--layers", metavar="FIRST:END", help="Layers to move: 4:8, or 4-7, last included. [default: the file's or all]")
 @click.option("--component", type=count_type(0, 10_000), help="Of a file of principal components.")
 @click.option("--scale", type=float, default=1.0, show_default=True, help="Size of strength 1: a factor, or deviations.")
 @click.option("--shift", is_flag=True, help="Move by a component's deviations, instead of to that position as published.")
 @click.option("--unit-length", is_flag=True, help="Set the direction's length to 1: lengths of some files mean nothing.")
 @click.option("--calibrate", is_flag=True, help="Set the length so that strength 1 changes the edit by the suite's unit.")
+@click.option("--styles", type=PathType(exists=True, dir_okay=False), help="StyleCLIP's S_mean_std, for its fs3.npy.")
+@click.option("--text", type=PathType(exists=True, dir_okay=False), help="Text direction for fs3.npy: one array.")
+@click.option("--threshold", type=Within(min=0), default=0.1, show_default=True, help="Least relevance of a channel (beta).")
+@click.option("--data", type=PathType(exists=True, file_okay=False), help="Folder of latents and attributes of StyleFlow.")
 @device_option
 @config_option
 @plugin_option
@@ -210,13 +214,17 @@ def add(
     file: Path,
     suite: str,
     name: str,
-    edit: str,
+    edits: tuple[str, ...],
     layers: str | None,
     component: int | None,
     scale: float,
     shift: bool,
     unit_length: bool,
     calibrate: bool,
+    styles: Path | None,
+    text: Path | None,
+    threshold: float,
+    data: Path | None,
     device: str,
     config: Path | None,
     plugins: tuple[Path, ...],
@@ -228,6 +236,8 @@ def add(
     .pt        comp, mean, std: principal components of W (e4e and its followers)
     .npz       lat_comp, lat_mean, lat_stdev: components of GANSpace
     .pkl       a direction that GANSpace exported, or one array
+    .pt        a mapper of StyleCLIP; the flow of StyleFlow, with --data
+    fs3.npy    StyleCLIP's relevance of channels, with --styles and --text
 
     A component goes to the position strength x scale, in standard deviations, as published: strength 0 goes to the mean.
     """
@@ -235,6 +245,20 @@ def add(
     from invbench.run.session import Session
 
     chosen, registry = suite_and_plugins(suite, config, plugins)
-    asked = work.Request(file, name, edit, layers, component, scale, shift, unit_length, calibrate)
+    asked = work.Request(
+        file=file,
+        source=name,
+        edits=edits,
+        layers=layers,
+        component=component,
+        scale=scale,
+        shift=shift,
+        unit_length=unit_length,
+        calibrate=calibrate,
+        styles=styles,
+        text=text,
+        threshold=threshold,
+        data=data,
+    )
     with Session(chosen, device=device, readers=0) as session:
         work.run(asked, session, registry, say=lambda line: click.echo(printable(line)))

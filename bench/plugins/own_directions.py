@@ -31,11 +31,12 @@ def tables(suite: str) -> dict[str, dict[str, Any]]:
     found = {}
     for path in sorted(folder(suite).glob("*.json")):
         if re.fullmatch(NAME, path.stem):
-            found[PREFIX + path.stem] = {"class": _class(path), "weights": str(path.with_suffix(".safetensors"))}
+            found[PREFIX + path.stem] = {"class": class_of(path), "weights": str(path.with_suffix(".safetensors"))}
     return found
 
 
-def _class(path: Path) -> str:
+def class_of(path: Path) -> str:
+    """The class of a source by its record; that of linear directions if it cannot be read."""
     try:
         named = json.loads(path.read_text(encoding="utf-8"))["class"]
     except (OSError, ValueError, KeyError, TypeError):

@@ -123,3 +123,28 @@ def _number(value: Any) -> Any:
     """A tensor of one integer as that integer, since NumPy's scalars come as tensors; other values as they are."""
     whole = isinstance(value, Tensor) and value.numel() == 1 and not value.is_floating_point()
     return int(value) if whole else value
+
+
+def deviations(path: Path) -> list[np.ndarray]:
+    """Standard deviations of the channels of every style, from StyleCLIP's pickle of [means, deviations].
+
+    Raises InvbenchError for another file, and for deviations that are not finite numbers.
+    """
+    content = _pickled(path)
+    found = content[1] if isinstance(content, list) and len(content) == 2 and isinstance(content[1], list) else []
+    if not found or not all(isinstance(one, Tensor) and torch.isfinite(one).all() for one in found):
+        raise InvbenchError(f"{path}: expected [means, deviations], lists of arrays of finite numbers, found another pickle")
+    return [one.double().flatten().numpy() for one in found]
+
+
+def latents(path: Path) -> Tensor:
+    """Latents [M, L, D] of StyleFlow's pickle {"Latent": [array, ...]}. Raises InvbenchError for another file."""
+    content = _pickled(path)
+    stored = content.get("Latent") if isinstance(content, dict) else None
+    parts = [one for one in (stored if isinstance(stored, list) else [stored]) if isinstance(one, Tensor) and one.ndim > 1]
+    if not parts or len({one.shape[-2:] for one in parts}) != 1 or (isinstance(stored, list) and len(parts) < len(stored)):
+        raise InvbenchError(f"{path}: expected latents of equal shape under 'Latent', found another pickle")
+    whole = torch.cat([one.float().reshape(-1, *one.shape[-2:]) for one in parts])
+    if not torch.isfinite(whole).all():
+        raise InvbenchError(f"{path}: Latent: expected finite numbers, found NaN or infinite ones")
+    return whole

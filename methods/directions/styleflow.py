@@ -53,3 +53,16 @@ class FlowDirections(nn.Module):
         before, after = (one.repeat_interleave(self.num_ws, dim=0) for one in (found, asked))
         moved = self.flow(self.flow(vectors, before), after, reverse=True).view_as(latents)
         return torch.where(self.layers[index].bool()[:, None], moved, latents)
+
+
+@torch.no_grad()
+def fit_reading(reading: nn.Linear, latents: Tensor, conditions: Tensor, *, ridge: float) -> None:
+    """Set a linear map to the ridge regression of conditions [M, K] on latents [M, D]; ``ridge`` is a share of the mean
+    eigenvalue. Sums in float64."""
+    x, y = latents.double(), conditions.double()
+    centred = x - x.mean(0)
+    gram = centred.T @ centred
+    penalty = ridge * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
+    weight = torch.linalg.solve(gram + penalty, centred.T @ (y - y.mean(0))).T
+    reading.weight.copy_(weight)
+    reading.bias.copy_(y.mean(0) - weight @ x.mean(0))

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from invbench.datasets.procfaces import EDITS, FACTORS, INDEX, factors_from_z, sample_z
 from invbench.methods.directions import fitting
 from invbench.methods.directions.fitting import Task, Wanted
-from invbench.methods.directions.styleflow import FlowDirections
+from invbench.methods.directions.styleflow import FlowDirections, fit_reading
 from invbench.methods.nets.styleflow import Flow
 from invbench.methods.train.common import Recipe, Step, cosine, descend, seeded, step_generator, step_rng
 from invbench.methods.train.directions import unit_of
@@ -73,7 +73,7 @@ class Training(Recipe):
         first.running_mean.copy_(latents.mean(0))
         first.running_var.copy_(latents.var(0) * (1 + NOISE**2))
         self.spread = latents.std(0)
-        fit_reading(network.reading, latents, conditions)
+        fit_reading(network.reading, latents, conditions, ridge=RIDGE)
         network.steps.copy_(torch.tensor([unit_of(name) for name in EDITS]))
         self.heads = nn.ModuleDict()
         self.optimisers = [torch.optim.Adam(network.flow.parameters(), lr=2e-3)]
@@ -175,15 +175,3 @@ def likelihood(z: Tensor, log_scale: Tensor) -> Tensor:
     """Mean negative log likelihood of latents whose z [N, D] is normal, with the log determinants [N] of their way there."""
     normal = -0.5 * z.square().sum(1) - 0.5 * z.shape[1] * math.log(2 * math.pi)
     return -(normal + log_scale).mean()
-
-
-@torch.no_grad()
-def fit_reading(reading: nn.Linear, latents: Tensor, conditions: Tensor) -> None:
-    """Set a linear map to the ridge regression of conditions [M, K] on latents [M, D]. Sums in float64."""
-    x, y = latents.double(), conditions.double()
-    centred = x - x.mean(0)
-    gram = centred.T @ centred
-    ridge = RIDGE * gram.diagonal().mean() * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    weight = torch.linalg.solve(gram + ridge, centred.T @ (y - y.mean(0))).T
-    reading.weight.copy_(weight)
-    reading.bias.copy_(y.mean(0) - weight @ x.mean(0))

@@ -8,10 +8,11 @@ import torch
 from scipy.integrate import solve_ivp
 
 from invbench.api import Edit, InvbenchError
-from invbench.methods.directions.styleflow import FlowDirections
+from invbench.methods.convert.styleflow import directions
+from invbench.methods.directions.styleflow import FlowDirections, fit_reading
 from invbench.methods.nets.styleflow import Flow, MovingBatchNorm, ODENet, dopri5
 from invbench.methods.train.common import seeded
-from invbench.methods.train.styleflow import fit_reading, likelihood, through
+from invbench.methods.train.styleflow import likelihood, through
 from tests.weights import official
 
 DIM, CONDITIONS = 4, 3
@@ -109,7 +110,7 @@ def test_the_likelihood_is_that_of_a_normal_distribution():
 def test_conditions_are_read_by_ridge_regression():
     latents, weights = drawn(500, DIM), drawn(DIM, CONDITIONS, seed=5)
     reading = torch.nn.Linear(DIM, CONDITIONS)
-    fit_reading(reading, latents.float(), (latents @ weights + 2).float())
+    fit_reading(reading, latents.float(), (latents @ weights + 2).float(), ridge=1e-3)
     np.testing.assert_allclose(reading.weight.detach().numpy(), weights.T, rtol=0.02, atol=0.02)
     np.testing.assert_allclose(reading.bias.detach().numpy(), 2, atol=0.02)
 
@@ -137,3 +138,57 @@ def test_the_parameters_are_those_of_the_official_file():
     state = Flow(512, (512,) * 5, 17).state_dict()
     assert list(state) == list(content) and len(state) == 42
     assert [tuple(value.shape) for value in state.values()] == [tuple(value.shape) for value in content.values()]
+
+
+def published(count: int = 40, num_ws: int = 18):
+    """A flow of the official layout with tame weights, and data beside it whose conditions are linear in the latents."""
+    content = official.bare("styleflow_layout", "flow", fill=official.drawn)
+    content = {key: value * (0.2 if "odefunc.diffeq" in key else 1) for key, value in content.items()}
+    latents = drawn(count, 1, 512).float().expand(-1, num_ws, -1)
+    conditions = latents[:, 0] @ drawn(512, 17, seed=4).float() / 10
+    return content, latents, conditions[:, 9:].reshape(count, 8, 1), conditions[:, :9].reshape(count, 1, 9, 1, 1)
+
+
+@torch.no_grad()
+def test_the_official_flow_edits_the_published_layers():
+    content, latents, attributes, light = published()
+    steps = {"age": 5.0, "smile": 0.5}
+    network, config = directions(content, source="m.pt", latents=latents, attributes=attributes, light=light, edits=steps)
+    assert config["columns"] == [15, 16] and config["hidden"] == [512] * 5 and config["conditions"] == 17
+    for key, value in network.flow.state_dict().items():
+        assert torch.equal(value, content[key]), key
+    read = network.reading(latents[:, 0])
+    wanted = torch.cat([light.reshape(-1, 9), attributes.reshape(-1, 8)], 1)
+    assert float((read - wanted).square().mean() / wanted.square().mean()) < 0.05
+    moved = network.move(latents[:2], Edit("age", 1.0))
+    changed = (moved != latents[:2]).any(2).any(0)
+    assert changed.nonzero().flatten().tolist() == [4, 5, 6, 7]
+    read, more = read[:2], read[:2].clone()
+    more[:, 15] += 5.0 * 0.93
+    there = network.flow(network.flow(latents[:2, 5], read), more, reverse=True)
+    torch.testing.assert_close(moved[:, 5], there, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (lambda c: c.pop("chain.2.bias"), "missing: chain.2.bias"),
+        (lambda c: c.update({"chain.0.weight": torch.zeros(3)}), "chain.0"),
+        (lambda c: c.pop("chain.1.odefunc.diffeq.layers.0._hyper_gate.weight"), "expected a flow under 17 conditions"),
+    ],
+)
+def test_flows_that_do_not_fit_are_told(change, told):
+    content, latents, attributes, light = published()
+    change(content)
+    with pytest.raises(InvbenchError) as error:
+        directions(content, source="m.pt", latents=latents, attributes=attributes, light=light, edits={"age": 1.0})
+    assert told in str(error.value) and "m.pt" in str(error.value)
+
+
+def test_data_and_edits_that_do_not_fit_are_told():
+    content, latents, attributes, light = published()
+    given = {"source": "m.pt", "latents": latents, "attributes": attributes, "light": light}
+    with pytest.raises(InvbenchError, match="edit 'hat': expected one of gender, glasses"):
+        directions(content, **given, edits={"hat": 1.0})
+    with pytest.raises(InvbenchError, match=r"expected latents \[M, L, 512\], attributes \[M, 8\] and light \[M, 9\]"):
+        directions(content, **given | {"light": light[1:]}, edits={"age": 1.0})

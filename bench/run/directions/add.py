@@ -1,9 +1,9 @@
-"""Add a published direction to a suite: an official file becomes a source of the user's."""
+"""Add published directions to a suite: an official file becomes a source of the user's."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,74 +18,144 @@ from invbench.run.session import Session
 from invbench.util.provenance import file_digest
 from invbench.weights import direction_files
 
-CONVERT = "invbench.methods.convert.directions:edit_directions"
-FITTING = "invbench.methods.directions.fitting"
+METHODS = "invbench.methods"
+CONVERT = f"{METHODS}.convert.directions:edit_directions"
+FITTING = f"{METHODS}.directions.fitting"
+FLOW_DATA = ("attributes.npy", "light.npy", "sg2latents.pickle")  # beside the published flow
 PROBES = 50  # latents on which a length is measured
 SEED = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request:
-    """One direction of a file.
+    """One file of directions.
 
+    edits       one edit; of a flow, several
     layers      "4:8": layers 4 to 7, as files and code have them; "4-7": the same, as papers and screens have them; None: those
                 that the file names, else all
     component   of a file of components; ``shift``: move by it instead of to a position
     calibrate   set the length so that strength 1 changes the attribute by the suite's unit
+    styles      of StyleCLIP's relevance of channels: the file of their means and deviations; ``text``: that of the text
+                direction; ``threshold``: beta
+    data        of StyleFlow: the folder with FLOW_DATA
     """
 
     file: Path
     source: str
-    edit: str
-    layers: str | None
-    component: int | None
-    scale: float
-    shift: bool
-    unit_length: bool
-    calibrate: bool
+    edits: tuple[str, ...]
+    layers: str | None = None
+    component: int | None = None
+    scale: float = 1.0
+    shift: bool = False
+    unit_length: bool = False
+    calibrate: bool = False
+    styles: Path | None = None
+    text: Path | None = None
+    threshold: float = 0.1
+    data: Path | None = None
 
 
 def run(asked: Request, session: Session, registry: Registry, *, say: Callable[[str], None]) -> Path:
     """Read the file, check it against the suite's generator, and keep it. Returns the file of the source."""
-    suite, path = session.suite, kept.place(session.suite, asked.source)
-    find("edit", asked.edit, suite.edits)
-    generator: Any = session.networks["generator"]
+    path = kept.place(session.suite, asked.source)
+    for name in asked.edits:
+        find("edit", name, session.suite.edits)
     content = direction_files.read(asked.file)
-    table = _table(asked, content, generator.num_ws)
-    convert = load_callable(CONVERT)
-    network = convert({"file": content}, sources={"file": str(asked.file)}, num_ws=generator.num_ws, edits={asked.edit: table})
-    if network.vectors.shape[-1] != generator.w_dim:
-        found = network.vectors.shape[-1]
-        raise InvbenchError(f"{asked.file}: expected a direction of {generator.w_dim} numbers a layer, found {found}")
-    config = {"names": [asked.edit], "num_ws": generator.num_ws, "dim": generator.w_dim}
+    if "state_dict" in content or "chain.1.sqrt_end_time" in content:
+        _network(asked, content, session, path, say)
+        return path
+    edit = _only(asked)
+    network = _styles(asked, content, session, say) if asked.styles or asked.text else _linear(asked, content, session)
+    config = {"names": [edit], "num_ws": network.num_ws, "dim": network.vectors.shape[-1]}
     if asked.unit_length:
         longest = network.vectors.norm(dim=2).amax()
         network.vectors /= longest.clamp_min(1e-12)
         say(f"length {float(longest):.4g} set to 1")
-    factor = _factor(asked.edit, network, session, registry) if asked.calibrate else 1.0
+    factor = _factor(edit, kept.checked(network), session, registry) if asked.calibrate else 1.0
     if asked.calibrate:
         network.vectors *= factor
-        unit = f"{suite.edits[asked.edit].per_strength:g} {suite.edits[asked.edit].unit}"
+        unit = f"{session.suite.edits[edit].per_strength:g} {session.suite.edits[edit].unit}"
         say(f"length changed {factor:.4g} times: strength 1 is {unit}")
-    kept.save(path, *kept.joined(path, network, config), _record(asked, factor))
+    kept.save(path, *kept.joined(path, kept.checked(network), config), _record(asked, factor))
     to = "goes to a position" if bool(network.readings.any()) else "is added"
     moved = [index for index, vector in enumerate(network.vectors[0]) if bool(vector.any())]
-    say(f"{asked.edit}@{asked.source}: {to}, layers {moved[0]} to {moved[-1]}, in {path}")
+    say(f"{edit}@{asked.source}: {to}, layers {moved[0]} to {moved[-1]}, in {path}")
     return path
 
 
-def _table(asked: Request, content: Any, num_ws: int) -> dict[str, Any]:
-    """The edit as a suite's file has it."""
+def _only(asked: Request) -> str:
+    if len(asked.edits) != 1:
+        raise InvbenchError(f"--edit: expected one edit for {asked.file}, found {', '.join(asked.edits)}")
+    return asked.edits[0]
+
+
+def _linear(asked: Request, content: Mapping[str, Any], session: Session) -> Any:
+    """A direction, or a component, as it is published."""
+    generator: Any = session.networks["generator"]
     table: dict[str, Any] = {"file": "file", "scale": asked.scale}
     if asked.layers is not None:
-        table["layers"] = layers(asked.layers, num_ws)
+        table["layers"] = layers(asked.layers, generator.num_ws)
     if "comp" in content:
         if asked.component is None:
             raise InvbenchError(f"{asked.file}: expected --component, one of its {len(content['comp'])}, found none")
-        return table | {"component": asked.component, "to_position": not asked.shift}
-    if asked.component is not None or asked.shift:
+        table |= {"component": asked.component, "to_position": not asked.shift}
+    elif asked.component is not None or asked.shift:
         raise InvbenchError(f"{asked.file}: expected principal components for --component and --shift, found one direction")
-    return table
+    sources, edits = {"file": str(asked.file)}, {asked.edits[0]: table}
+    network = load_callable(CONVERT)({"file": content}, sources=sources, num_ws=generator.num_ws, edits=edits)
+    if network.vectors.shape[-1] != generator.w_dim:
+        found = network.vectors.shape[-1]
+        raise InvbenchError(f"{asked.file}: expected a direction of {generator.w_dim} numbers a layer, found {found}")
+    return network
+
+
+def _styles(asked: Request, content: Mapping[str, Any], session: Session, say: Callable[[str], None]) -> Any:
+    """A global direction of StyleCLIP: the step in W+ that comes nearest to its shift of styles."""
+    if asked.styles is None or asked.text is None or "tensor" not in content:
+        raise InvbenchError(f"{asked.file}: expected an array of relevances with both --styles and --text, found less")
+    text = direction_files.read(asked.text).get("tensor")
+    if text is None:
+        raise InvbenchError(f"{asked.text}: expected one array, the difference of two text embeddings")
+    deviations = direction_files.deviations(asked.styles)
+    relevance, source = content["tensor"].numpy(), str(asked.file)
+    shift = load_callable(f"{METHODS}.directions.styleclip:style_shift")(
+        relevance, text.numpy(), deviations, threshold=asked.threshold, source=source
+    )
+    generator: Any = session.networks["generator"]
+    step, missed = load_callable(f"{METHODS}.directions.styleclip:latent_shift")(generator, shift, source=source)
+    channels = sum(int((one != 0).sum()) for one in shift.values())
+    say(f"{channels} channels; the step in W+ misses {missed:.1%} of their shift, as latents cannot move every style alone")
+    linear = {"file": {"tensor": step}}
+    table = {asked.edits[0]: {"file": "file", "scale": asked.scale}}
+    return load_callable(CONVERT)(linear, sources={"file": source}, num_ws=generator.num_ws, edits=table)
+
+
+def _network(asked: Request, content: Mapping[str, Any], session: Session, path: Path, say: Callable[[str], None]) -> None:
+    """A mapper of StyleCLIP, or the flow of StyleFlow: a source of its own."""
+    if path.is_file():
+        raise InvbenchError(f"--as {asked.source}: expected a new name, since a network has a source of its own")
+    source, generator = str(asked.file), session.networks["generator"]
+    if "state_dict" in content:
+        convert = load_callable(f"{METHODS}.convert.styleclip:mapper")
+        network, config = convert(content, source=source, edit=_only(asked), scale=asked.scale)
+        width = config["dim"]
+    else:
+        if asked.data is None:
+            raise InvbenchError(f"{source}: expected --data, the folder with {', '.join(FLOW_DATA)}, found none")
+        attributes, light = (direction_files.read(asked.data / name).get("tensor") for name in FLOW_DATA[:2])
+        if attributes is None or light is None:
+            raise InvbenchError(f"{asked.data}: expected one array each in {' and '.join(FLOW_DATA[:2])}")
+        latents = direction_files.latents(asked.data / FLOW_DATA[2])
+        convert = load_callable(f"{METHODS}.convert.styleflow:directions")
+        steps = dict.fromkeys(asked.edits, asked.scale)
+        network, config = convert(content, source=source, latents=latents, attributes=attributes, light=light, edits=steps)
+        width = config["dim"]
+        if network.num_ws != generator.num_ws:
+            raise InvbenchError(f"{asked.data}: expected latents of {generator.num_ws} layers, found {network.num_ws}")
+    if width != generator.w_dim:
+        raise InvbenchError(f"{source}: expected latents of {generator.w_dim} numbers, found {width}")
+    kept.save(path, network, config, _record(asked, 1.0))
+    say(f"{', '.join(asked.edits)}@{asked.source}: {type(network).__name__}, in {path}")
 
 
 def layers(text: str, num_ws: int) -> list[int]:
@@ -124,4 +194,4 @@ def _factor(edit: str, network: Any, session: Session, registry: Registry) -> fl
 def _record(asked: Request, factor: float) -> dict[str, Any]:
     """What the file of the source says of its origin; of the direction that was added last."""
     origin = {"from": asked.file.name, "from_sha256": file_digest(asked.file)}
-    return {"source": "added", **origin, "edit": asked.edit, "factor": factor}
+    return {"source": "added", **origin, "edits": list(asked.edits), "factor": factor}

@@ -71,7 +71,7 @@ def run(asked: Request, session: Session, registry: Registry, *, say: Callable[[
         "validation": {name: float(f"{value:.5g}") for name, value in figures.items()},
     }
     whole, both = kept.joined(path, network.cpu(), config)
-    kept.save(path, whole, both, record)
+    kept.save(path, kept.checked(whole), both, record)
     for name in edits:
         leak = f", leakage {figures[f'{name}_leakage_mean']:.2f}" if len(columns) > 1 else ""
         low, high = figures[f"{name}_effect_-3"], figures[f"{name}_effect_+3"]

@@ -30,14 +30,19 @@ def place(suite: Suite, source: str) -> Path:
     return path
 
 
-def save(path: Path, network: Any, config: Mapping[str, Any], record: Mapping[str, Any]) -> Path:
-    """Write a network of directions, all numbers as they are. Raises InvbenchError for numbers that are not finite."""
+def checked(network: Any) -> Any:
+    """A network of linear directions itself. Raises InvbenchError for numbers that are not finite, and for no direction."""
     for name, vector in zip(network.names, network.vectors, strict=True):
         if not torch.isfinite(vector).all() or not vector.any():
             raise InvbenchError(f"edit {name}: expected a direction of finite numbers that moves something, found another")
     if not (torch.isfinite(network.readings).all() and torch.isfinite(network.mean).all()):
-        raise InvbenchError(f"{path.stem}: expected positions of finite numbers, found others")
-    written: Path = load_callable(SAVE)(path, network, config, record, float32=tuple(network.state_dict()))
+        raise InvbenchError(f"edits {', '.join(network.names)}: expected positions of finite numbers, found others")
+    return network
+
+
+def save(path: Path, network: Any, config: Mapping[str, Any], record: Mapping[str, Any]) -> Path:
+    """Write a network of directions, all numbers as they are."""
+    written: Path = load_callable(SAVE)(path, network, config, record, float32=floats(network))
     file_digest.cache_clear()  # the file of this path may have been read as another one
     return written
 
@@ -47,6 +52,8 @@ def joined(path: Path, network: Any, config: Mapping[str, Any]) -> tuple[Any, di
     configuration. Raises InvbenchError for a source of another generator."""
     if not path.is_file():
         return network, dict(config)
+    if own_directions.class_of(path.with_suffix(".json")) != own_directions.LINEAR:
+        raise InvbenchError(f"{path}: expected directions that others can stand beside, found a network; choose another --as")
     stored, _ = read_weights(path)
     old: Any = load_network(NetworkConfig.model_validate({"class": own_directions.LINEAR, "weights": path}))
     if (stored.get("num_ws"), stored.get("dim")) != (config["num_ws"], config["dim"]):
@@ -56,3 +63,8 @@ def joined(path: Path, network: Any, config: Mapping[str, Any]) -> tuple[Any, di
     both = type(network)(**whole)
     both.load_state_dict({key: torch.cat([value[kept], network.state_dict()[key]]) for key, value in old.state_dict().items()})
     return both, whole
+
+
+def floats(network: Any) -> tuple[str, ...]:
+    """Names of the tensors that are written in float32: all but integers."""
+    return tuple(key for key, value in network.state_dict().items() if value.is_floating_point())
