@@ -94,6 +94,7 @@ class MethodSpec:
     gives: str = ""  # of an embedder: the space of its latents
     refines: tuple[str, ...] = ()  # of a refinement: the spaces of the latents that it starts from
     embedder: Mapping[str, str] = field(default_factory=dict)  # of a refinement: preset -> published embedder, "ID[:PRESET]"
+    joint: bool = False  # whether the pictures of a batch share what is found; such a batch is never cut
     parts: tuple[MethodSpec, ...] = ()  # never declared: the refinement and the embedder of a pair (invbench.plugins.pairs)
 
 
@@ -304,7 +305,8 @@ class Method(Protocol):
     A method is built as ``Class(networks, options)`` with ``networks`` a mapping from the roles in its spec to modules
     in eval mode with frozen parameters, and ``options`` the frozen record of its option values, each already checked for
     type and range: ``options.steps`` (:class:`invbench.options.Options`). A refinement is built as ``Class(networks, options,
-    embedder)``. A method never opens a file. It gives the same result for an image alone and in a batch.
+    embedder)``. A method never opens a file. It gives the same result for an image alone and in a batch,
+    unless its declaration says that it is ``joint``.
     """
 
     def invert(self, images: Tensor, clock: Clock) -> Inversion:

@@ -17,6 +17,7 @@ _CELL = {
     "images": Each(list, _IMAGE),
     "options?": Each(dict, ANY),
     "stepwise?": FLAG,
+    "joint?": FLAG,
     "recipe?": TEXT,
     "batch?": COUNT,
     "consistency?": Each(list, _EDIT),

@@ -48,6 +48,7 @@ class Cell:
     options   the options of the method, or the facts recorded on external pictures
     directions  source of edit directions -> digest of it, for the edits that name one ("age@ganspace")
     stepwise  whether the method takes steps; then the key of an image includes its batch mates
+    joint     whether the images of a batch share what is found; then the same, and they are always computed together
     """
 
     method: str
@@ -61,6 +62,7 @@ class Cell:
     batch: int
     consistency: tuple[Edit, ...] = ()  # as :func:`invbench.schema.round_trip` names them
     directions: Mapping[str, str] = field(default_factory=dict)
+    joint: bool = False
     beyond: tuple[Entry, ...] = ()  # images after ``entries`` from earlier runs in the folder; they keep the batches unchanged
 
     @property
@@ -81,8 +83,8 @@ class Cell:
 
     @cached_property
     def _batch_mates(self) -> dict[Entry, str]:
-        """Image -> digest of the images of its batch; empty for a method that takes no steps."""
-        if not self.stepwise:
+        """Image -> digest of the images of its batch; empty for a method that takes no steps and is not joint."""
+        if not (self.stepwise or self.joint):
             return {}
         mates: dict[Entry, str] = {}
         for batch in self.batches:
@@ -117,13 +119,13 @@ class Cell:
     def shards(self, done: set[str], *, numbers: Iterable[int] | None = None) -> Iterator[Shard]:
         """The batches (of these numbers; None: all) that have missing rows, with the keys of these rows.
 
-        An image that failed in its batch was also tried alone, so it is tried alone again.
+        An image that failed in its batch was also tried alone, so it is tried alone again, if the method is not joint.
         """
         for number in range(len(self.batches)) if numbers is None else numbers:
             batch, entries = self.batches[number], self.own(number)
             missing = frozenset(self.keys(entries)) - done
             left = tuple(entry for entry in entries if missing & set(self.keys([entry])))
-            whole = self._batch_mates and all(entry in left or entry.sha256 is None for entry in entries)
+            whole = self.joint or self._batch_mates and all(entry in left or entry.sha256 is None for entry in entries)
             if left:
                 yield Shard(self, batch if whole else left, missing)
 
@@ -140,6 +142,7 @@ class Cell:
             "edits": [asdict(edit) for edit in self.edits],
             "consistency": [asdict(edit) for edit in self.consistency],
             **({"directions": dict(self.directions)} if self.directions else {}),
+            **({"joint": True} if self.joint else {}),
             "images": [{**asdict(entry), "key": self.key(entry)} for entry in self.entries],
         }
 
@@ -152,8 +155,9 @@ class Cell:
                 raise InvbenchError(f"plan.json: cell of {described['method']}: expected the key {name!r}, found none")
         edits, trips = (tuple(Edit(one["name"], one["strength"]) for one in described[kind]) for kind in names[-2:])
         plain = {name: described[name] for name in names[:-2]}
-        known = described.get("directions", {})
-        return cls(**plain, entries=tuple(_entries(described)), edits=edits, consistency=trips, directions=known)
+        known, joint = described.get("directions", {}), described.get("joint", False)
+        entries = tuple(_entries(described))
+        return cls(**plain, entries=entries, edits=edits, consistency=trips, directions=known, joint=joint)
 
 
 @dataclass(frozen=True)

@@ -186,6 +186,7 @@ class _Run:
                         preset=method.preset,
                         options=method.options,
                         stepwise=any(option.unit == "steps" for option in method.spec.options.values()),
+                        joint=method.spec.joint,
                         dataset=dataset,
                         entries=images,
                         edits=edits,

@@ -119,7 +119,7 @@ def _run(shard: Shard, tools: Tools, behind: Behind) -> Part:
             with tools.watch.over(calls.Call(cell.id, "inversion", None, tuple(entries[index].name for index in chosen))):
                 return calls.invert(method, target[chosen], clock)
 
-        for attempt in isolate(call, len(entries), tools, kind=(cell.id, "inversion")):
+        for attempt in isolate(call, len(entries), tools, kind=(cell.id, "inversion"), whole=cell.joint):
             _finish_inversion(batch, attempt, tools)
     order = {key: place for place, key in enumerate(cell.keys(shard.entries))}
     batch.rows = sorted((row for row in batch.rows if row["key"] in shard.keys), key=lambda row: order[row["key"]])
@@ -140,13 +140,16 @@ def _run(shard: Shard, tools: Tools, behind: Behind) -> Part:
 
 
 def isolate(
-    call: Callable[[list[int], StageClock], Value], count: int, tools: Tools, *, kind: tuple[str, str]
+    call: Callable[[list[int], StageClock], Value], count: int, tools: Tools, *, kind: tuple[str, str], whole: bool = False
 ) -> Iterator[Attempt[Value]]:
     """The call on all ``count`` images, or on as many as fit into memory; where it raises otherwise, on each alone.
 
     What fits is looked up and kept under ``kind`` in ``tools.fits``. After an image that does not fit
-    alone, the others are tried together again.
+    alone, the others are tried together again. ``whole``: all images in one call, which fail together.
     """
+    if whole:
+        yield _attempt(call, list(range(count)), tools)
+        return
     first = min(count, tools.fits.get(kind, count))
     size, pieces = first, _cut(range(count), first)
     while pieces:
@@ -252,7 +255,7 @@ def _finish_round_trip(batch: _Batch, inverted: _Inverted, edit: Edit, tools: To
         with tools.watch.over(calls.Call(cell.id, "round trip", edit, inverted.names(chosen))):
             return round_trips.travel(method, inverted.part(chosen), plain, clock, move=move)
 
-    for attempt in isolate(call, len(entries), tools, kind=(cell.id, "round trip")):
+    for attempt in isolate(call, len(entries), tools, kind=(cell.id, "round trip"), whole=cell.joint):
         own, count = [entries[index] for index in attempt.indices], len(attempt.indices)
         if attempt.value is None:
             batch.rows += [_row(tools, cell, entry, edit, batch=count, reason=attempt.reason) for entry in own]

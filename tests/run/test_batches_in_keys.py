@@ -44,6 +44,17 @@ def test_more_images_complete_the_last_batch_together() -> None:
     assert work(cell(images=10, batch=3, stepwise=False), cell(images=5, batch=3, stepwise=False)) == [[5], [6, 7, 8], [9]]
 
 
+def test_images_that_share_what_is_found_are_never_computed_apart() -> None:
+    joint = replace(cell(images=6, batch=3, stepwise=False), joint=True)
+    assert Cell.read(joint.describe()) == joint and "joint" not in cell(images=6, batch=3).describe()
+    assert work(joint, replace(joint, batch=2)) == [[0, 1, 2], [3, 4, 5]]
+    done = set(joint.keys()) - {joint.key(ENTRIES[4])}
+    assert [[entry.index for entry in shard.entries] for shard in joint.shards(done)] == [[3, 4, 5]]
+    stepwise = cell(images=6, batch=3)
+    done = set(stepwise.keys()) - {stepwise.key(ENTRIES[4])}
+    assert [[entry.index for entry in shard.entries] for shard in stepwise.shards(done)] == [[4]]
+
+
 def test_fewer_images_keep_the_rows_that_stand() -> None:
     all_of_them = cell(images=10, batch=3)
     fewer = cell(images=5, batch=3, before=all_of_them)

@@ -50,6 +50,18 @@ def test_a_batch_is_halved_until_it_fits_and_what_fits_is_kept(error: Exception)
     assert tried(given, 16, room=3)[0] == [2] * 8  # the next batch of the cell begins with what worked
 
 
+@pytest.mark.parametrize("error", [MemoryError("no room"), ValueError("no")])
+def test_images_that_share_what_is_found_fail_together(error: Exception) -> None:
+    sizes = []
+
+    def call(indices, clock):
+        sizes.append(len(indices))
+        raise error
+
+    (attempt,) = isolate(call, 4, tools(), kind=KIND, whole=True)
+    assert sizes == [4] and attempt.indices == [0, 1, 2, 3] and attempt.value is None and str(error) in attempt.reason
+
+
 def test_a_greedy_image_fails_alone_and_the_others_stay_together() -> None:
     given = tools()
     sizes, attempts = tried(given, 8, room=8, greedy=[1])

@@ -62,7 +62,7 @@ def _cell(id: str, ones: Sequence[tuple[str, Cell, Mapping[str, Any]]]) -> dict[
     plain = all(other == described for _, _, other in others)
     for name, other, _ in others:
         _expect_same(f"{name}: {id}: recipe", first, cell.recipe, other.recipe)
-        if cell.stepwise and cell.batch != other.batch:
+        if (cell.stepwise or cell.joint) and cell.batch != other.batch:
             _expect_same(f"{name}: {id}: batch (of a method that rounds by its batch)", first, cell.batch, other.batch)
         entries = {entry.name: entry for entry in other.entries}
         entries |= {one.name: one for one in cell.entries if one.sha256 is not None or one.name not in entries}
