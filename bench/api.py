@@ -338,6 +338,18 @@ class Preparation(Protocol):
         """
 
 
+class Originals(Protocol):
+    """Results of one metric that depend on an original alone, kept across methods, edits and runs."""
+
+    def of(self, key: str, sample: Sample, image: Tensor, compute: Callable[[Tensor], Value]) -> Value:
+        """``compute(image)`` for the prepared original [1, 3, h, w] of ``sample``, or what was kept of it."""
+        ...
+
+    def joined(self, values: Sequence[Value]) -> Value | None:
+        """Results of single pictures as that of all of them: tensors [1, ...], or lists of such; None for anything else."""
+        ...
+
+
 @dataclass(frozen=True)
 class MetricInput:
     """Metric input: one batch as the protocol prepared it, from uint8 pictures only, so it can be computed again from files.
@@ -355,6 +367,8 @@ class MetricInput:
     latents_back  [N, L, D] at the end of a round trip; None also if it is not known how the method's edits move latents
     region     names of the parser's classes that the suite lets the edit change; empty if it names none
     memo       results of :meth:`once`; the harness keeps them for all edits of a batch
+    originals  what was computed from originals alone; the harness sets it for pictures on which that pays, and then they are
+               computed one by one, so that kept and new results are the same to the byte
     """
 
     target: Tensor
@@ -369,12 +383,15 @@ class MetricInput:
     latents_back: Tensor | None = None
     region: tuple[str, ...] = ()
     memo: MutableMapping[tuple[str, int], tuple[Tensor, Any]] = field(default_factory=dict, repr=False, compare=False)
+    originals: Originals | None = field(default=None, repr=False, compare=False)
 
     def once(self, key: str, which: str, compute: Callable[[Tensor], Value]) -> Value:
         """``compute(self.<which>)``, computed once for all metrics that use the same ``key``.
 
         key      names the computation with its network: "embedding:identity_metric", "features:lpips_alex", ...
         which    "target", "output", "inverted" or "truth"; ValueError if the batch has no such pictures
+        compute  of the originals ("target"): a function of these pictures, the network and the metric's own code alone, since
+                 the harness may keep its result for other methods and runs
         """
         every = {"target": self.target, "output": self.output, "inverted": self.inverted, "truth": self.truth}
         pictures: Tensor | None = every[which]
@@ -383,9 +400,20 @@ class MetricInput:
         # The pictures themselves identify the result: a reconstruction is ``output`` first and ``inverted`` for its edits.
         known = self.memo.get((key, id(pictures)))
         if known is None:
-            known = (pictures, compute(pictures))
+            joined = None if which != "target" or self.originals is None else self.originals.joined(
+                [self.original(key, index, compute) for index in range(len(self.samples))]
+            )
+            known = (pictures, compute(pictures) if joined is None else joined)
             self.memo[key, id(pictures)] = known
         return known[1]
+
+    def original(self, key: str, index: int, compute: Callable[[Tensor], Value]) -> Value:
+        """``compute(target[index : index + 1])``, from what was kept if there is anything; ``key`` as in :meth:`once`.
+
+        For results too large to be held for a whole batch.
+        """
+        alone = self.target[index : index + 1]
+        return compute(alone) if self.originals is None else self.originals.of(key, self.samples[index], alone, compute)
 
 
 class Metric(Protocol):

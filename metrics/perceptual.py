@@ -104,7 +104,8 @@ class LpipsAlex(LpipsProc):
 class LpipsVgg:
     """As :class:`LpipsProc`, by the network of the lpips package on VGG-16.
 
-    No other metric uses its features, which are large, so a few pictures are compared at a time and nothing is kept.
+    No other metric uses its features, which are large, so a few pictures are compared at a time, and those of large originals
+    one by one, with what the harness has kept of them.
     """
 
     metric = role = "lpips_vgg"
@@ -114,9 +115,16 @@ class LpipsVgg:
 
     @torch.inference_mode()
     def __call__(self, given: MetricInput) -> np.ndarray:
+        if given.originals is not None:
+            return np.array([self._alone(given, index) for index in range(len(given.samples))])
         pictures = max(1, GROUP_PIXELS // given.output[0, 0].numel())
         groups = zip(given.output.split(pictures), given.target.split(pictures), strict=True)
         return np.concatenate([float64(self.network.distance(*group)) for group in groups])
+
+    def _alone(self, given: MetricInput, index: int) -> float:
+        original = given.original(f"features:{self.role}", index, self.network.features)
+        output = self.network.features(given.output[index : index + 1])
+        return float(float64(average(self.network.maps_between(output, original)))[0])
 
 
 class LpipsSqueeze(LpipsVgg):

@@ -69,12 +69,23 @@ SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 """Finest scale first; Wang, Simoncelli and Bovik, "Multiscale structural similarity" (2003)."""
 
 
+TILE_PIXELS = 2**15  # of all channels, at a time
+
+
 def mean_squared_error(a: Tensor, b: Tensor) -> Tensor:
     """Images [N, 3, H, W] in [-1, 1] -> float64 [N] in [0, 4], mean over C, H, W. Raises ValueError if shapes differ."""
     if a.shape != b.shape:
         raise ValueError(f"images to compare: expected equal shapes, found {tuple(a.shape)} and {tuple(b.shape)}")
-    # Picture by picture: temporary copies of a large batch cost more time than the sums.
-    return torch.stack([((levels(x) - levels(y)) / 127.5).square().mean() for x, y in zip(a, b)])
+    return torch.stack([_squares(x, y).mean() for x, y in zip(a, b)])
+
+
+def _squares(a: Tensor, b: Tensor) -> Tensor:
+    """Squared differences of two images [3, H, W], float64; a few rows at a time, so that copies stay in the cache."""
+    squares = torch.empty_like(a, dtype=torch.float64)
+    rows = max(1, TILE_PIXELS // a[:, :1].numel())
+    for x, y, place in zip(a.split(rows, 1), b.split(rows, 1), squares.split(rows, 1)):
+        torch.square((levels(x) - levels(y)) / 127.5, out=place)
+    return squares
 
 
 def peak_signal_to_noise(a: Tensor, b: Tensor) -> Tensor:

@@ -54,13 +54,27 @@ def _planes(a: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
 
 
 def _of_planes(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """Channels [M, H, W] of both -> SSIM and contrast-structure part, [M] each."""
+    """Channels [M, H, W] of both -> SSIM and contrast-structure part, [M] each.
+
+    Large planes are taken a few rows of windows at a time, so that the maps fit into the processor's cache.
+    """
+    height = x.shape[1] - KERNEL + 1
+    rows = max(1, PLANE_PIXELS // 2 // x[:, 0].numel() - KERNEL + 1)
+    if x.numel() <= PLANE_PIXELS:
+        ssim, structure = _maps(x, y)
+    else:
+        tiles = [_maps(*(z[:, start : start + rows + KERNEL - 1] for z in (x, y))) for start in range(0, height, rows)]
+        ssim, structure = (torch.cat(parts, 1) for parts in zip(*tiles))
+    return ssim.mean((1, 2)), structure.mean((1, 2))
+
+
+def _maps(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Channels [M, H, W] of both -> SSIM and contrast-structure part of each window [M, H - 10, W - 10]."""
     mean_x, mean_y, squares, product = (_windowed(one) for one in (x, y, x * x + y * y, x * y))
     means = mean_x * mean_y
     powers = mean_x.square_().add_(mean_y.square_())
     structure = product.sub_(means).mul_(2).add_(K2**2).div_(squares.sub_(powers).add_(K2**2))
-    ssim = means.mul_(2).add_(K1**2).div_(powers.add_(K1**2)).mul_(structure)
-    return ssim.mean((1, 2)), structure.mean((1, 2))
+    return means.mul_(2).add_(K1**2).div_(powers.add_(K1**2)).mul_(structure), structure
 
 
 def _windowed(maps: Tensor) -> Tensor:

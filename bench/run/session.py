@@ -28,6 +28,7 @@ from invbench.run.foreign.collected import Collected
 from invbench.run.round_trips import Move, mover
 from invbench.run.sourced import Sourced
 from invbench.run.sums import Sums
+from invbench.scoring import originals
 from invbench.scoring.scorer import Scorer
 from invbench.store import Store
 from invbench.util import provenance
@@ -180,7 +181,8 @@ class Session:
         """
         regions = {name: edit.region for name, edit in self.suite.edits.items()}
         with self.ledger.spent("loading"):
-            return Scorer(metrics, self.networks, protocols=protocols, regions=regions, required=required)
+            known = originals.kept(self.device)
+            return Scorer(metrics, self.networks, protocols=protocols, regions=regions, required=required, kept=known)
 
     def tools(
         self,

@@ -33,7 +33,6 @@ class Evaluator:
         self, scorer: Scorer, samples: Sequence[Sample], inverted: np.ndarray, *, masks: np.ndarray | None
     ) -> None:
         self._scorer, self._samples, self._masks = scorer, [_sealed(sample) for sample in samples], masks
-        self._target = np.stack([sample.picture for sample in samples])
         self._inverted = inverted
         self._kept: dict[tuple[str, str], Tensor] = {}  # by protocol entry and "target" or "inverted"
         self._memo = _Memo()
@@ -150,12 +149,18 @@ class Evaluator:
         return self._scorer.specs[id].protocol
 
     def _prepared(self, protocol: str, which: str) -> Tensor:
-        return self._once(self._kept, protocol, which, self._target if which == "target" else self._inverted)
+        return self._once(self._kept, protocol, which, None if which == "target" else self._inverted)
 
-    def _once(self, known: dict[tuple[str, str], Tensor], protocol: str, which: str, pictures: np.ndarray) -> Tensor:
+    def _once(
+        self, known: dict[tuple[str, str], Tensor], protocol: str, which: str, pictures: np.ndarray | None
+    ) -> Tensor:
+        """``pictures`` [N, H, W, 3] as the protocol prepares them; None: the originals."""
         key = (self._scorer.protocols[protocol].entry, which)
         if key not in known:
-            made = self._scorer.prepare(protocol, pictures, original=which in ("target", "truth"))
+            if pictures is None:
+                made = self._scorer.prepare_originals(protocol, self._samples)
+            else:
+                made = self._scorer.prepare(protocol, pictures, original=which == "truth")
             known[key] = made.clone() if made.is_inference() else made  # inference tensors do not count writes
         return known[key]
 

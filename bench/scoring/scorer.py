@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import chain
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from invbench.api import (
     SetMetric,
 )
 from invbench.plugins.registry import find, load
+from invbench.scoring.originals import Kept, OfMetric, large
 from invbench.util.provenance import digest, source_digest
 from invbench.weights.networks import Networks
 
@@ -40,6 +42,7 @@ class Scorer:
     unavailable      by id: why a metric cannot be computed (its weights are missing)
     failures         by id: how many values are missing because the metric raised, and the last reason
     owed             by id: why a metric raised since the last call of :meth:`take_owed`
+    kept             where results of originals are kept; None: nowhere, which changes no number
     """
 
     def __init__(
@@ -50,7 +53,11 @@ class Scorer:
         protocols: Mapping[str, ProtocolSpec],
         regions: Mapping[str, tuple[str, ...]],
         required: bool,
+        kept: Kept | None = None,
     ) -> None:
+        self._kept = kept or Kept(Path(), limit=0, device=networks.device)
+        self._contents: dict[str, str] = {}  # by id: digest of its code, networks and protocol
+        self._preparing: dict[str, str] = {}  # by a protocol's entry: digest of its code and networks; of those with networks
         self.specs: dict[str, MetricSpec] = {}
         self.protocols: dict[str, ProtocolSpec] = {}
         self.recipes: dict[str, str] = {}
@@ -83,10 +90,15 @@ class Scorer:
         if "region" in spec.needs:
             content["regions"] = self.regions
         self.recipes[spec.id] = digest(content | {"spec": asdict(spec)})
+        self._contents[spec.id] = digest(content)
+        if protocol.roles:
+            own = source_digest([preparing, *(code for role in protocol.roles for code in self._networks.code(role))])
+            used = {role: weights[role] for role in protocol.roles}
+            self._preparing[protocol.entry] = digest({"entry": protocol.entry, "source": own, "networks": used})
         self.specs[spec.id], self.protocols[protocol.id] = spec, protocol
         if spec.kind == "set":
             self.sets[spec.id] = metric
-            self.feature_recipes.setdefault(self.feature(spec.id), digest(content))
+            self.feature_recipes.setdefault(self.feature(spec.id), self._contents[spec.id])
         else:
             self._metrics[spec.id] = metric
 
@@ -131,6 +143,18 @@ class Scorer:
         """uint8 [N, H, W, 3] -> float32 [N, 3, h, w] in [-1, 1]; ``original`` as in :class:`invbench.api.Preparation`."""
         return self._preparations[self.protocols[protocol].entry](pictures, original=original)
 
+    def prepare_originals(self, protocol: str, samples: Sequence[Sample]) -> Tensor:
+        """As :meth:`prepare`, for the originals of a batch, from what was kept of them if the protocol uses networks."""
+        recipe = self._preparing.get(self.protocols[protocol].entry)
+        if recipe is None or not large(samples[0]):
+            return self.prepare(protocol, np.stack([sample.picture for sample in samples]), original=True)
+        kept = OfMetric(self._kept, recipe)
+
+        def alone(sample: Sample) -> Tensor:
+            return kept.of("prepared", sample, torch.empty(0), lambda _: self.prepare(protocol, sample.picture[None], original=True))
+
+        return torch.cat([alone(sample) for sample in samples])
+
     def evaluate(self, id: str, given: MetricInput) -> np.ndarray:
         """float64 [N] of one metric; NaN for images that it does not cover and for images on which it failed."""
         count = len(given.samples)
@@ -139,6 +163,8 @@ class Scorer:
         if not covered:
             return values
         part = given if len(covered) == count else _subset(given, covered)
+        if large(part.samples[0]):
+            part = replace(part, originals=OfMetric(self._kept, self._contents[id]))
         try:
             found = np.asarray(self._metrics[id](part), dtype=np.float64)
             if found.shape != (len(covered),):
