@@ -16,6 +16,7 @@ from invbench.util.startup import cores, settle
 # Here and not in a hook: this file is read before any other that imports torch, which reads the environment only once.
 settle()
 os.environ.setdefault("INVBENCH_IN_PROCESS", "1")  # workers take seconds to start: only tests of them have some
+os.environ.setdefault("INVBENCH_FEATURES", "0")  # tests leave nothing in the folder of whoever runs them
 if "PYTEST_XDIST_WORKER" in os.environ:  # one of several processes, which share the cores
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
