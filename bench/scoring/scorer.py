@@ -21,6 +21,7 @@ from invbench.api import (
     MissingWeights,
     Preparation,
     ProtocolSpec,
+    Sample,
     SetMetric,
 )
 from invbench.plugins.registry import find, load
@@ -151,7 +152,8 @@ class Scorer:
         kept = OfMetric(self._kept, recipe)
 
         def alone(sample: Sample) -> Tensor:
-            return kept.of("prepared", sample, torch.empty(0), lambda _: self.prepare(protocol, sample.picture[None], original=True))
+            picture = sample.picture[None]
+            return kept.of("prepared", sample, torch.empty(0), lambda _: self.prepare(protocol, picture, original=True))
 
         return torch.cat([alone(sample) for sample in samples])
 

@@ -255,7 +255,8 @@ def test_a_table_of_methods_is_faster_since_originals_are_looked_at_once(work, t
     for id, values in one_pass(one, known).items():
         np.testing.assert_array_equal(values, ours[id], err_msg=f"{id}: with and without what was kept")
     print(
-        f"{METHODS} methods, {PICTURES} pairs of {SIDE} x {SIDE}: ours {mine:.1f} s, lpips, piq and torch-fidelity {their:.1f} s "
+        f"{METHODS} methods, {PICTURES} pairs of {SIDE} x {SIDE}: ours {mine:.1f} s, "
+        f"lpips, piq and torch-fidelity {their:.1f} s "
         f"(without {METHODS} times {building:.2f} s to build Inception): ratio {their / mine:.2f}"
     )
     assert their / mine > WANTED

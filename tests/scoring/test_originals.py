@@ -1,4 +1,4 @@
-"""Features of originals that are kept across methods, edits and runs: the same to the byte, under the right key, within limits."""
+"""Features of originals kept across methods, edits and runs: the same to the byte, under the right key, within limits."""
 
 from __future__ import annotations
 
@@ -169,10 +169,8 @@ def test_results_of_pictures_are_joined_and_others_computed_together(kept):
 def networks() -> Networks:
     config = {"class": "invbench.metrics.nets.lpips_package:LpipsPackage", "config": {"net": "squeeze"}}
     role = NetworkConfig.model_validate(config)
-    suite = Suite(
-        id="s", title="s", resolution=SIDE, datasets=(), collections={"all": ()}, default="all", networks={"lpips_squeeze": role}
-    )
-    return Networks(suite)
+    plain = Suite(id="s", title="s", resolution=SIDE, datasets=(), collections={"all": ()}, default="all")
+    return Networks(plain.model_copy(update={"networks": {"lpips_squeeze": role}}))
 
 
 def test_metrics_are_the_same_to_the_byte_with_and_without(kept):
