@@ -6,6 +6,8 @@ from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -57,6 +59,18 @@ def _edits_with_strength(table: pa.Table) -> int:
         return 0
     both = pc.and_(pc.is_valid(table.column("edit")), pc.is_valid(table.column("strength")))
     return int(pc.sum(both).as_py() or 0)
+
+
+def categories(column: pa.ChunkedArray) -> pd.Categorical:
+    """A column of few different texts, as categories in the order of the texts."""
+    encoded = column.combine_chunks().dictionary_encode()
+    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+    texts = np.array(encoded.dictionary.to_pylist(), dtype=object)
+    order = np.array(sorted(range(len(texts)), key=texts.__getitem__), dtype=np.int64)
+    place = np.empty(len(texts) + 1, dtype=np.int32)
+    place[order], place[-1] = np.arange(len(texts)), -1
+    codes = encoded.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)
+    return pd.Categorical.from_codes(place[codes], categories=pd.Index(texts[order], dtype="str"))
 
 
 def table_bytes(rows: Sequence[Mapping[str, Any]], fields: pa.Schema) -> bytes:

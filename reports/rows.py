@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from invbench.columns import categories
 from invbench.store import Store
 
 UNUSED = ("key", "recipe", "suite")
@@ -21,7 +22,7 @@ def read(store: Store) -> pd.DataFrame:
     table = store.rows_without(UNUSED)
     columns: dict[str, object] = {}
     for name in _NAMES:
-        columns[name] = _categories(table[name])
+        columns[name] = categories(table[name])
         table = table.drop_columns([name])
     numbers = {name: table[name].to_numpy() for name in ("index", "strength")}
     codes = {name: columns[name].codes for name in _NAMES}  # type: ignore[attr-defined]
@@ -39,14 +40,3 @@ def _column(column: pa.ChunkedArray, order: np.ndarray) -> pd.Series | np.ndarra
     if pa.types.is_string(column.type):
         return pd.Series(column.to_pandas().astype("str").array.take(order))
     return column.to_numpy()[order]
-
-
-def _categories(column: pa.ChunkedArray) -> pd.Categorical:
-    encoded = column.combine_chunks().dictionary_encode()
-    encoded = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
-    texts = np.array(encoded.dictionary.to_pylist(), dtype=object)
-    order = np.array(sorted(range(len(texts)), key=texts.__getitem__), dtype=np.int64)
-    place = np.empty(len(texts) + 1, dtype=np.int32)
-    place[order], place[-1] = np.arange(len(texts)), -1
-    codes = encoded.indices.fill_null(len(texts)).to_numpy(zero_copy_only=False)
-    return pd.Categorical.from_codes(place[codes], categories=pd.Index(texts[order], dtype="str"))

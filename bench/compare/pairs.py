@@ -118,7 +118,9 @@ def quality(paired: Paired, better: Mapping[str, str]) -> tuple[list[Difference]
     """
     ids = [id for id in better if id in paired.run and id in paired.baseline]
     ok = paired.ok
-    columns: dict[str, tuple[Array, Array, Array]] = {}
+    unit = _numbers([paired.block[ok], paired.image[ok]])  # an image in a block: over the strengths that both runs have
+    block_of = paired.block[ok][np.unique(unit, return_index=True)[1]]
+    means: dict[str, Array] = {}  # [units, 4]: worse, run, baseline, size; one metric after the other, to save memory
     notes = []
     for id in ids:
         a = paired.run[id].to_numpy(np.float64)[ok]
@@ -131,31 +133,33 @@ def quality(paired: Paired, better: Mapping[str, str]) -> tuple[list[Difference]
         alone = int((infinite & (a != b) & ~np.isnan(a) & ~np.isnan(b)).sum())
         if alone:
             notes.append(f"{id}: {alone} rows left out, infinite in one run and finite in the other")
-        columns[id] = (worse, a, b)
+        means[id] = _unit_means(worse, a, b, unit)
         if (np.isnan(a) != np.isnan(b)).any():
             asked = ~(np.isnan(a) & np.isnan(b))
             here, there = (np.where(asked, ~np.isnan(values), np.nan) for values in (a, b))
-            columns[f"{id} covered"] = (there - here, here, there)
-    if not columns or not ok.any():
+            means[f"{id} covered"] = _unit_means(there - here, here, there, unit)
+    if not means or not ok.any():
         return [], notes
-    names = list(columns)
-    worse, run, baseline = (np.stack([columns[name][place] for name in names], axis=1) for place in range(3))
-    run, baseline = np.where(np.isfinite(run), run, np.nan), np.where(np.isfinite(baseline), baseline, np.nan)
-    run, baseline = np.where(np.isnan(worse), np.nan, run), np.where(np.isnan(worse), np.nan, baseline)
-    table = pd.DataFrame(np.concatenate([worse, run, baseline, (np.abs(run) + np.abs(baseline)) / 2], axis=1))
-    # Over the strengths that both runs have.
-    means = table.groupby([paired.block[ok], paired.image[ok]], sort=False).mean()
     heads = paired.run[[*CELL, "edit"]].groupby(paired.block).first()
-    blocks, values_of = means.index.get_level_values(0).to_numpy(), means.to_numpy()
+    blocks = heads.loc[pd.unique(block_of)].sort_values([*CELL, "edit"])
     found = []
-    for block, head in heads.loc[pd.unique(blocks)].sort_values([*CELL, "edit"]).iterrows():
+    for block, head in blocks.iterrows():
         method, preset, dataset, edit = map(str, head)
-        for name, *parts in zip(names, *(part.T for part in np.split(values_of[blocks == block], 4, axis=1))):
+        own = np.flatnonzero(block_of == block)
+        for name, table in means.items():
+            parts = table[own].T
             values = parts[0][~np.isnan(parts[0])]
             if len(values):
                 now, was, size = map(_mean, parts[1:])
                 found.append(Difference(method, preset, dataset, edit, name, was, now, values, size))
     return found, notes
+
+
+def _unit_means(worse: Array, run: Array, baseline: Array, unit: NDArray[np.intp]) -> Array:
+    """The means over each unit of ``worse`` and, where it has a value, of the finite values of both runs and of their size."""
+    run, baseline = (np.where(np.isfinite(one) & ~np.isnan(worse), one, np.nan) for one in (run, baseline))
+    table = pd.DataFrame(np.stack([worse, run, baseline, (np.abs(run) + np.abs(baseline)) / 2], axis=1))
+    return table.groupby(unit, sort=False).mean().to_numpy()
 
 
 def costs(paired: Paired, measures: Iterable[str]) -> tuple[list[Cost], list[str]]:

@@ -75,7 +75,13 @@ def _open(
     if settings.curves:
         curves.metrics(scorer)  # raises if the run has none for them
     executor = others or Bench(settings, session, scorer, datasets)
-    batches = executor.batches(settings.methods) if early is None else early
+    batches = early
+    if batches is None and others is None:
+        batches = executor.batches(settings.methods)
+    elif batches is None:  # while a worker starts and builds the methods, this process draws what it will write
+        asked = [(datasets[choice.id], choice.count) for choice in settings.datasets]
+        with truths.drawn_meanwhile(asked, settings.edits):
+            batches = executor.batches(settings.methods)
     store = open_store(settings.out)
     with locked(store.path), Progress(enabled=progress) as bar:
         return _Run(settings, session, store, scorer, datasets, executor, batches, bar, mirror).execute()

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -66,6 +68,26 @@ def write(store: Store, id: str, dataset: Dataset, *, entries: Sequence[Entry], 
         behind.finish()
     if digests.items() - earlier.items():
         store.write_truths(id, earlier | digests)
+
+
+@contextmanager
+def drawn_meanwhile(asked: Iterable[tuple[Dataset, int | None]], edits: Sequence[Edit]) -> Iterator[None]:
+    """Ask datasets, of which so many images are wanted (None: all), for the truth that :func:`write` will ask for.
+
+    A second thread asks during the ``with`` block, which must leave the datasets alone and wait for something else. A dataset
+    that keeps what it has drawn has it ready then. What it raises is left to :func:`write`.
+    """
+
+    def ask() -> None:
+        for dataset, count in asked:
+            for index in range(len(dataset.names))[: FIRST if count is None else min(count, FIRST)]:
+                known = [dataset.truth(index, edit) is not None for edit in edits]
+                if not any(known):
+                    break
+
+    with ThreadPoolExecutor(1, thread_name_prefix="truth") as beside:
+        beside.submit(ask)
+        yield
 
 
 def _known(

@@ -35,6 +35,32 @@ def test_what_is_there_for_the_same_picture_stands(make_settings, monkeypatch) -
     assert runner.run(settings, progress=False) == 0
 
 
+@pytest.mark.parametrize(("count", "images"), [(None, 3), (2, 2)])
+def test_the_truth_that_will_be_written_is_asked_for_meanwhile(monkeypatch, count: int | None, images: int) -> None:
+    monkeypatch.setattr(truths, "FIRST", 3)
+    asked: list[tuple[int, str]] = []
+
+    class Asked:
+        names = ("a", "b", "c", "d")
+
+        def truth(self, index: int, edit: Edit) -> np.ndarray | None:
+            asked.append((index, edit.name))
+            return None if edit.name == "unknown" else np.zeros((2, 2, 3), np.uint8)
+
+    class Broken(Asked):
+        def truth(self, index: int, edit: Edit) -> np.ndarray | None:
+            raise RuntimeError("no truth")
+
+    edits = [Edit("age", 1.0), Edit("unknown", 1.0), Edit("yaw", 1.0)]
+    with truths.drawn_meanwhile([(Asked(), count), (Broken(), count)], edits):
+        pass
+    assert asked == [(index, edit.name) for index in range(images) for edit in edits]
+    asked.clear()
+    with truths.drawn_meanwhile([(Asked(), None)], [Edit("unknown", 1.0)]):
+        pass
+    assert asked == [(0, "unknown")]  # it knows nothing
+
+
 def test_masks_of_pictures_with_unknown_things(tmp_path) -> None:
     from invbench.datasets.procfaces_suite import Procfaces
     from invbench.run.plan import Entry
