@@ -22,6 +22,7 @@ from invbench.methods.train.common import Budget, fit
 from invbench.methods.train.frozen import load_frozen
 from invbench.methods.train.invertibility import Training, error_map, single_space_inverters
 from invbench.plugins import config, registry, selection
+from tests import golden_vectors
 
 SMALL = {**invertibility.BASE, "planes": [4, 4, 4, 8], "blocks": [1, 1, 1], "stem": 8, "width": 8, "low_level": 8}
 
@@ -55,7 +56,6 @@ def small_networks(monkeypatch):
         generator = Generator(GeneratorConfig(64, dict.fromkeys((4, 8, 16, 32, 64), 8), z_dim=4, w_dim=16, n_mapping=2))
     networks = {"generator": generator, "latent_stats": LatentStatistics(16), "perceptual": Perceptual(), "e4e": Encoder()}
     monkeypatch.setattr(invertibility, "load_frozen", lambda name, **_: networks[name].eval().requires_grad_(False))
-    monkeypatch.setattr(invertibility, "BASE", SMALL)
     monkeypatch.setattr(invertibility, "PART", 2)
     return networks
 
@@ -67,7 +67,7 @@ def targets(tmp_path_factory) -> Path:
 
 
 def training(folder: Path, **changes) -> Training:
-    return Training(**{"seed": 3, "pictures": 6, "held_out": 4, "steps": 2, "threshold": 0.2, "folder": folder, **changes})
+    return Training(**{"seed": 3, "base": SMALL, "pictures": 6, "held_out": 4, "steps": 2, "threshold": 0.2, "folder": folder, **changes})
 
 
 def test_examples_are_inverted_in_every_space(targets):
@@ -81,6 +81,28 @@ def test_examples_are_inverted_in_every_space(targets):
     assert occluders.any() and not occluders.all()
     gap = (recipe.train.images[:4] - recipe.held_out.images).abs().amax((1, 2, 3))
     assert gap.min() > 0.1  # other faces
+
+
+def test_the_published_settings_train_the_published_network(targets):
+    assert set(invertibility.PUBLISHED) == set(invertibility.SHORTENED) <= set(inspect.signature(Training).parameters)
+    recipe = training(targets, **invertibility.PUBLISHED | {"pictures": 6, "held_out": 4, "steps": 2})
+    layout = golden_vectors.load("sam_invertibility_layout")
+    found = {key: list(value.shape) for key, value in recipe.network.base.state_dict().items()}
+    assert found == layout["sd_base"]
+    assert sorted(one.p for one in recipe.network.modules() if isinstance(one, nn.Dropout)) == [0.1, 0.5, 0.5]
+    (sgd,) = recipe.optimisers
+    rates = [(group["lr"], group["momentum"], group["weight_decay"]) for group in sgd.param_groups]
+    assert rates == [(1e-4, 0.9, 5e-4), (1e-3, 0.9, 5e-4)]
+    assert sum(len(group["params"]) for group in sgd.param_groups) == len(list(recipe.network.parameters()))
+    assert torch.equal(recipe.spread, torch.ones(3))
+    published = single_space_inverters({"generator": load_frozen("generator")}, 501)
+    assert all((one.options.steps, one.options.lr, one.options.lambda_lpips) == (501, 0.05, 1.0) for one in published.values())
+
+
+def test_a_generator_of_256_pixels_has_the_five_published_spaces():
+    channels = {4: 4, 8: 4, 16: 4, 32: 4, 64: 4, 128: 4, 256: 4}
+    generator = Generator(GeneratorConfig(256, channels, z_dim=4, w_dim=4, n_mapping=1))
+    assert list(single_space_inverters({"generator": generator}, 1)) == ["W+", "F4", "F6", "F8", "F10"]
 
 
 def test_targets_are_inverted_with_the_prior_of_the_suite():
