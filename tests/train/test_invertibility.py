@@ -67,7 +67,8 @@ def targets(tmp_path_factory) -> Path:
 
 
 def training(folder: Path, **changes) -> Training:
-    return Training(**{"seed": 3, "base": SMALL, "pictures": 6, "held_out": 4, "steps": 2, "threshold": 0.2, "folder": folder, **changes})
+    few = {"pictures": 6, "held_out": 4, "steps": 2}
+    return Training(**{"seed": 3, "base": SMALL, "threshold": 0.2, "folder": folder, **few, **changes})
 
 
 def test_examples_are_inverted_in_every_space(targets):
