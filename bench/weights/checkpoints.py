@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from invbench.api import InvbenchError, MissingWeights
-from invbench.weights import network_pickles, object_arrays
+from invbench.weights import archives, network_pickles, object_arrays
 
 HEAD = 4096  # bytes that tell what a file is
 ZIP, PICKLE, ARRAY = b"PK\x03\x04", b"\x80", b"\x93NUMPY"
@@ -32,9 +32,9 @@ def load_checkpoint(path: Path, *, mmap: bool = False) -> Mapping[str, Any]:
     """The dictionary in a checkpoint, tensors on the CPU.
 
     A torch file gives its content; a file of one tensor, or a NumPy array, gives ``{"tensor": ...}``, a NumPy file of one
-    dictionary that dictionary. With ``mmap`` tensors stay in the file until they are used, if its format allows it. An NVIDIA
-    pickle gives the state dict of each of its networks, ``{"G_ema": {...}, ...}``, and their arguments under
-    ``"init_kwargs"``.
+    dictionary that dictionary, a NumPy archive its arrays. With ``mmap`` tensors stay in the file until they are used, if its
+    format allows it. An NVIDIA pickle gives the state dict of each of its networks, ``{"G_ema": {...}, ...}``, and their
+    arguments under ``"init_kwargs"``.
 
     Raises MissingWeights where there is no file, and InvbenchError (file, expected, found) for a web page saved in its place,
     a truncated or foreign file, one that holds other things than tensors and plain values, and one without a dictionary.
@@ -66,6 +66,8 @@ def _reader(path: Path, head: bytes) -> Callable[[Path], Any]:
         if head.startswith(start):
             raise InvbenchError(f"{expected} {what}")
     if head.startswith(ZIP):
+        if archives.is_npz(path):
+            return archives.load
         _check_archive(path)
         return _load_torch
     if head.startswith(LEGACY_TORCH):

@@ -10,23 +10,19 @@ What comes out is what :func:`invbench.methods.convert.directions.edit_direction
 
 from __future__ import annotations
 
-import io
 import os
-import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from invbench.api import InvbenchError
-from invbench.weights import object_arrays
+from invbench.weights import archives, object_arrays
 from invbench.weights.checkpoints import LEGACY_TORCH, PICKLE, ZIP, load_checkpoint
 from invbench.weights.network_pickles import read_records
 
-MOST = 2**30  # bytes of an archive's arrays
 COMPONENTS = {"comp": "lat_comp", "mean": "lat_mean", "std": "lat_stdev"}  # ours -> GANSpace's
 EXPORTED = ("lat_comp", "lat_stdev", "edit_start", "edit_end")
 
@@ -39,8 +35,8 @@ def read(path: Path) -> Mapping[str, Any]:
     """
     with open(path, "rb") as handle:
         head = handle.read(16)
-    if head.startswith(ZIP) and _is_npz(path):
-        content = _components(_arrays(path), path)
+    if head.startswith(ZIP) and archives.is_npz(path):
+        content = _components(archives.load(path), path)
     elif head.startswith(PICKLE) and not head.startswith(LEGACY_TORCH):
         content = _exported(_pickled(path), path)
     else:
@@ -49,38 +45,6 @@ def read(path: Path) -> Mapping[str, Any]:
     for key, value in found.items():
         if isinstance(value, Tensor) and not torch.isfinite(value).all():
             raise InvbenchError(f"{path}: {key}: expected finite numbers, found NaN or infinite ones")
-    return found
-
-
-def _is_npz(path: Path) -> bool:
-    try:
-        with zipfile.ZipFile(path) as archive:
-            return bool(archive.namelist()) and all(name.endswith(".npy") for name in archive.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError):
-        return False  # the reader of torch files says what is wrong with it
-
-
-def _arrays(path: Path) -> dict[str, Tensor]:
-    found = {}
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if (size := sum(part.file_size for part in archive.infolist())) > MOST:
-                raise InvbenchError(f"expected arrays of at most {MOST} bytes, found {size}")
-            for part in archive.infolist():
-                data = io.BytesIO(archive.read(part))
-                version = np.lib.format.read_magic(data)
-                header = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                shape, _, dtype = header(data)
-                if dtype.kind not in "fiub" or int(np.prod(shape, dtype=object)) * dtype.itemsize > part.file_size:
-                    raise InvbenchError(f"{part.filename}: expected a whole array of numbers, found {dtype} {shape}")
-                data.seek(0)
-                array = np.lib.format.read_array(data, allow_pickle=False)
-                found[part.filename.removesuffix(".npy")] = torch.from_numpy(np.ascontiguousarray(array, dtype=np.float32))
-    except InvbenchError as error:
-        raise InvbenchError(f"{path}: {error}") from None
-    except Exception as error:  # damaged bytes may raise anything
-        kind = f"found a damaged one: {type(error).__name__}"
-        raise InvbenchError(f"{path}: expected a whole archive of arrays, {kind}") from None
     return found
 
 

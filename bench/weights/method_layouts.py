@@ -235,6 +235,65 @@ METHOD_LAYOUTS = {
         {"network": "invbench.methods.convert.invertibility:convert_invertibility"},
         facts.invertibility,
     ),
+    "stargan": Layout(
+        "StarGAN's generator",
+        {
+            "main.0.weight": (None, None, 7, 7),
+            "main.9.main.0.weight": (None, None, 3, 3),
+            "main.18.weight": (None, None, 4, 4),
+            "main.21.weight": (3, None, 7, 7),
+        },
+        {"network": "invbench.methods.convert.translation:stargan"},
+        lambda shapes, content: {"labels": shapes["main.0.weight"][1] - 3},
+    ),
+    "stargan_discriminator": Layout(
+        "StarGAN's discriminator, which reads attributes",
+        {
+            "main.0.weight": (None, 3, 4, 4),
+            "main.10.weight": (None, None, 4, 4),
+            "conv1.weight": (1, None, 3, 3),
+            "conv2.weight": (None, None, None, None),
+        },
+        {"labels": "invbench.methods.convert.translation:stargan_labels"},
+        lambda shapes, content: {"labels": shapes["conv2.weight"][0]},
+    ),
+    "attgan": Layout(
+        "AttGAN's generator, file of AttGAN-PyTorch",
+        {"G/enc_layers.0.layers.0.weight": (None, 3, 4, 4), "G/dec_layers.4.layers.0.bias": (3,)},
+        {"network": "invbench.methods.convert.translation:attgan"},
+    ),
+    "attgan_multi_gpu": Layout(
+        "AttGAN's generator, file of AttGAN-PyTorch on several GPUs",
+        {"G/module.enc_layers.0.layers.0.weight": (None, 3, 4, 4), "G/module.dec_layers.4.layers.0.bias": (3,)},
+        {"network": "invbench.methods.convert.translation:attgan"},
+    ),
+    "attgan_tf": Layout(
+        "AttGAN's generator, variables of the official TensorFlow code as an .npz",
+        {"UNetGenc/Conv/weights": (4, 4, 3, None), "UNetGdec/Conv2d_transpose_4/biases": (3,)},
+        {"network": "invbench.methods.convert.translation:attgan_tensorflow"},
+    ),
+    "stgan_tf": Layout(
+        "STGAN, variables of the official TensorFlow code as an .npz: generator and discriminator",
+        {
+            "Genc/Conv/weights": (4, 4, 3, None),
+            "Gstu/Conv_11/biases": (None,),
+            "Gdec/Conv2d_transpose_4/biases": (3,),
+            "D/flatten_fully_connected_3/fully_connected/biases": (None,),
+        },
+        {
+            "network": "invbench.methods.convert.translation:stgan",
+            "labels": "invbench.methods.convert.translation:stgan_labels",
+        },
+    ),
+    "stgan_tf_generator": Layout(
+        "STGAN, as above without the discriminator, so that nothing reads a picture's own attributes",
+        {
+            "Genc/Conv/weights": (4, 4, 3, None),
+            "Gstu/Conv_11/biases": (None,),
+            "Gdec/Conv2d_transpose_4/biases": (3,),
+        },
+        {"network": "invbench.methods.convert.translation:stgan"},
+    ),
     "ganspace": Layout("Principal components of W (GANSpace)", {"comp": (None, 1, None), "mean": (1, None), "std": (None,)}),
     "direction_layers": Layout(
         "One edit direction of in-domain inversion, with the layers that it moves",

@@ -88,6 +88,12 @@ HALVINGS = 4
 CAM_LAYER = 3  # convolutions before the feature of the activation map: 8 x 8 places
 
 
+def architecture(kind: str) -> dict[str, Any]:
+    """Arguments of the reduced network, which takes the attributes of the suite's edits."""
+    names = [name for name, _ in EDITS.values()]
+    return {"labels": {"names": names, "edits": EDITS, **KINDS[kind].labels}, **ARCHITECTURES[kind]}
+
+
 class Training(Recipe):
     """``kind``: one of KINDS. The others but ``zoo``, which holds the frozen network, as of SHORTENED.
 
@@ -114,8 +120,7 @@ class Training(Recipe):
         self.seed, self.batch, self.device, self.cam = seed, batch, torch.device(device), cam
         self.published = KINDS[kind]
         self.reader: Any = load_frozen("attributes", device=device, zoo=zoo)
-        names = [name for name, _ in EDITS.values()]
-        self.config = {"labels": {"names": names, "edits": EDITS, **self.published.labels}, **ARCHITECTURES[kind]}
+        self.config = architecture(kind)
         self.labels = Labels(**self.config["labels"])
         u = sample_factors(step_rng(seed, 0, POOL), pictures)
         self.pictures = torch.from_numpy(render(u).images).to(device)
@@ -124,10 +129,10 @@ class Training(Recipe):
             self.network = GENERATORS[kind](**self.config)
             size = self.pictures.shape[1]
             if kind == "stargan":
-                self.critic: Any = StarGANDiscriminator(len(names), size=size, width=critic, layers=HALVINGS)
+                self.critic: Any = StarGANDiscriminator(len(self.labels), size=size, width=critic, layers=HALVINGS)
             else:
                 widths = [critic * 2**i for i in range(HALVINGS)]
-                self.critic = AttGANDiscriminator(len(names), size=size, widths=widths, hidden=8 * critic)
+                self.critic = AttGANDiscriminator(len(self.labels), size=size, widths=widths, hidden=8 * critic)
         self.heads = self.critic.to(device)
         self.network.to(device)
         rates = ((self.network, lr), (self.critic, critic_lr))

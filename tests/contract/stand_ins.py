@@ -34,6 +34,7 @@ from invbench.methods.train import (
     sam_encoder,
     sfe,
     styleres,
+    translation,
 )
 
 
@@ -122,6 +123,10 @@ def _deghosting(generator: Any) -> nn.Module:
     return network
 
 
+def _translator(kind: str) -> Callable[[Any], nn.Module]:
+    return lambda generator: translation.GENERATORS[kind](**translation.architecture(kind))
+
+
 ROLES: dict[str, Callable[[Any], nn.Module]] = {
     "encoder_hfgi": _encoder,
     "hfgi": _hfgi,
@@ -136,6 +141,7 @@ ROLES: dict[str, Callable[[Any], nn.Module]] = {
     "encoder_idinvert": _idinvert,
     "diffcam": _diffcam,
     "deghosting": _deghosting,
+    **{role: _translator(role.removesuffix("_cam")) for role in ("stargan", "stargan_cam", "attgan", "attgan_cam", "stgan")},
 }
 
 

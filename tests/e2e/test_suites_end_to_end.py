@@ -171,6 +171,35 @@ def test_in_domain_inversion_from_files_to_tables(tmp_path, monkeypatch):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("attgan", ["attgan_celeba", "attgan_celeba_tf"])
+def test_image_to_image_networks_of_faces_from_files_to_pictures(attgan, tmp_path, monkeypatch):
+    monkeypatch.setenv("INVBENCH_HOME", str(tmp_path / "home"))
+    monkeypatch.delenv("INVBENCH_SHARED", raising=False)
+    watch = Stopwatch("faces, image-to-image networks")
+    roles = {role for role in SUITES["faces"].networks if role.endswith(("stargan", "stgan"))} | {"lpips_alex"}
+    chosen = {role: network for role, network in SUITES["faces"].networks.items() if role in roles}
+    files = weights.install(
+        tmp_path / "home/weights", [*weights.needed(chosen.values()), "stargan_celeba", "stargan_celeba_discriminator", attgan]
+    )
+    weights.say(files)
+    installation.prepare(["celebahq-test"], tmp_path)
+    watch("installation")
+    out = tmp_path / "run"
+    words = ["--suite", "faces", "--methods", "stargan,attgan,stgan", "--images", "1", "--out", out]
+    words += ["--device", "cpu", "--quiet"]
+    done = call("run", *words, "--edits", "age:-2:2", "--metrics", "mse@native,lpips_alex@native")
+    assert done.exit_code == 0, done.output
+    rows = Store(out).rows()
+    assert set(rows["status"]) == {"ok"} and len(rows) == 9
+    for path in (out / "images").rglob("*.png"):
+        with Image.open(path) as picture:
+            assert (picture.height, picture.width) == (1024, 1024)
+    refused = call("run", *words, "--edits", "yaw:1", "--metrics", "mse@native")
+    assert "edit 'yaw': its network was trained for age" in refused.output
+    watch("run")
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TABLES)
 def test_every_method_runs_where_it_is_supported(name, everything):
     suite, watch = SUITES[name], Stopwatch(name)

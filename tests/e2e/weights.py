@@ -79,6 +79,16 @@ def _torch(make: Callable[[], Any]) -> Write:
     return lambda path: torch.save(make(), path)
 
 
+def _archive(make: Callable[[], Mapping[str, Tensor]]) -> Write:
+    """A NumPy archive, as variables of TensorFlow are exported."""
+
+    def write(path: Path) -> None:
+        with open(path, "wb") as file:
+            np.savez(file, **{key: value.numpy() for key, value in make().items()})
+
+    return write
+
+
 def _generator(resolution: int, seed: int) -> dict[str, Tensor]:
     """A small generator whose pictures are neither grey nor all black and white."""
     _, state = official.generator(resolution, seed=seed, wide=FEATURES.get(resolution, 0), **WIDE)
@@ -279,6 +289,11 @@ WRITERS: dict[str, Write] = {
     "bisenet": _golden("bisenet_face_parsing", "net", 23),
     "diffcam_ffhq": _torch(lambda: official.bare("ood_diffcam", "diffcam", fill=partial(_judge, seed=97))),
     "deghosting_ffhq": _torch(lambda: official.deghosting("deghosting_1024", fill=partial(official.drawn, seed=98))),
+    "stargan_celeba": _torch(lambda: official.bare("stargan", "generator", fill=partial(official.drawn, seed=101))),
+    "stargan_celeba_discriminator": _torch(lambda: official.bare("stargan", "discriminator", fill=official.drawn)),
+    "attgan_celeba": _torch(lambda: {"G": official.bare("attgan_layout", "generator_inject1", fill=official.drawn)}),
+    "attgan_celeba_tf": _archive(lambda: official.translation("attgan", "tf_generator_128", seed=102)),
+    "stgan_celeba": _archive(lambda: official.translation("stgan", "tf_generator_128", "tf_discriminator_128", seed=103)),
     "unet_celebamask": _network(UNetParser, 22),
     "invertibility_faces": _torch(lambda: _invertibility(31)),
     "invertibility_cars": _torch(lambda: _invertibility(41)),

@@ -344,6 +344,25 @@ def ade20k(part: str, *, seed: int = 0) -> dict[str, Tensor]:
     return drawn(golden_vectors.load("semseg_ade20k_layout")[part], seed=seed)
 
 
+def thin(shapes: Mapping[str, Sequence[int]], *, by: int = 16) -> dict[str, Sequence[int]]:
+    """Shapes of AttGAN's or STGAN's variables with channels divided by ``by``; 13 labels beside channels stay."""
+    return {key: [n if n < 48 else n // by + n % by for n in shape] for key, shape in shapes.items()}
+
+
+def translation(name: str, *variants: str, seed: int = 0, by: int = 16) -> dict[str, Tensor]:
+    """TensorFlow variables of AttGAN or STGAN under their official names, with few channels."""
+    layout = golden_vectors.load(f"{name}_layout")
+    found = {}
+    for variant in variants:
+        for key, value in drawn(thin(layout[variant], by=by), seed=seed).items():
+            if key.endswith(("gamma", "moving_variance")):
+                value = 1 + value.abs()
+            elif value.ndim == 4:  # as large as kernels whose outputs come first
+                value = value * (math.sqrt(value.shape[2]) if "transpose" in key else math.sqrt(value.shape[3] / len(value)))
+            found[key] = value.contiguous()
+    return found
+
+
 def maskrcnn_shapes() -> dict[str, Sequence[int]]:
     """The public file of Mask R-CNN: frozen normalisation, and the names of torchvision before 0.13."""
     with torch.device("meta"):
