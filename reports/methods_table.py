@@ -34,6 +34,7 @@ STRENGTH = 3.0  # of the edits that are shown: 15 years, 15 degrees
 # Roles of networks that methods share with each other, with losses or with metrics; the others are a method's own.
 SHARED = {
     "generator", "directions", "latent_stats", "perceptual_vgg", "perceptual_alex", "features_idinvert", "parser", "segmenter",
+    "labels_stargan", "labels_attgan", "labels_stgan",
 }  # fmt: skip
 SEED = 0
 

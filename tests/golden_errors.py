@@ -27,9 +27,10 @@ METHODS = {  # golden file, or output of one that holds several networks -> meth
     "hyperinverter": "hyperinverter",
     "padinv": "padding",
     "styleres": "styleres",
+    "stargan": "stargan",
 }
 CHOSEN = "(golden or is_the_official_one) and not precision1 and not dtype1"  # those are in float64
-PLACES = [f"tests/methods/test_{name}.py" for name in ("encoders", "hfgi", "hypernetworks", "padding", "styleres")]
+PLACES = [f"tests/methods/test_{name}.py" for name in ("encoders", "hfgi", "hypernetworks", "padding", "styleres", "translation")]
 
 
 class Recorder:
