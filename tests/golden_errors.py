@@ -30,7 +30,8 @@ METHODS = {  # golden file, or output of one that holds several networks -> meth
     "stargan": "stargan",
 }
 CHOSEN = "(golden or is_the_official_one) and not precision1 and not dtype1"  # those are in float64
-PLACES = [f"tests/methods/test_{name}.py" for name in ("encoders", "hfgi", "hypernetworks", "padding", "styleres", "translation")]
+FILES = ("encoders", "hfgi", "hypernetworks", "padding", "styleres", "translation")
+PLACES = [f"tests/methods/test_{name}.py" for name in FILES]
 
 
 class Recorder:
