@@ -39,6 +39,7 @@ Examples
   invbench run --datasets full --out runs/full        the whole suite, in a folder of its own
   invbench run --datasets procfaces-test:20 --edits age,yaw:3
   invbench run --methods diffcam,e4e --edits smile+eye_openness:2     both at once, each by 2
+  invbench run --methods e4e --edits age,age@ganspace the same edit by another source: see `invbench directions --help`
   invbench run --metrics @pixel,lpips_proc            `invbench list metrics` has all, `list groups` the groups
   invbench run --methods pti --set pti.steps=100      another value for one option
   invbench run --methods e4e,psp --consistency age:3  also round trips: edit, invert the result, edit back

@@ -19,6 +19,7 @@ from invbench.methods.directions.positions import EditDirections
 from invbench.plugins import edit_names
 from invbench.plugins.config import load
 from invbench.run import plan, sourced
+from invbench.run.merging.plans import together
 from invbench.run.sourced import Sourced
 from invbench.run.sums import Sums
 from invbench.store import Store
@@ -81,6 +82,17 @@ def test_keys_hold_the_source_that_an_edit_names_and_no_other():
     merged = plan.merge({"cells": {one.id: one.describe()}}, "s", [replace(plain, edits=(Edit("age", 1.0),))])
     again = plan.Cell.read(merged["cells"][one.id])
     assert set(again.keys()) == set(one.keys())  # the rows of the source are still known
+
+
+def test_merged_runs_keep_their_sources_and_refuse_two_of_one_name():
+    one = cell([Edit("age@sefa", 1.0)], {"sefa": "1"})
+    two = cell([Edit("age@ganspace", 1.0)], {"ganspace": "2"})
+    made = {name: {"suite": "s", "cells": {one.id: of.describe()}} for name, of in (("a", one), ("b", two))}
+    merged = plan.Cell.read(together(list(made.items()))["cells"][one.id])
+    assert set(merged.keys()) == {*one.keys(), *two.keys()}
+    made["b"]["cells"][one.id]["directions"] = {"sefa": "3"}
+    with pytest.raises(InvbenchError, match=r"b: m.p.d: directions sefa: expected that of a, 1, found 3"):
+        together(list(made.items()))
 
 
 class Two(dict):

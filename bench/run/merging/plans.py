@@ -17,7 +17,7 @@ def together(plans: Plans) -> dict[str, Any]:
     """One plan with the cells of all, and in each cell the images and edits of all.
 
     Raises InvbenchError naming two runs and what is another in the second: the suite, a picture under a name, the place of a
-    name in its dataset, the recipe of a cell, or the batch of a method whose results depend on it.
+    name in its dataset, the recipe of a cell, a source of directions, or the batch of a method whose results depend on it.
     """
     (first, plan), *others = plans
     for name, other in others:
@@ -64,6 +64,8 @@ def _cell(id: str, ones: Sequence[tuple[str, Cell, Mapping[str, Any]]]) -> dict[
         _expect_same(f"{name}: {id}: recipe", first, cell.recipe, other.recipe)
         if (cell.stepwise or cell.joint) and cell.batch != other.batch:
             _expect_same(f"{name}: {id}: batch (of a method that rounds by its batch)", first, cell.batch, other.batch)
+        for source in cell.directions.keys() & other.directions.keys():
+            _expect_same(f"{name}: {id}: directions {source}", first, cell.directions[source], other.directions[source])
         entries = {entry.name: entry for entry in other.entries}
         entries |= {one.name: one for one in cell.entries if one.sha256 is not None or one.name not in entries}
         entries |= {one.name: one for one in cell.entries if entries[one.name].sha256 is None}
@@ -72,6 +74,7 @@ def _cell(id: str, ones: Sequence[tuple[str, Cell, Mapping[str, Any]]]) -> dict[
             entries=tuple(sorted(entries.values(), key=lambda entry: entry.index)),
             edits=tuple(dict.fromkeys([*cell.edits, *other.edits])),
             consistency=tuple(dict.fromkeys([*cell.consistency, *other.consistency])),
+            directions={**cell.directions, **other.directions},
         )
     return dict(described) if plain else cell.describe()
 
