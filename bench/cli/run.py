@@ -25,8 +25,9 @@ from invbench.util.numbers import WORKERS, Within, count_type
 from invbench.util.startup import start_server
 
 if TYPE_CHECKING:
-    from invbench.plugins.config import Executors
+    from invbench.plugins.config import Executors, Precisions
 EXECUTORS = ("local", "slurm", "ray")
+PRECISIONS = ("fp32", "tf32", "bf16")
 FINISHED = (0, 1)  # exit codes of a run that came to its end
 
 EPILOG = """\b
@@ -79,6 +80,13 @@ Exit code: 0 all images done; 1 some failed; 2 nothing was started; 3 a file cou
 @click.option("--in-process", is_flag=True, envvar="INVBENCH_IN_PROCESS", help="As --workers 0, for a debugger.")
 @click.option("--threads", type=click.IntRange(min=1), default=1, show_default=True, help="Threads of a process on a CPU.")
 @click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="fp32",
+    show_default=True,
+    help="Of methods' large products; metrics are fp32. Compared with fp32 on one picture.",
+)
+@click.option(
     "--limit",
     type=Within(min=0, min_open=True),
     metavar="SECONDS",
@@ -115,6 +123,7 @@ def run(
     asked: tuple[str, ...],
     in_process: bool,
     threads: int,
+    precision: Precisions,
     limit: float | None,
     readers: int | None,
     device: str,
@@ -161,6 +170,7 @@ def run(
         curves=curves,
         workers=workers,
         threads=threads,
+        precision=precision,
         executor=executor,
         asked=asked,
         limit=limit,

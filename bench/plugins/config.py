@@ -225,6 +225,7 @@ class DatasetChoice(Frozen):
 
 
 Executors = Literal["local", "slurm", "ray"]
+Precisions = Literal["fp32", "tf32", "bf16"]
 
 
 class RunSettings(Frozen):
@@ -245,6 +246,7 @@ class RunSettings(Frozen):
     seed: Seed
     workers: Workers | None = None  # processes that do the work; 0 = none but this one; None = auto
     threads: Annotated[Workers, Field(gt=0)] = 1  # of each process, on a CPU
+    precision: Precisions = "fp32"  # of methods
     executor: Executors = "local"  # where methods work
     asked: dict[str, int | float | str] = {}  # what a job of a cluster asks for, by the cluster's names
     limit: Finite | None = Field(default=None, gt=0)  # seconds that a call of a method may take for each of its images

@@ -28,7 +28,7 @@ from pydantic import ValidationError
 from invbench.api import DatasetSpec, InvbenchError, MethodSpec, MetricSpec, printable
 from invbench.options import laid_over
 from invbench.plugins import edit_names, pairs
-from invbench.plugins.config import DatasetChoice, Executors, MethodChoice, RunSettings, Suite
+from invbench.plugins.config import DatasetChoice, Executors, MethodChoice, Precisions, RunSettings, Suite
 from invbench.plugins.pairs import default_preset
 from invbench.plugins.registry import Registry, find, find_metric
 from invbench.util.names import is_folder, says_folder, unknown
@@ -55,6 +55,7 @@ def settings(
     curves: bool = False,
     workers: int | None = 0,
     threads: int = 1,
+    precision: Precisions = "fp32",
     executor: Executors = "local",
     asked: Sequence[str] = (),
     limit: float | None = None,
@@ -72,7 +73,8 @@ def settings(
 
     ``consistency``: edits of round trips (:mod:`invbench.run.round_trips`), written like ``edits``.
     ``batch``, ``workers`` and ``readers``: None = auto. ``workers``: processes that do the work (0: this one), each with
-    ``threads`` threads on a CPU. ``limit``: seconds that a call may take for each of its images; it needs workers.
+    ``threads`` threads on a CPU; methods compute in ``precision``. ``limit``: seconds that a call may take for each of its
+    images; it needs workers.
     ``executor``: "local", "slurm" or "ray", with ``workers`` jobs at a time that ask for ``asked`` (``KEY=VALUE``).
     ``share``: (i, n), only the i-th of n shares of the work; it needs ``batch``.
     ``latency``: images timed one at a time after the cells. ``curves``: quality is recorded against steps. ``seed`` becomes the
@@ -115,6 +117,7 @@ def settings(
             curves=curves,
             workers=workers,
             threads=threads,
+            precision=precision,
             executor=executor,
             asked=_asked(asked),
             limit=limit,

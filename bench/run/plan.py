@@ -20,11 +20,12 @@ import numpy as np
 
 from invbench.api import Dataset, Edit, InvbenchError, sources_of
 from invbench.plugins.config import MethodChoice, RunSettings
+from invbench.run.precision import FP32, effective
 from invbench.util.provenance import digest, source_digest
 from invbench.weights.networks import Networks
 
 PROTOCOL = 1  # raised whenever a change of the harness itself changes results
-PRECISION = "float32"
+PRECISION = "float32"  # of a CPU, in keys
 
 
 @dataclass(frozen=True)
@@ -224,12 +225,13 @@ def recipe(
 ) -> str:
     """Digest of all that can change a method's results, except the image itself; ``classes``: a pair has two."""
     roles = networks.roles(method.spec, method.options)
+    precision = effective(settings.precision, device)
     several = {"threads": settings.threads} if device == "cpu" and settings.threads > 1 else {}  # they round otherwise than one
     return digest(
         several
         | {
             "protocol": PROTOCOL,
-            "precision": PRECISION,
+            "precision": PRECISION if (device, precision) == ("cpu", FP32) else precision,
             "device": device,
             "method": method.id,
             "preset": method.preset,

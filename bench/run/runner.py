@@ -25,7 +25,7 @@ from invbench.run.mirror import Mirror
 from invbench.run.plan import Cell, Entry, Shard
 from invbench.run.rescoring import rescore
 from invbench.run.session import Session, open_store
-from invbench.run.work import Bench, Compute, Done, Executor, Place, Time
+from invbench.run.work import Bench, Compute, Done, Executor, Guard, Place, Task, Time
 from invbench.scoring.scorer import Scorer
 from invbench.store import Part, Store
 from invbench.util import interrupts
@@ -51,7 +51,9 @@ def run(settings: RunSettings, *, progress: bool = True, mirror: Mirror | None =
     try:
         here = device_here(settings)
         with (
-            Session(settings.suite, device=here, readers=settings.readers, threads=settings.threads) as session,
+            Session(
+                settings.suite, device=here, readers=settings.readers, threads=settings.threads, precision=settings.precision
+            ) as session,
             opened(settings, session.ledger) as executor,
         ):
             code = _open(settings, session, executor, progress=progress, mirror=mirror)
@@ -136,14 +138,16 @@ class _Run:
             images[_label(timed.cell)] += timed.images
         self.bar.begin(sum(images.values()), methods=images)
         self._collect(shared)
-        failed = 0
+        failed, worked = 0, dict[str, Cell]()  # cells by the method's label
         for done in self.executor.run(self._shards(shared), on_stage=self.bar.stage):
+            worked.setdefault(_label(done.task.cell), done.task.cell)
             known = len(self.fits), *self.fits.values()
             failed += self._take(done)
             if known != (len(self.fits), *self.fits.values()):
                 self._write_plan(earlier, cells)
-        for timed in timings:  # one at a time, while nothing else works
-            for done in self.executor.run(iter([timed]), on_stage=self.bar.stage):
+        alone: list[Task] = [*Guard.of(worked.values(), self.settings, self._device_type()), *timings]
+        for task in alone:  # one at a time, while nothing else works
+            for done in self.executor.run(iter([task]), on_stage=self.bar.stage):
                 self._take(done)
         if self.settings.share is None:  # else `merge` computes them, over all images
             with self.session.ledger.spent("metrics"):

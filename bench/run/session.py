@@ -25,6 +25,7 @@ from invbench.plugins.config import MethodChoice, Suite
 from invbench.plugins.registry import build
 from invbench.run.calls import Failing, Watch
 from invbench.run.foreign.collected import Collected
+from invbench.run.precision import FP32, Precise, effective, plain
 from invbench.run.round_trips import Move, mover
 from invbench.run.sourced import Sourced
 from invbench.run.sums import Sums
@@ -77,14 +78,26 @@ class Session:
              over one, so a run is of one thread unless told, whatever the machine and the number of workers
     workers  processes like this one that work at a time. On a CPU with fewer cores than their threads, it is said to be
              shared by them: such times are not compared with those of workers that have cores of their own
+    precision  of methods, see :mod:`invbench.run.precision`; metrics compute in fp32
 
     Raises InvbenchError for a device that does not exist.
     """
 
-    def __init__(self, suite: Suite, *, device: str, readers: int | None, threads: int = 1, workers: int = 1) -> None:
+    def __init__(
+        self,
+        suite: Suite,
+        *,
+        device: str,
+        readers: int | None,
+        threads: int = 1,
+        workers: int = 1,
+        precision: str = FP32,
+    ) -> None:
         self.ledger = Ledger()
         self.suite = suite
         self.device = choose_device(device)
+        self.precision = effective(precision, self.device)
+        plain(self.device)
         if self.device.type == "cpu":
             torch.set_num_threads(threads)
         crowded = self.device.type == "cpu" and workers * threads > cores()
@@ -120,7 +133,8 @@ class Session:
         """A method that is not kept, for example with options other than the run's. Raises as :meth:`method` does."""
         try:
             with self.ledger.spent("loading"):
-                return build(spec, options, self._chosen)
+                made = build(spec, options, self._chosen)
+                return made if self.precision == FP32 else Precise(made, self.precision, self.device)
         except InvbenchError as error:
             raise InvbenchError(f"method {spec.id}: {error}") from error
         except (TypeError, ValueError) as error:

@@ -8,10 +8,11 @@ from typing import Any, Protocol
 
 from invbench.data.prefetch import Prefetch
 from invbench.plugins.config import MethodChoice, RunSettings
-from invbench.run import curves, latency, shard
+from invbench.run import curves, guard, latency, shard
 from invbench.run.calls import Watch
 from invbench.run.foreign.collect import Collect
-from invbench.run.plan import Cell, Shard
+from invbench.run.plan import Cell, Entry, Shard
+from invbench.run.precision import FP32, effective
 from invbench.run.session import Session, Tools
 from invbench.scoring.scorer import Scorer
 from invbench.store import Part, Store
@@ -59,7 +60,29 @@ class Time:
         return latency.run(self.cell, self.pictures, tools)
 
 
-Task = Compute | Time | Collect
+@dataclass(frozen=True)
+class Guard:
+    """The task to compare a cell's precision with fp32 on one picture; its result is a line for the user."""
+
+    cell: Cell
+    entry: Entry
+    images: int = 0  # of the run, none
+
+    @classmethod
+    def of(cls, cells: Iterable[Cell], settings: RunSettings, device: str) -> list[Guard]:
+        """One for each of the cells in a run on a kind of device; none if it computes in fp32, and none for foreign code."""
+        if effective(settings.precision, device) == FP32:
+            return []
+        foreign = {one.id for one in settings.methods if one.foreign is not None}
+        first = [(cell, next((entry for entry in cell.entries if entry.sha256 is not None), None)) for cell in cells]
+        return [cls(cell, entry) for cell, entry in first if entry is not None and cell.method not in foreign]
+
+    def run(self, tools: Tools) -> str:
+        """A line with the result."""
+        return guard.run(self.cell, self.entry, tools)
+
+
+Task = Compute | Time | Guard | Collect
 
 
 @dataclass(frozen=True)

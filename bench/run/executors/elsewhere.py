@@ -21,7 +21,7 @@ from invbench.run.estimate import Estimate
 from invbench.run.executors import asks
 from invbench.run.executors.asks import Asks
 from invbench.run.executors.processes import Processes
-from invbench.run.work import Compute, Done, Place, Task, Time
+from invbench.run.work import Compute, Done, Guard, Place, Task, Time
 from invbench.store import Part, Store
 from invbench.util import provenance
 from invbench.util.clock import Ledger
@@ -255,7 +255,7 @@ class Elsewhere:
     def _failed(self, task: Task, reason: str) -> Done:
         """A task given up: its rows fail with the reason, in this process and without its method."""
         if not isinstance(task, Compute):
-            what = "latency" if isinstance(task, Time) else "commands"
+            what = {Time: "latency", Guard: "comparison with fp32"}.get(type(task), "commands")
             return Done(task, f"{what} of {task.cell.method}.{task.cell.preset}: given up: {reason}")
         here = self._settings.model_copy(update={"device": "cpu"})
         place = task.cell.method, task.cell.preset

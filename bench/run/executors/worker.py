@@ -62,7 +62,10 @@ def main(pipe: Connection, serve: Callable[..., None], *asked: Any) -> None:
 def serve(pipe: Connection, settings: RunSettings, device: str, workers: int, started: float) -> None:
     """Do the tasks of a run. ``started``: when the parent asked for the process, in seconds since the epoch."""
     threads, readers = settings.threads, settings.readers
-    with Session(settings.suite, device=device, readers=readers, threads=threads, workers=workers) as session:
+    precision = settings.precision
+    with Session(
+        settings.suite, device=device, readers=readers, threads=threads, workers=workers, precision=precision
+    ) as session:
         bench = Bench.open(settings, session, workers=workers)
         pipe.send(("ready", (time.time() - started, session.ledger.taken())))
         while True:
