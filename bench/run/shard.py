@@ -129,12 +129,12 @@ def _run(shard: Shard, tools: Tools, behind: Behind) -> Part:
     owed = dict.fromkeys(failed, "its features could not be computed") | tools.scorer.take_owed()
     part = Part(shard.name, batch.rows, {id: one for id, one in tools.scorer.recipes.items() if id not in owed}, owed)
     with tools.ledger.spent("writing"):
+        _write_features(batch, part, features, tools)  # while the last pictures are written
+        if batch.curves:
+            tools.store.write_curves(cell.id, part.name, batch.curves)
         digests = behind.finish()
         for row in part.rows:
             row |= _digests(tools, cell, row, digests)
-        _write_features(batch, part, features, tools)
-        if batch.curves:
-            tools.store.write_curves(cell.id, part.name, batch.curves)
         tools.store.write_part(cell.id, part)
     return part
 
