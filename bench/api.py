@@ -31,7 +31,7 @@ NEEDS = ("factors", "ood_mask", "parsing", "truth", "true_factors", "domain_mask
 SUM = "+"  # between the edits that one name asks for together: "smile+eye_openness"
 SOURCE = "@"  # in the name of an edit before the source of its direction: "age@ganspace"
 
-SPACES = ("w", "w+")  # of latents: one code for all layers, or one for each
+SPACES = ("w", "w+", "z", "z+")  # of latents: one code for all layers, or one for each; z: codes are z and a class's embedding
 
 STAGES = ("encode", "optimise", "segment", "refine", "synthesise", "edit")
 """Stage names shared by all methods; a clock refuses any other name."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -24,15 +25,15 @@ SPEC = {
     "paper": "Parmar et al., Spatially-Adaptive Multilayer Selection for GAN Inversion and Editing",
     "venue": "CVPR 2022",
     "roles": ["generator", "latent_stats", "perceptual_vgg", "segmenter", "invertibility", "directions"],
-    "refines": ["w", "w+"],
+    "refines": ["w", "w+", "z", "z+"],
     "embedder": "e4e",
     "options": {
         "spaces": {
             "default": ["F4", "F6", "F8", "F10"],
             "unit": "",
-            "choices": ["F4", "F6", "F8", "F10"],
-            "help": "feature spaces besides W+, from the most to the least editable; F4 is the feature after the 16x16 "
-            "block, F6 after 32x32, F8 after 64x64, F10 after 128x128",
+            "choices": ["F0", "F1", "F2", "F3", "F4", "F5", "F6", "F7", "F8", "F9", "F10", "F11", "F12", "F13"],
+            "help": "feature spaces besides W+ (or Z+), from the most to the least editable; F4 is the feature after the 16x16 "
+            "block, F6 after 32x32, F8 after 64x64, F10 after 128x128; of BigGAN-deep, F2 is the feature after layers.2",
         },
         "threshold": {
             "default": 0.225,
@@ -91,6 +92,22 @@ SPEC = {
 BLOCKS = {"F4": 16, "F6": 32, "F8": 64, "F10": 128}  # space -> resolution of the block it follows
 
 
+class Place(NamedTuple):
+    """The feature of a space: the layer that gives it, its channels, its height and width."""
+
+    layer: str
+    channels: int
+    size: tuple[int, int]
+
+
+def feature_spaces(generator) -> dict[str, Place]:
+    """The feature spaces of a generator by name: of a StyleGAN2 those of BLOCKS that a layer follows; others name their own."""
+    if hasattr(generator, "feature_spaces"):
+        return {space: Place(*found) for space, found in generator.feature_spaces.items()}
+    sides = {space: side for space, side in BLOCKS.items() if side < generator.resolution}
+    return {space: Place(f"b{side}.conv1", generator.channels[side], (side, side)) for space, side in sides.items()}
+
+
 class SAM:
     """SAM (Parmar et al., CVPR 2022; adobe-research/sam_inversion): see :class:`invbench.api.Method`."""
 
@@ -98,12 +115,13 @@ class SAM:
         """``embedder``: an :class:`invbench.api.Embedder`; None is enough for :meth:`invert_single_space`."""
         self.networks, self.options, self.embedder = networks, options, embedder
         self.generator = networks["generator"]
+        self.places = feature_spaces(self.generator)
         for space in options.spaces:
-            if BLOCKS[space] >= self.generator.resolution:
-                raise InvbenchError(
-                    f"sam.spaces: {space} follows the {BLOCKS[space]}x{BLOCKS[space]} block, after which a generator of "
-                    f"{self.generator.resolution}x{self.generator.resolution} has no layer left"
-                )
+            if space not in self.places:
+                side = self.generator.resolution
+                why = f"follows the {BLOCKS[space]}x{BLOCKS[space]} block, after which" if space in BLOCKS else "is no space:"
+                found = f"{space} {why} a generator of {side}x{side} has no layer left"
+                raise InvbenchError(f"sam.spaces: {found}; expected some of {', '.join(self.places)}")
         classes = networks["segmenter"].classes if options.fused else ()  # inversions in a single space come without one
         unknown = [name for name in options.fused if name not in classes]
         if unknown:
@@ -149,14 +167,14 @@ class SAM:
         """
         if len(self.options.spaces) > 1:
             raise ValueError(f"spaces: expected at most one beside W+, found {', '.join(self.options.spaces)}")
-        masks = {space: images.new_ones(len(images), 1, BLOCKS[space], BLOCKS[space]) for space in self.options.spaces}
+        masks = {space: images.new_ones(len(images), 1, *self.places[space].size) for space in self.options.spaces}
         found = self._optimise(images, start, masks)
         with torch.no_grad():
             return self.generator.synthesis(found.pop("latents"), features=self._added(found, masks))
 
     def _position(self, space: str) -> str:
         """The edit after the whole block; its ToRGB still reads the unedited feature."""
-        return f"b{BLOCKS[space]}.conv1"
+        return self.places[space].layer
 
     def _added(self, offsets: dict[str, Tensor], masks: dict[str, Tensor]) -> dict[str, FeatureEdit]:
         return {self._position(space): FeatureEdit.add(offsets[space], masks[space]) for space in self.options.spaces}
@@ -168,13 +186,14 @@ class SAM:
         code, predict error.)
         """
         errors = self.networks["invertibility"](images)
-        errors = torch.cat([errors[space] for space in ("W+", *self.options.spaces)], dim=1)
+        latents = "W+" if "W+" in errors else "Z+"
+        errors = torch.cat([errors[space] for space in (latents, *self.options.spaces)], dim=1)
         segments = self._segments(images)
         chosen = F.one_hot(most_editable(errors, segments, self.options.threshold), len(self.options.spaces) + 1).to(segments)
         by_space = self.generator.on_canvas(torch.einsum("nchw,nck->nkhw", segments, chosen)[:, 1:], outside=0.0)
         masks = {}
         for index, space in enumerate(self.options.spaces):
-            size, full = (BLOCKS[space], BLOCKS[space]), by_space[:, index, None]
+            size, full = self.places[space].size, by_space[:, index, None]
             if self.options.soft_masks:
                 masks[space] = lanczos(full, size).clamp(0, 1)
             else:
@@ -199,11 +218,10 @@ class SAM:
         self, images: Tensor, start: Tensor, masks: dict[str, Tensor], clock: Clock | None = None
     ) -> dict[str, Tensor]:
         """Latents and all feature offsets together -> "latents" [N, L, D] and one [N, C, r, r] for each space."""
-        stats = self.networks["latent_stats"]
         target = lanczos(images, size_at_most(images, 256)).clamp(-1, 1)  # the code resizes the file, and the output by area
         perceptual = PerceptualTarget(self.networks["perceptual_vgg"], target)
-        channels = self.generator.channels
-        offsets = {s: images.new_zeros(len(images), channels[BLOCKS[s]], BLOCKS[s], BLOCKS[s]) for s in self.options.spaces}
+        places = {space: self.places[space] for space in self.options.spaces}
+        offsets = {space: images.new_zeros(len(images), one.channels, *one.size) for space, one in places.items()}
         adam = PerImageAdam({"latents": start, **offsets}, self.options.lr)
         free = adam.parameters
         for step in range(self.options.steps):
@@ -213,7 +231,7 @@ class SAM:
             output = at_most(output, 256).clamp(-1, 1)
             loss = self.options.lambda_mse * mse(output, target)
             loss = loss + self.options.lambda_lpips * perceptual.distance(output)
-            loss = loss + self.options.lambda_prior * gaussian_prior(free["latents"], stats.prior_mean, stats.prior_factor)
+            loss = loss + self.options.lambda_prior * self._prior(free["latents"])
             loss = loss + self.options.lambda_delta * self._delta(free["latents"])
             for space in self.options.spaces:
                 loss = loss + self.options.lambda_feature * free[space].square().flatten(1).mean(1)
@@ -221,6 +239,13 @@ class SAM:
             loss.sum().backward()
             adam.step()
         return adam.result()
+
+    def _prior(self, latents: Tensor) -> Tensor:
+        """The Gaussian prior of latents [N, L, D] -> [N]; statistics of other latents than those of W have one of their own."""
+        stats = self.networks["latent_stats"]
+        if hasattr(stats, "prior"):
+            return stats.prior(latents)
+        return gaussian_prior(latents, stats.prior_mean, stats.prior_factor)
 
     def _delta(self, latents: Tensor) -> Tensor:
         """Distance of the later layers' latents from the first layer's, summed over layers -> [N]."""

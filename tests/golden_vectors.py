@@ -32,7 +32,12 @@ RULES: dict[str, Callable[[np.ndarray, Shape], np.ndarray]] = {
     "0.25+0.05*v": lambda v, shape: 0.25 + 0.05 * v,
     "1+0.1*|v|": lambda v, shape: 1 + 0.1 * np.abs(v),
     "0.1*v": lambda v, shape: 0.1 * v,
+    "2*v/|v|": lambda v, shape: 2 * v / np.linalg.norm(v),
 }
+DERIVED: dict[str, Callable[[str, Mapping[str, np.ndarray]], np.ndarray]] = {
+    "W^T u / |W^T u|": lambda key, made: _right(made[key[:-1] + "u"], made[key.removesuffix("_v") + "_orig"])
+}
+"""Rules of tensors that follow from others, which stand before them; they are in no checksum."""
 
 
 def load(name: str) -> dict[str, Any]:
@@ -56,6 +61,8 @@ def state(golden: dict[str, Any], module: str, shapes: Mapping[str, Shape] | Non
             continue
         if key in kept:
             made[key] = kept[key].reshape(shape)
+        elif rule_of[key] in DERIVED:
+            made[key] = DERIVED[rule_of[key]](key, made)
         elif rule_of[key] == "zero":
             made[key] = np.zeros(shape, np.int64)
         else:
@@ -103,6 +110,11 @@ def check(golden: dict[str, Any], name: str, output: Tensor, *, relative: float 
     assert error <= bound, f"{name}: samples are off by {error:.3g}, bound {bound:.3g}"
     drift = abs(np.linalg.norm(flat) - norm) / norm
     assert drift <= relative, f"{name}: norm is off by {drift:.3g} relative, bound {relative:.3g}"
+
+
+def _right(u: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    product = u.astype(np.float64) @ weight.reshape(len(weight), -1).astype(np.float64)
+    return (product / np.linalg.norm(product)).astype("<f4")
 
 
 def _normal(seed: str, shape: Shape) -> np.ndarray:

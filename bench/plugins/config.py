@@ -127,6 +127,7 @@ class Suite(Frozen):
     metrics: tuple[str, ...] = ()  # ids, names and groups (@pixel); empty = every registered metric
     groups: dict[str, tuple[str, ...]] = {}  # groups of metrics by name, the same for all suites of a configuration
     default_methods: tuple[str, ...] = ()  # of a run that names none, as they are written there; empty = all that it supports
+    spaces: Annotated[tuple[Literal["w", "w+", "z", "z+"], ...], Field(min_length=1)] = ("w", "w+")  # of the generator
     without: dict[str, str] = {}  # methods that the suite does not run although it has their networks -> the reason
     methods: dict[str, dict[str, Any]] = {}  # "method" or "method:preset" -> options that differ in this suite
     max_batch: Count = 16  # upper bound of ``--batch auto``

@@ -7,7 +7,7 @@ those of both. The preset of the embedder is the published one; of another embed
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -74,6 +74,19 @@ def start_preset(spec: MethodSpec, preset: str) -> str:
 def leaves(spec: MethodSpec) -> list[MethodSpec]:
     """The declared specs that a method is made of."""
     return [leaf for part in spec.parts for leaf in leaves(part)] if spec.parts else [spec]
+
+
+def foreign_space(spec: MethodSpec, spaces: Sequence[str]) -> str:
+    """Why a method cannot work with a generator whose latents are in ``spaces``; "" if it can.
+
+    A method that neither gives latents nor starts from any works in W or W+.
+    """
+    for leaf in leaves(spec):
+        works = leaf.refines or ((leaf.gives,) if leaf.gives else ("w", "w+"))
+        if "generator" in leaf.roles and not set(works) & set(spaces):
+            has, needs = (" or ".join(space.upper() for space in one) for one in (spaces, works))
+            return f"its generator has latents in {has}, and {leaf.id} works in {needs}"
+    return ""
 
 
 def own_options(options: Mapping[str, Any]) -> dict[str, Any]:

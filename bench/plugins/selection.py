@@ -154,7 +154,8 @@ def chosen_methods(suite: Suite, named: Sequence[str], methods: Mapping[str, Met
 
 def supported(suite: Suite, methods: Mapping[str, MethodSpec]) -> list[str]:
     """Ids of the methods for which the suite has a network for every role, but those that it leaves out with a reason."""
-    return [name for name, spec in methods.items() if set(spec.roles) <= set(suite.networks) and name not in suite.without]
+    having = {name: spec for name, spec in methods.items() if set(spec.roles) <= set(suite.networks)}
+    return [name for name, spec in having.items() if name not in suite.without and not pairs.foreign_space(spec, suite.spaces)]
 
 
 def resolve(
@@ -208,6 +209,8 @@ def _method(
     for part in pairs.leaves(spec):
         if part.id in suite.without:
             raise InvbenchError(f"suite {suite.id} does not run {part.id}: {suite.without[part.id]}")
+    if reason := pairs.foreign_space(spec, suite.spaces):
+        raise InvbenchError(f"suite {suite.id} does not run {name}: {reason}")
     for role in spec.roles:
         if role not in suite.networks:
             where = f"suite {suite.id} has no network for the role {role!r}, which {name} needs"

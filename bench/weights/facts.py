@@ -104,6 +104,13 @@ def heads(shapes: Shapes, pattern: str, *, each: int = 1) -> dict[str, Any]:
     return {"num_ws": found, "resolution": 2 ** (found // 2 + 1)}
 
 
+def biggan(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
+    """Blocks, classes and, for a released number of blocks, the resolution of a BigGAN-deep."""
+    blocks = sum(key.startswith("generator.layers.") and key.endswith(".conv_0.bias") for key in shapes)
+    found = {"blocks": blocks, "classes": shapes["embeddings.weight"][1]}
+    return found | ({"resolution": {10: 128, 12: 256, 14: 512}[blocks]} if blocks in (10, 12, 14) else {})
+
+
 def idinvert_encoder(shapes: Shapes, content: Mapping[str, Any]) -> dict[str, Any]:
     """Of the encoder of in-domain inversion: style vectors and resolution, by the number of its blocks."""
     blocks = len(_numbers(r"block(\d+)\..+", shapes))

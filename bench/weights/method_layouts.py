@@ -294,6 +294,16 @@ METHOD_LAYOUTS = {
         },
         {"network": "invbench.methods.convert.translation:stgan"},
     ),
+    "biggan_deep": Layout(
+        "BigGAN-deep, pytorch_model.bin of pytorch-pretrained-BigGAN",
+        {
+            "embeddings.weight": (None, None),
+            "generator.gen_z.weight_orig": (None, None),
+            "generator.layers.0.bn_0.scale.weight_u": (None,),
+        },
+        {"generator": "invbench.methods.convert.biggan:generator"},
+        facts.biggan,
+    ),
     "ganspace": Layout("Principal components of W (GANSpace)", {"comp": (None, 1, None), "mean": (1, None), "std": (None,)}),
     "direction_layers": Layout(
         "One edit direction of in-domain inversion, with the layers that it moves",

@@ -259,6 +259,12 @@ class BigGAN(nn.Module):
         return self.generator
 
     @property
+    def feature_spaces(self) -> dict[str, tuple[str, int, tuple[int, int]]]:
+        """"F2" -> (layer 2, its channels, height and width), for every layer that a conditional block follows."""
+        shapes = list(self.generator.feature_shape.items())[:-1]
+        return {f"F{number}": (layer, shape[0], shape[1:]) for number, (layer, shape) in enumerate(shapes)}
+
+    @property
     def mean_latent(self) -> Tensor:
         """The mean latent [D]: z = 0 and the mean of the embeddings."""
         embedding = self.embeddings.weight.mean(1)

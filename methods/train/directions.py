@@ -7,14 +7,18 @@ regressor on the pictures, by the unit of the edit, on average over strengths -3
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from invbench.datasets.procfaces import EDITS, FACTORS, INDEX, factors_from_z, sample_z
+from invbench.datasets.procfaces.classes import CLASSES, factors_in_class
 from invbench.methods.directions.interfacegan import boundary
 from invbench.methods.directions.linear import Directions
-from invbench.methods.train.common import Recipe, Step
+from invbench.methods.nets.biggan import TRUNCATED
+from invbench.methods.train.common import Recipe, Step, step_rng
 from invbench.methods.train.frozen import load_frozen
 
 RECIPES = {
@@ -23,7 +27,13 @@ RECIPES = {
         "seed": 0,
         "help": "edit directions by linear SVM; needs the generator and the regressor",
         "options": {"samples": 50_000},
-    }
+    },
+    "biggan_directions": {
+        "minutes": 0.0,
+        "seed": 0,
+        "help": "edit directions of z and class embedding by linear SVM; needs biggan and the regressor",
+        "options": {"samples": 50_000, "classes": True},
+    },
 }
 
 STRENGTHS = (-3.0, -2.0, -1.0, 1.0, 2.0, 3.0)
@@ -31,12 +41,16 @@ PROBES = 100  # number of latents on which lengths and effects are measured
 
 
 class Training(Recipe):
-    """Computes the edit directions from ``samples`` latents; there are no training steps."""
+    """Computes the edit directions from ``samples`` latents; there are no training steps.
+
+    classes  whether the generator is the class-conditional one, whose latents are z and the class's embedding
+    """
 
     float32 = ("vectors",)
 
-    def __init__(self, *, seed: int, device: torch.device | str, samples: int):
-        self.generator = load_frozen("generator", device=device)
+    def __init__(self, *, seed: int, device: torch.device | str, samples: int, classes: bool = False):
+        self.generator = load_frozen("biggan" if classes else "generator", device=device)
+        self.drawn = drawn_conditions if classes else drawn_latents
         self.regressor = load_frozen("regressor", device=device)
         self.seed, self.samples, self.device = seed, samples, device
         self.config = {"names": list(EDITS), "layers": self.generator.num_ws, "dim": self.generator.w_dim}
@@ -50,9 +64,9 @@ class Training(Recipe):
     def finish(self, network: nn.Module) -> None:
         """Compute the direction of every edit, with its length."""
         assert isinstance(network, Directions)
-        z = sample_z(self.seed, self.samples)
-        factors, latents = factors_from_z(z), self._latents(z).double().cpu().numpy()
-        probes = self._latents(sample_z(self.seed + 1, PROBES))
+        factors, drawn = self.drawn(self.generator, self.seed, self.samples)
+        latents = drawn.double().cpu().numpy()
+        _, probes = self.drawn(self.generator, self.seed + 1, PROBES)
         for row, (name, (factor, _, _)) in enumerate(EDITS.items()):
             normal, self.accuracy[name] = boundary(latents, factors[:, INDEX[factor]], self.seed)
             unit = torch.from_numpy(normal).float().to(self.device)
@@ -65,7 +79,7 @@ class Training(Recipe):
         the other factors at strengths 3 and -3, divided by that of the edited factor.
         """
         assert isinstance(network, Directions)
-        probes = self._latents(sample_z(self.seed + 2, PROBES))
+        _, probes = self.drawn(self.generator, self.seed + 2, PROBES)
         base = self._read(probes)
         figures = {f"{name}_svm_accuracy": value for name, value in self.accuracy.items()}
         for name, (factor, _, _) in EDITS.items():
@@ -93,16 +107,29 @@ class Training(Recipe):
             length /= float(np.clip(np.mean(slopes), 0.25, 4.0))
         return length
 
-    def _latents(self, z: np.ndarray) -> Tensor:
-        """z [N, Z] -> w [N, D]."""
-        with torch.no_grad():
-            return self.generator.mapping(torch.from_numpy(z).float().to(self.device))
-
     def _read(self, latents: Tensor) -> Tensor:
         """Factors that the regressor measures on the pictures of ``latents`` [N, D]; float64 [N, K]."""
         with torch.no_grad():
             parts = [self.generator.synthesis(self.generator.repeat(w)).clamp(-1, 1) for w in latents.split(50)]
             return torch.cat([self.regressor(images) for images in parts]).double()
+
+
+def drawn_latents(generator: Any, seed: int, count: int) -> tuple[np.ndarray, Tensor]:
+    """Factors [count, K] and w [count, D] of random z."""
+    z = sample_z(seed, count)
+    with torch.no_grad():
+        return factors_from_z(z), generator.mapping(torch.from_numpy(z).float().to(generator.mean_latent.device))
+
+
+def drawn_conditions(generator: Any, seed: int, count: int) -> tuple[np.ndarray, Tensor]:
+    """Factors [count, K] and conditions (z, embedding) [count, D] of truncated z in random classes."""
+    rng = step_rng(seed, 0)
+    z, classes = rng.standard_normal((count, generator.z_dim)), rng.integers(len(CLASSES), size=count)
+    while (far := np.abs(z) > TRUNCATED).any():
+        z[far] = rng.standard_normal(int(far.sum()))
+    with torch.no_grad():
+        embedded = generator.embeddings.weight.T[torch.from_numpy(classes).to(generator.mean_latent.device)]
+        return factors_in_class(z, classes), torch.cat([torch.from_numpy(z).to(embedded), embedded], dim=1)
 
 
 def unit_of(name: str) -> float:

@@ -22,7 +22,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -38,10 +38,12 @@ from invbench.api import InvbenchError
 from invbench.datasets.procfaces import PARSING_CLASSES
 from invbench.methods.common.losses import PerceptualNetwork, at_most
 from invbench.methods.nets.invertibility import InvertibilityHead, InvertibilityPredictor
-from invbench.methods.sam import BLOCKS, SAM, SPEC, join_classes, most_editable
+from invbench.methods.sam import SAM, SPEC, feature_spaces, join_classes, most_editable
 from invbench.methods.train.common import ZOO, Recipe, Step, descend, seeded, step_rng, write_atomic
 from invbench.methods.train.frozen import load_frozen
 from invbench.methods.train.renders import blurred, draw
+from invbench.methods.z_class import SPEC as Z_CLASS
+from invbench.methods.z_class import ZClass
 from invbench.options import make
 
 RECIPES = {
@@ -49,10 +51,48 @@ RECIPES = {
         "minutes": 4.0,
         "seed": 9,
         "help": "SAM's invertibility predictor; first inverts its pictures, 6 to 12 minutes beside the budget",
-    }
+    },
+    "biggan_invertibility": {
+        "minutes": 1.0,
+        "seed": 9,
+        "help": "the same for the class-conditional generator; needs biggan and biggan_latent_stats",
+        "options": {
+            "kind": "classes", "pictures": 64, "held_out": 16, "steps": 25,
+            "base": {
+                "planes": [8, 12, 16, 24], "blocks": [1, 2, 2], "multi_grid": [1, 2], "stem": 16, "pool": False,
+                "output_stride": 8, "rates": [1, 2, 4, 6], "width": 16, "low_level": 16, "dropouts": [0.0, 0.0, 0.0],
+            },
+        },  # fmt: skip
+    },
 }
 
-NETWORKS = {"generator": "generator", "latent_stats": "latent_stats", "perceptual_vgg": "perceptual", "encoder_e4e": "e4e"}
+
+@dataclass(frozen=True)
+class Kind:
+    """What is particular to a kind of generator: its networks of the zoo by role, the name of its latents' space, the prior's
+    weight in its suite, and the feature spaces used there (None: all).
+    """
+
+    networks: Mapping[str, str]
+    latents: str
+    lambda_prior: float
+    features: tuple[str, ...] | None = None
+
+
+KINDS = {
+    "styles": Kind(
+        {"generator": "generator", "latent_stats": "latent_stats", "perceptual_vgg": "perceptual", "encoder_e4e": "e4e"},
+        "W+",
+        7.2e-8,  # that of SAM in the suite procfaces; the learning rate is the published one, the steps are few
+    ),
+    "classes": Kind(
+        {"generator": "biggan", "latent_stats": "biggan_latent_stats", "perceptual_vgg": "perceptual"},
+        "Z+",
+        2.5e-7,  # that of SAM in the suite procclasses
+        features=("F0", "F2"),
+    ),
+}
+START_STEPS = 40  # of the optimisation of z and class, from which the inversions of that generator start
 BASE: dict[str, Any] = {
     "planes": [8, 16, 32, 48],
     "blocks": [1, 2, 2],
@@ -77,7 +117,6 @@ PUBLISHED: dict[str, Any] = {
 SHORTENED: dict[str, Any] = {
     "base": BASE, "rate": 0.004, "pictures": 160, "held_out": 32, "steps": 50, "scaled": True,
 }  # fmt: skip
-LAMBDA_PRIOR = 7.2e-8  # that of SAM in the suite procfaces; the learning rate is the published one, the steps are few
 BATCH = 16
 PART = 16  # number of pictures inverted together; a finished part is not computed again
 DRAWS, TRAINING, HELD_OUT = 0, 1, 2  # random streams
@@ -112,20 +151,23 @@ class Training(Recipe):
         steps: int = SHORTENED["steps"],
         scaled: bool = SHORTENED["scaled"],
         threshold: float = 0.095,
+        kind: str = "styles",
         folder: Path = Path("runs") / "train" / "invertibility" / "targets",
         zoo: Path = ZOO,
     ) -> None:
         self.seed, self.threshold = seed, threshold
-        networks = {role: load_frozen(name, device=device, zoo=zoo) for role, name in NETWORKS.items()}
-        inverters = single_space_inverters(networks, steps)
-        settings = {"seed": seed, "steps": steps, "lambda_prior": LAMBDA_PRIOR, "spaces": list(inverters)}
+        own = KINDS[kind]
+        networks = {role: load_frozen(name, device=device, zoo=zoo) for role, name in own.networks.items()}
+        inverters = single_space_inverters(networks, steps, own)
+        settings = {"seed": seed, "steps": steps, "lambda_prior": own.lambda_prior, "spaces": list(inverters)}
         folder = folder / _digest(networks, settings)
-        encoder, perceptual = networks["encoder_e4e"], networks["perceptual_vgg"]
+        encoder, perceptual = networks.get("encoder_e4e") or optimised_start(networks), networks["perceptual_vgg"]
         self.train, self.held_out = (
             prepare(inverters, encoder, perceptual, folder=folder / name, seed=[seed, stream], count=count, device=device)
             for name, stream, count in (("training", TRAINING, pictures), ("held-out", HELD_OUT, held_out))
         )
         self.config = {"spaces": list(inverters), "base": dict(base)}
+        self.eight_bits = kind == "classes"
         with seeded(seed):
             self.network = InvertibilityPredictor(**self.config)
         self.spread = self.train.errors.std((0, 2, 3))  # [K]
@@ -191,17 +233,28 @@ class Training(Recipe):
         return figures
 
 
-def single_space_inverters(networks: Mapping[str, Any], steps: int) -> dict[str, SAM]:
+def single_space_inverters(networks: Mapping[str, Any], steps: int, kind: Kind) -> dict[str, SAM]:
     """SAM as in the suite, one for each space of the generator alone, from the most to the least editable."""
-    options = {"steps": steps, "lambda_prior": LAMBDA_PRIOR, "fused": []}
-    features = [space for space, side in BLOCKS.items() if side < networks["generator"].resolution]
-    choices: dict[str, list[str]] = {"W+": []} | {space: [space] for space in features}
+    options = {"steps": steps, "lambda_prior": kind.lambda_prior, "fused": []}
+    features = kind.features or tuple(feature_spaces(networks["generator"]))
+    choices: dict[str, list[str]] = {kind.latents: []} | {space: [space] for space in features}
     return {space: SAM(networks, make(SPEC, {**options, "spaces": choice}), None) for space, choice in choices.items()}
+
+
+def optimised_start(networks: Mapping[str, Any]) -> Callable[[Tensor], Tensor]:
+    """Images [N, 3, H, W] -> conditions [N, L, D] by the optimisation of z and class."""
+    start = ZClass({**networks, "directions": None}, make(Z_CLASS, {"steps": START_STEPS, "lr": 0.1}))
+
+    def run(images: Tensor) -> Tensor:
+        with torch.enable_grad():
+            return start.optimise(images)
+
+    return run
 
 
 def prepare(
     inverters: Mapping[str, SAM],
-    encoder: nn.Module,
+    encoder: Callable[[Tensor], Tensor],
     perceptual: PerceptualNetwork,
     *,
     folder: Path,
@@ -259,7 +312,7 @@ def start_from_mean(network: InvertibilityPredictor, means: Tensor) -> None:
 
 def _invert_part(
     inverters: Mapping[str, SAM],
-    encoder: nn.Module,
+    encoder: Callable[[Tensor], Tensor],
     perceptual: PerceptualNetwork,
     path: Path,
     *,

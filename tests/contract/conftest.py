@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from invbench.api import Edit, Inversion, Method, MethodSpec
 from invbench.options import at_least
-from invbench.plugins import registry
+from invbench.plugins import pairs, registry
 from invbench.plugins.config import Suite, load
 from invbench.plugins.selection import default_preset, resolve
 from invbench.util.clock import StageClock
 from invbench.weights.networks import Networks
 from tests.checkout import PROJECT
-from tests.contract.stand_ins import stand_ins
+from tests.contract.stand_ins import conditional, stand_ins
 
 IMAGES = 3
 STEPS = 3  # of every option that counts steps: the contract does not need good pictures
@@ -86,6 +86,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 def built(request: pytest.FixtureRequest) -> Built:
     case: Case = request.param
     suite, networks, images = _toy() if case.toy else _real()
+    if pairs.foreign_space(case.spec, suite.spaces):
+        suite, networks, images = _conditional()
     options = {
         name: min(value, at_least(case.spec.options[name], STEPS)) if case.spec.options[name].unit == "steps" else value
         for name, value in resolve(suite, case.spec, case.preset).items()
@@ -119,6 +121,14 @@ def _real() -> tuple[Suite, Mapping[str, nn.Module], Tensor]:
     networks = Networks(suite)
     networks = ChainMap(stand_ins(networks["generator"], suite.networks), networks)
     return suite, networks, torch.stack(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+
+
+@cache
+def _conditional() -> tuple[Suite, Mapping[str, nn.Module], Tensor]:
+    """The embedded suite with a small class-conditional generator in place of its own one."""
+    suite, networks, images = _real()
+    own = suite.model_copy(update={"spaces": ("z", "z+")})
+    return own, ChainMap(conditional(list(suite.edits)), dict(networks)), images
 
 
 @cache

@@ -8,6 +8,9 @@ from typing import Any
 import torch
 from torch import nn
 
+from invbench.methods.directions.linear import Directions
+from invbench.methods.nets.biggan import BigGAN
+from invbench.methods.nets.biggan_stats import ConditionStatistics
 from invbench.methods.nets.deghosting import Deghosting
 from invbench.methods.nets.diffcam import DiffCAM
 from invbench.methods.nets.encoders import E4EEncoder
@@ -22,6 +25,7 @@ from invbench.methods.nets.sfe import SFENetwork
 from invbench.methods.nets.styleres import StyleResNetwork
 from invbench.methods.nets.w_encoder import WEncoder
 from invbench.methods.train import (
+    biggan,
     deghosting,
     diffcam,
     encoding,
@@ -43,6 +47,29 @@ def stand_ins(generator: Any, known: Mapping[str, Any]) -> dict[str, nn.Module]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return {role: make(generator).eval().requires_grad_(False) for role, make in ROLES.items() if role not in known}
+
+
+def conditional(edits: list[str], *, resolution: int = 64) -> dict[str, nn.Module]:
+    """A small random BigGAN-deep whose pictures are neither grey nor black and white, its statistics and edit directions."""
+    ups = {16: (False, True, False, True), 64: (True, True, True, True)}[resolution]
+    layers = [(up, 16 >> number, 8 >> number) for number, up in enumerate(ups)]
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(0)
+        generator = BigGAN(
+            output_dim=resolution, layers=layers, z_dim=6, class_embed_dim=4, channel_width=4, num_classes=5,
+            attention_layer_position=2, n_stats=3,
+        )  # fmt: skip
+        for name, value in generator.named_parameters():
+            if value.ndim > 1 and name != "embeddings.weight":
+                nn.init.orthogonal_(value, gain=2.0 if "conv_to_rgb" in name else 1.0)
+        random = torch.Generator().manual_seed(1)
+        z, classes = torch.randn(64, 6, generator=random), torch.eye(5)[torch.arange(64) % 5]
+        biggan.measure(generator, 2, lambda part: (z, classes), parts=1)
+        directions = Directions(edits, generator.num_ws, generator.w_dim)
+        directions.vectors.normal_(std=0.3)
+    stats = ConditionStatistics.measure(generator.sample_w(500, generator=random))
+    found: dict[str, nn.Module] = {"generator": generator, "latent_stats": stats, "directions": directions}
+    return {role: network.eval().requires_grad_(False) for role, network in found.items()}
 
 
 def _encoder(generator: Any) -> nn.Module:

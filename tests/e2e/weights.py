@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 from torchvision.models import alexnet, resnet50, squeezenet1_1, vgg16
 
 from invbench.cli import main
+from invbench.methods.nets.biggan import published
 from invbench.metrics.nets.hopenet import Hopenet
 from invbench.metrics.nets.inception import Inception
 from invbench.metrics.nets.unet_parser import UNetParser
@@ -158,6 +160,10 @@ def _moco() -> dict[str, Any]:
     return {"epoch": 800, "arch": "resnet50", "state_dict": state | queue}
 
 
+def _biggan(resolution: int) -> dict[str, Tensor]:
+    return official.biggan(replace(published(resolution), channel_width=8), seed=resolution)
+
+
 def _facenet() -> dict[str, Tensor]:
     shapes = _shapes(lambda: InceptionResnetV1(pretrained=None, classify=True, num_classes=3))
     return official.drawn(shapes | {"logits.weight": (8631, 512), "logits.bias": (8631,)})
@@ -277,6 +283,7 @@ WRITERS: dict[str, Write] = {
     "idinvert_ffhq_generator": _torch(lambda: official.idinvert_generator(fill=partial(official.drawn, seed=99))),
     "idinvert_ffhq_encoder": _torch(lambda: official.bare("idinvert_layout", "encoder_ffhq256", fill=official.drawn)),
     "idinvert_vgg16": _torch(_vgg),
+    **{f"biggan_deep_{size}": _torch(partial(_biggan, size)) for size in (128, 256, 512)},
     "hyperstyle_ffhq": _hyperstyle(1024, "ffhq_hypernet", official.FFHQ_LAYERS, 91),
     "hyperstyle_cars": _hyperstyle(512, "cars_hypernet", (0, 2, 3, *official.FFHQ_LAYERS[:-2]), 92),
     "hyperstyle_wild": _hyperstyle(512, "afhq_wild_hypernet", (0, 2, 3, *official.FFHQ_LAYERS[:-2]), 93),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from invbench.plugins.config import load
+from invbench.plugins.pairs import foreign_space
 from invbench.plugins.registry import discover
 from invbench.plugins.selection import choose_metrics, default_preset, resolve, supported
 from invbench.weights.catalogue import catalogue
@@ -34,7 +35,8 @@ def test_the_table_of_the_docs_is_what_the_configuration_says():
     for name, spec in REGISTRY.methods.items():
         for suite in ("procfaces", *OFFICIAL):
             lacking = [role for role in spec.roles if role not in SUITES[suite].networks]
-            reason = ", ".join(lacking) or SUITES[suite].without.get(name, "")
+            other = foreign_space(spec, SUITES[suite].spaces)
+            reason = ", ".join(lacking) or SUITES[suite].without.get(name, "") or other
             expected = f"no: {reason}" if reason else "yes"
             assert documented[name][suite] == expected, f"{name} in {suite}"
     assert len(supported(SUITES["faces"], REGISTRY.methods)) == 31

@@ -20,7 +20,7 @@ from invbench.methods.sam import SAM
 from invbench.methods.train import invertibility
 from invbench.methods.train.common import Budget, fit
 from invbench.methods.train.frozen import load_frozen
-from invbench.methods.train.invertibility import Training, error_map, single_space_inverters
+from invbench.methods.train.invertibility import KINDS, Training, error_map, single_space_inverters
 from invbench.plugins import config, registry, selection
 from tests import golden_vectors
 
@@ -108,7 +108,7 @@ def test_a_generator_of_256_pixels_has_the_five_published_spaces():
 
 def test_targets_are_inverted_with_the_prior_of_the_suite():
     asked = selection.resolve(config.load()["procfaces"], registry.methods()["sam"], "released")
-    for inverter in single_space_inverters({"generator": load_frozen("generator")}, 50).values():
+    for inverter in single_space_inverters({"generator": load_frozen("generator")}, 50, KINDS["styles"]).values():
         assert asked["lambda_prior"] == inverter.options.lambda_prior
     assert inspect.signature(Training).parameters["threshold"].default == asked["threshold"]
 

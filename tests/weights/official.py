@@ -10,8 +10,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from invbench.methods.convert.stylegan2 import to_rosinality
+from invbench.methods.nets.biggan import BigGAN, BigGANConfig
 from invbench.methods.nets.discriminator import Discriminator, DiscriminatorConfig
 from invbench.methods.nets.equalised import binomial_filter
 from invbench.methods.nets.hyperinverter import HyperInverterNetwork
@@ -381,3 +383,19 @@ def save(content: Any, path: Path) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     torch.save(content, path)
     return path
+
+
+def biggan(config: BigGANConfig, *, seed: int = 3) -> dict[str, Tensor]:
+    """A state dict as the library stores it, with random numbers: u and v are unit vectors, norms are positive."""
+    draws, state = torch.Generator().manual_seed(seed), {}
+    for key, value in BigGAN(**config.to_dict()).state_dict().items():
+        drawn = torch.randn(value.shape, generator=draws)
+        if key.endswith("running_vars"):
+            state[key] = 0.5 + drawn.abs()
+        elif key == "embeddings.weight" or not key.endswith(".weight") or key == "generator.bn.weight":
+            state[key] = drawn if key == "embeddings.weight" else 0.3 * drawn
+        else:
+            name, u = key.removesuffix("weight"), F.normalize(torch.randn(len(value), generator=draws), dim=0)
+            state |= {f"{name}weight_orig": drawn, f"{name}weight_u": u}
+            state[f"{name}weight_v"] = F.normalize(u @ drawn.flatten(1), dim=0)
+    return state
