@@ -13,9 +13,11 @@ from click.testing import CliRunner
 
 from invbench.api import Edit, InvbenchError, sources_of
 from invbench.cli import main
+from invbench.datasets.procfaces import INDEX
 from invbench.methods.common.moves import scaled_move
 from invbench.methods.directions.linear import Directions
 from invbench.methods.directions.positions import EditDirections
+from invbench.methods.train.directions import unit_of
 from invbench.plugins import edit_names
 from invbench.plugins.config import load
 from invbench.run import plan, sourced
@@ -136,6 +138,23 @@ def test_a_source_without_the_attribute_is_told_before_any_work():
     found._loaded["directions_sefa"] = Directions(["yaw"], 10, 128)
     with pytest.raises(InvbenchError, match="edit age@sefa: sefa has directions for yaw, found 'age'"):
         sourced.digests(found, [Edit("age@sefa", 1.0)])
+
+
+@torch.no_grad()
+def test_shipped_sources_do_what_they_are_named_after():
+    suite = load()["procfaces"]
+    networks = Networks(suite)
+    generator, regressor = networks["generator"], networks["regressor"]
+    base = generator.repeat(generator.sample_w(8, generator=torch.Generator().manual_seed(7))).contiguous()
+    before = regressor(generator.synthesis(base).clamp(-1, 1))
+    for source, role in suite.sources.items():
+        network = networks[role]
+        assert network.names == tuple(suite.edits), source
+        for name in network.names:
+            assert torch.equal(network.move(base, Edit(name, 0.0)), base)
+            moved = [generator.synthesis(network.move(base, Edit(name, s))).clamp(-1, 1) for s in (-3.0, 3.0)]
+            low, high = (float((regressor(one) - before)[:, INDEX[name]].mean()) / unit_of(name) for one in moved)
+            assert -4.5 < low < -1.2 and 1.2 < high < 4.5, (source, name, low, high)  # of 8 pictures; 3 in the mean of many
 
 
 def test_a_run_edits_by_several_sources_and_reports_compare_them(tmp_path):
