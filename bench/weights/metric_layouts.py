@@ -125,6 +125,15 @@ METRIC_LAYOUTS = {
         },
         {"network": "invbench.metrics.nets.sixdrepnet:from_checkpoint"},
     ),
+    "panoptic_fpn": Layout(
+        "Detectron2's panoptic FPN, trained on COCO",
+        {
+            "model/backbone.bottom_up.stem.conv1.weight": (64, 3, 7, 7),
+            "model/backbone.bottom_up.res4.22.conv3.weight": (1024, 256, 1, 1),
+            "model/sem_seg_head.predictor.weight": (54, 128, 1, 1),
+        },
+        {"network": "invbench.metrics.nets.panoptic_fpn:from_checkpoint"},
+    ),
     "maskrcnn": Layout(
         "torchvision's Mask R-CNN with a ResNet-50, trained on COCO",
         {"backbone.body.conv1.weight": (64, 3, 7, 7), "roi_heads.mask_predictor.mask_fcn_logits.weight": (91, 256, 1, 1)},

@@ -41,7 +41,8 @@ DEEPEST, MOST_MODULES = 32, 10_000  # of modules in a network; real ones have 4 
 
 def load(path: Path) -> dict[str, Any]:
     """State dicts of the networks in a file: {"G_ema": {key: tensor}, ..., "init_kwargs": {"G_ema": {...}, ...}}; if the file
-    names the training data, the path of the dataset is under "training_set" of the latter.
+    names the training data, the path of the dataset is under "training_set" of the latter. Detectron2's pickles of arrays give
+    {"model": {name: tensor}}.
 
     Raises InvbenchError naming the file and the defect: a name that networks do not need, an unusual instruction, a truncated
     file, no network, a tensor outside its storage.
@@ -64,6 +65,14 @@ def load(path: Path) -> dict[str, Any]:
             raise InvbenchError(f"{path}: expected TensorFlow networks, found others: {_short(error)}") from None
     if not isinstance(content, dict):
         raise InvbenchError(f"{path}: expected a dictionary of networks, found {type(content).__name__}")
+    arrays = content.get("model")
+    if isinstance(arrays, dict) and arrays and all(is_record(value, *tf_pickles.ARRAY) for value in arrays.values()):
+        try:
+            return {"model": {str(key): tf_pickles.array(value, f"model/{key}") for key, value in arrays.items()}}
+        except InvbenchError as error:
+            raise InvbenchError(f"{path}: {error}") from None
+        except Exception as error:  # as above
+            raise InvbenchError(f"{path}: expected arrays of numbers, found others: {_short(error)}") from None
     networks = {key: value for key, value in content.items() if isinstance(key, str) and is_record(value, NETWORK)}
     if not networks:
         keys = ", ".join(map(repr, list(content)[:5])) or "nothing"

@@ -154,17 +154,18 @@ def test_networks_that_change_features_of_faces_from_files_to_tables(tmp_path, m
 
 
 @pytest.mark.slow
-def test_sam_with_its_own_segmenter_from_files_to_tables(tmp_path, monkeypatch):
+@pytest.mark.parametrize(("suite", "dataset"), [("cars", "stanford-cars-test"), ("cat", "lsun-cat-random1000")])
+def test_sam_with_its_own_segmenter_from_files_to_tables(suite, dataset, tmp_path, monkeypatch):
     monkeypatch.setenv("INVBENCH_HOME", str(tmp_path / "home"))
     monkeypatch.delenv("INVBENCH_SHARED", raising=False)
-    watch = Stopwatch("cars, SAM")
+    watch = Stopwatch(f"{suite}, SAM")
     roles = {"generator", "latent_stats", "encoder_e4e", "invertibility", "segmenter", "directions", "perceptual_vgg"}
-    chosen = {role: network for role, network in SUITES["cars"].networks.items() if role in roles}
+    chosen = {role: network for role, network in SUITES[suite].networks.items() if role in roles}
     files = weights.install(tmp_path / "home/weights", set(weights.needed(chosen.values())) - {"maskrcnn"})
     weights.say(files)
-    installation.prepare(["stanford-cars-test"], tmp_path)
+    installation.prepare([dataset], tmp_path)
     watch("installation")
-    works("cars", tmp_path, methods=["sam"], images=1, steps=1, metrics=["mse@native"])
+    works(suite, tmp_path, methods=["sam"], images=1, steps=1, metrics=["mse@native"])
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -245,6 +246,13 @@ def _hyperinverter(resolution: int, kind: str, hidden: int, seed: int) -> Write:
     return _torch(lambda: made(fill=partial(_little, seed=seed)))
 
 
+def _detectron2(path: Path) -> None:
+    """A pickle of arrays; half precision for the room."""
+    state = official.drawn(official.panoptic_fpn_shapes(), seed=35)
+    arrays = {key: value.half().numpy() for key, value in state.items()}
+    path.write_bytes(pickle.dumps({"model": arrays, "__author__": "Detectron2 Model Zoo"}, protocol=4))
+
+
 WRITERS: dict[str, Write] = {
     "stylegan2_ffhq": _nvidia(1024, 1, "/data/ffhq-1024.zip"),
     "stylegan2_ffhq_rosinality": _rosinality(1024, 1),
@@ -310,6 +318,7 @@ WRITERS: dict[str, Write] = {
     "hopenet": _network(Hopenet, 24),
     "ade20k_encoder": _torch(lambda: official.ade20k("encoder", seed=33)),
     "ade20k_decoder": _torch(lambda: official.ade20k("decoder", seed=34)),
+    "panoptic_fpn": _detectron2,
     "maskrcnn": _torch(lambda: official.drawn(official.maskrcnn_shapes(), seed=25)),
     "alexnet": _network(alexnet, 26),
     "vgg16": _network(vgg16, 27),
