@@ -1,8 +1,8 @@
 """Segmentation of objects of one kind by torchvision's Mask R-CNN, as a parser of two classes for domains without faces.
 
 It replaces the networks with which SAM's authors segmented cats and cars (:mod:`invbench.metrics.nets.panoptic_fpn`,
-:mod:`invbench.metrics.nets.ade20k`) where their files are not here (pytorch/vision, maskrcnn_resnet50_fpn, trained on COCO; He et
-al., ICCV 2017).
+:mod:`invbench.metrics.nets.ade20k`) where their files are not here (pytorch/vision, maskrcnn_resnet50_fpn, trained on COCO;
+He et al., ICCV 2017).
 """
 
 from __future__ import annotations
