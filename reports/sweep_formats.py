@@ -85,11 +85,12 @@ def as_json(found: Swept) -> str:
 
 def html(found: Swept) -> str:
     """One page with the plots and the table, which asks for nothing outside."""
-    columns = texts(found)
+    columns, plots = texts(found), sweep_plots.plots(found)
+    paired = any(len(pair) > 1 for pair in plots)  # measured beside printed; else one after the other fills the page
     return environment().get_template("sweep.html.j2").render(
         title=found.caption,
         style=static("site.css"),
-        plots=sweep_plots.plots(found),
+        plots=plots if paired else [[one for pair in plots for one in pair]],
         heads=[head for head, _ in columns],
         rows=list(zip(*(texts for _, texts in columns), strict=True)),
         notes=found.notes,
