@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from invbench.api import InvbenchError, MissingWeights
-from invbench.weights import archives, network_pickles, object_arrays
+from invbench.weights import archives, network_pickles, object_arrays, script_archives
 
 HEAD = 4096  # bytes that tell what a file is
 ZIP, PICKLE, ARRAY = b"PK\x03\x04", b"\x80", b"\x93NUMPY"
@@ -34,7 +34,7 @@ def load_checkpoint(path: Path, *, mmap: bool = False) -> Mapping[str, Any]:
     A torch file gives its content; a file of one tensor, or a NumPy array, gives ``{"tensor": ...}``, a NumPy file of one
     dictionary that dictionary, a NumPy archive its arrays. With ``mmap`` tensors stay in the file until they are used, if its
     format allows it. An NVIDIA pickle gives the state dict of each of its networks, ``{"G_ema": {...}, ...}``, and their
-    arguments under ``"init_kwargs"``.
+    arguments under ``"init_kwargs"``. A TorchScript program gives its state dict; the program is not run.
 
     Raises MissingWeights where there is no file, and InvbenchError (file, expected, found) for a web page saved in its place,
     a truncated or foreign file, one that holds other things than tensors and plain values, and one without a dictionary.
@@ -68,8 +68,7 @@ def _reader(path: Path, head: bytes) -> Callable[[Path], Any]:
     if head.startswith(ZIP):
         if archives.is_npz(path):
             return archives.load
-        _check_archive(path)
-        return _load_torch
+        return script_archives.load if _is_program(path) else _load_torch
     if head.startswith(LEGACY_TORCH):
         return _load_torch
     if head.startswith(PICKLE):
@@ -79,20 +78,24 @@ def _reader(path: Path, head: bytes) -> Callable[[Path], Any]:
     raise InvbenchError(f"{expected} a file of {path.stat().st_size} bytes that begins with {head[:8]!r}")
 
 
-def _check_archive(path: Path) -> None:
-    """Torch stores its tensors uncompressed: an archive that would unpack to more than itself is none of torch's."""
+def _is_program(path: Path) -> bool:
+    """Whether an archive is a TorchScript program.
+
+    Torch stores its tensors uncompressed: an archive that would unpack to more than itself is none of torch's.
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()
     except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
         raise InvbenchError(f"{path}: expected a whole PyTorch checkpoint, found a truncated or damaged one: {error}") from None
-    if any(part.filename.endswith("/constants.pkl") for part in parts):
-        raise InvbenchError(f"{path}: expected a dictionary of tensors, found a TorchScript program")
+    program = any(part.filename.endswith("/constants.pkl") for part in parts)
+    parts = [part for part in parts if not (program and "/code/" in part.filename)]  # packed, and never opened
     packed = any(part.compress_type != zipfile.ZIP_STORED or part.file_size != part.compress_size for part in parts)
     if packed or sum(part.file_size for part in parts) > path.stat().st_size:
         raise InvbenchError(
             f"{path}: expected the uncompressed parts of a PyTorch checkpoint, found compressed or overlapping ones"
         )
+    return program
 
 
 def _load_array(path: Path) -> Any:

@@ -26,6 +26,15 @@ METRIC_LAYOUTS = {
         {"center.conv2.0.weight": (256, 256, 3, 3), "up_concat1.up.weight": (32, 16, 2, 2), "final.weight": (19, 16, 1, 1)},
         {"network": "invbench.metrics.nets.unet_parser:from_checkpoint"},
     ),
+    "farl_parser": Layout(
+        "FaRL's face parser, 19 classes of CelebAMask-HQ, as pyfacer's TorchScript program",
+        {
+            "backbone.visual.positional_embedding": (785, 768),
+            "head.head.conv_seg.weight": (19, 768, 1, 1),
+            "head.head.fpn_bottleneck.conv.weight": (768, 3072, 3, 3),
+        },
+        {"network": "invbench.metrics.nets.farl:from_checkpoint"},
+    ),
     "dex": Layout(
         "DEX age classifier, VGG-16 over 101 ages",
         {"state_dict/fc8-101.weight": (101, 4096)},

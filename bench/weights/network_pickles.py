@@ -92,11 +92,24 @@ def load(path: Path) -> dict[str, Any]:
     return states | {"init_kwargs": kwargs}
 
 
-def read_records(handle: BinaryIO, size: int) -> Any:
+def known(name: str) -> bool:
+    """Whether networks of these files need the class or function ``name``."""
+    return name in RECORDED or name in DICTIONARIES
+
+
+def read_records(
+    handle: BinaryIO, size: int, *, needed: Callable[[str], bool] = known, outside: Callable[[Any], Any] | None = None
+) -> Any:
     """What is pickled from the handle's position on, in a file of ``size`` bytes: plain values, lists (of tuples, too),
-    dictionaries and :class:`Record`. Raises InvbenchError for a name that is not known and for unusual instructions.
+    dictionaries and :class:`Record`.
+
+    needed   whether a name is one that such files need
+    outside  what stands for a reference to a thing outside the pickle; None: such references are refused
+    Raises InvbenchError for a name that is not needed and for unusual instructions.
     """
-    return _Unpickler(_Bounded(handle, size)).load()
+    reader = _Unpickler(_Bounded(handle, size))
+    reader.needed, reader.outside = needed, outside
+    return reader.load()
 
 
 class _Bounded:
@@ -122,15 +135,23 @@ class _Unpickler(pickle._Unpickler):
     stack: list[Any]  # these three are the base class's own
     append: Callable[[Any], None]
     pop_mark: Callable[[], list[Any]]
+    needed: Callable[[str], bool]
+    outside: Callable[[Any], Any] | None
 
     def find_class(self, module: str, name: str) -> Name:
         full = f"{module}.{name}"
-        if full not in RECORDED and full not in DICTIONARIES:
+        if not self.needed(full):
             raise InvbenchError(f"expected tensors and plain values only, found the name {full!r}; nothing of it was run")
         return Name(full)
 
     def refuse(self) -> None:
         raise InvbenchError("expected tensors and plain values only, found an instruction that networks do not need")
+
+    def load_outside(self) -> None:
+        if self.outside is None:
+            self.refuse()
+        else:
+            self.stack[-1] = self.outside(self.stack[-1])
 
     def load_build(self) -> None:
         state = self.stack.pop()
@@ -172,7 +193,7 @@ class _Unpickler(pickle._Unpickler):
         pickle.TUPLE1[0]: lambda self: self.load_last(1),
         pickle.TUPLE2[0]: lambda self: self.load_last(2),
         pickle.TUPLE3[0]: lambda self: self.load_last(3),
-    } | dict.fromkeys([code[0] for code in REFUSED], refuse)  # fmt: skip
+    } | dict.fromkeys([code[0] for code in REFUSED], refuse) | {pickle.BINPERSID[0]: load_outside}  # fmt: skip
 
 
 def _short(error: Exception) -> str:
@@ -222,11 +243,16 @@ def _tensor(value: Any, key: str, storages: dict[int, Any]) -> Tensor:
     loaded = storages[id(stored)]
     if not isinstance(loaded, torch.storage.TypedStorage):
         raise InvbenchError(f"{key}: expected the storage of a tensor, found {type(loaded).__name__}")
+    return view(key, loaded._untyped_storage, loaded.dtype, offset, shape, strides)
+
+
+def view(key: str, storage: torch.UntypedStorage, dtype: torch.dtype, offset: Any, shape: Any, strides: Any) -> Tensor:
+    """The tensor of that offset, shape and strides. Raises InvbenchError naming ``key`` if it is not inside its storage."""
     numbers = [offset, *shape, *strides]
     if len(shape) != len(strides) or not all(type(number) is int and number >= 0 for number in numbers):
         raise InvbenchError(f"{key}: expected offset, shape and strides of a tensor, found {numbers[:9]}")
     last = offset + sum((length - 1) * stride for length, stride in zip(shape, strides))
-    size = loaded._untyped_storage.nbytes() // loaded.dtype.itemsize
+    size = storage.nbytes() // dtype.itemsize
     if 0 not in shape and last >= size:
         raise InvbenchError(f"{key}: expected a tensor inside its storage of {size} numbers, found one that ends at {last + 1}")
-    return torch.empty(0, dtype=loaded.dtype).set_(loaded._untyped_storage, offset, tuple(shape), tuple(strides))
+    return torch.empty(0, dtype=dtype).set_(storage, offset, tuple(shape), tuple(strides))

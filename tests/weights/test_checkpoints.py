@@ -272,7 +272,7 @@ def test_archives_that_unpack_to_more_than_themselves_are_refused(tmp_path):
 def test_no_dictionary_no_file_and_programs(tmp_path):
     with zipfile.ZipFile(tmp_path / "vgg16.pt", "w") as archive:
         archive.writestr("vgg16/constants.pkl", b"\x80\x02).")
-    with pytest.raises(InvbenchError, match="vgg16.pt: expected a dictionary of tensors, found a TorchScript program"):
+    with pytest.raises(InvbenchError, match="vgg16.pt: expected one data.pkl in a TorchScript program, found 0"):
         load_checkpoint(tmp_path / "vgg16.pt")
     torch.save([torch.zeros(1)], tmp_path / "list.pt")
     with pytest.raises(InvbenchError, match="list.pt: expected a dictionary of tensors, found list"):
