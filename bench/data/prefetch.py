@@ -33,12 +33,14 @@ class Prefetch:
         self._calls: Calls | None = None
         self._expected: deque[int] = deque()
 
-    def expect(self, indices: Sequence[int]) -> None:
-        """Announce the pictures that will be read, in that order. Earlier announcements are dropped."""
+    def expect(self, indices: Sequence[int], *, least: int = 0) -> None:
+        """Announce the pictures that will be read, in that order, by ``least`` processes or more. Earlier announcements are
+        dropped."""
         self.close()
         readers = self._readers
         if readers is None:
             readers = default_workers() if self._how.stored and len(indices) >= WORTH else 0
+        readers = max(readers, least)
         if readers and indices:
             self._expected = deque(indices)
             self._calls = Calls(self._how, "read", list(indices), workers=readers, ahead=self._ahead)

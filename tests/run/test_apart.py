@@ -18,6 +18,7 @@ from click.testing import CliRunner
 from invbench.api import InvbenchError
 from invbench.cli import main
 from invbench.run.executors.apart import Apart, blamed
+from invbench.store import Store
 from invbench.util.images import encode_png
 from tests.fixtures import TOYS
 from tests.run.test_plugin_faults import METRIC
@@ -186,3 +187,23 @@ def test_a_plug_in_that_ends_the_process_of_a_verb_is_one_line_and_no_success(tm
     assert done.returncode == (1 if verb in ("plan", "doctor") else 2), done
     (line,) = [line for line in (done.stdout + done.stderr).splitlines() if ENDED in line]
     assert named in line and not (tmp_path / "strip.png").exists()
+
+
+READER = DATASET.replace("os._exit(0)", "super().__init__(count=count)") + """
+    def read(self, index):
+        return os._exit(0) if index == 1 else super().read(index)
+"""
+
+
+@pytest.mark.slow
+def test_a_dataset_that_ends_its_reader_costs_the_picture(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(READER, encoding="utf-8")
+    suite = SUITE.replace('datasets = ["toys"]', 'datasets = ["toys", "toys2"]')
+    (tmp_path / "toys.toml").write_text(suite, encoding="utf-8")
+    command = [sys.executable, "-m", "invbench", "run", "--suite", "toys", "--datasets", "toys2", "--methods", "toy"]
+    command += ["--plugin", str(TOYS), "--plugin", str(tmp_path / "mine.py"), "--config", str(tmp_path / "toys.toml")]
+    command += ["--images", "3", "--edits", "none", "--quiet", "--workers", "1", "--out", str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 1, done
+    rows = Store(tmp_path / "run").rows()
+    assert list(rows.status) == ["ok", "failed", "ok"] and "ended with exit code 0" in rows.reason[1]
