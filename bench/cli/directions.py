@@ -147,6 +147,7 @@ def show(
 @click.option("--samples", type=count_type(100, MOST), default=5000, show_default=True, help="Pictures to read, with labels.")
 @click.option("--probes", type=count_type(8, 10_000), default=50, show_default=True, help="Pictures to measure lengths on.")
 @click.option("--components", type=count_type(1, 512), default=20, show_default=True, help="Components to choose from.")
+@click.option("--conditional", is_flag=True, help="InterFaceGAN: leave out what lies along the other edits' directions.")
 @seed_option
 @device_option
 @config_option
@@ -159,6 +160,7 @@ def fit(
     samples: int,
     probes: int,
     components: int,
+    conditional: bool,
     seed: int,
     device: str,
     config: Path | None,
@@ -186,6 +188,7 @@ def fit(
         probes=probes,
         components=components,
         seed=seed,
+        conditional=conditional,
     )
     with Session(chosen, device=device, readers=0) as session:
         path = work.run(asked, session, registry, say=lambda line: click.echo(printable(line)))

@@ -43,6 +43,7 @@ class Task:
     samples    latents that a source looks at: pictures for a source that reads labels, else only latents
     probes     latents on which lengths and effects are measured
     components the number of components that a source without labels chooses from
+    conditional  of InterFaceGAN: directions without their parts along those of the other attributes
     """
 
     generator: Any
@@ -53,6 +54,7 @@ class Task:
     samples: int = 5_000
     probes: int = 100
     components: int = 20
+    conditional: bool = False
 
     def latents(self, count: int, stream: int) -> Tensor:
         """Random latents [count, D] of W; each stream has other ones."""

@@ -14,14 +14,22 @@ TRAINED_ON = 0.7  # share of those; the rest measures its accuracy
 
 
 def fit(task: Task) -> tuple[dict[str, Tensor], dict[str, float]]:
-    """The direction [L, D] of each attribute in all layers, and the accuracy of each SVM on latents that it did not see."""
+    """The direction [L, D] of each attribute in all layers, and the accuracy of each SVM on latents that it did not see.
+
+    With ``task.conditional`` a direction has no part along those of the other attributes.
+    """
     latents = task.latents(task.samples, 0)
     scores, codes = task.read(task.ws(latents)), latents.double().cpu().numpy()
-    found, figures = {}, {}
+    normals, figures = dict[str, Tensor](), dict[str, float]()
     for name, wanted in task.wanted.items():
         normal, figures[f"{name}_svm_accuracy"] = boundary(codes, scores[:, wanted.column], task.seed)
-        found[name] = task.ws(torch.from_numpy(normal).to(latents)[None])[0]
-    return found, figures
+        normals[name] = torch.from_numpy(normal).to(latents)
+    if task.conditional and len(normals) > 1:
+        normals = {
+            name: conditioned(normal, torch.stack([other for key, other in normals.items() if key != name]))
+            for name, normal in normals.items()
+        }
+    return {name: task.ws(normal[None])[0] for name, normal in normals.items()}, figures
 
 
 def boundary(

@@ -120,6 +120,15 @@ def test_a_conditional_direction_is_orthogonal_to_the_others():
     torch.testing.assert_close(interfacegan.conditioned(direction, others[:1]), plain / plain.norm())
 
 
+def test_conditional_directions_of_interfacegan_are_orthogonal():
+    plain, _ = interfacegan.fit(task(samples=1500))
+    found, _ = interfacegan.fit(task(samples=1500, conditional=True))
+    for name, other in (("one", "two"), ("two", "one")):
+        assert abs(float(found[name][0] @ plain[other][0])) < 1e-5
+        torch.testing.assert_close(found[name][0], interfacegan.conditioned(plain[name][0], plain[other][:1]))
+    assert torch.equal(found["one"], found["one"][:1].expand(LAYERS, -1))
+
+
 def test_closed_form_candidates_are_eigenvectors_of_their_layers(monkeypatch):
     monkeypatch.setattr(closed_form, "SPREAD", 500)
     config = GeneratorConfig(16, {4: 6, 8: 5, 16: 4}, z_dim=7, w_dim=DIM, n_mapping=2)

@@ -209,6 +209,7 @@ def test_a_fitted_source_becomes_one_of_the_suite(tmp_path):
     assert "my-distillation.json: expected JSON" in call("directions", "show", "my-distillation", code=2)
     assert "Traceback" not in call("directions", "list")
     assert "has a source of this name already" in call("directions", "fit", "sefa", "--as", "sefa", code=2)
+    assert "expected the source interfacegan, found sefa" in call("directions", "fit", "sefa", "--conditional", code=2)
     assert "expected lower-case letters" in call("directions", "fit", "sefa", "--as", "../x", code=2)
 
 

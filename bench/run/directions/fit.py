@@ -15,12 +15,13 @@ from invbench.run.session import Session
 from invbench.util.names import unknown
 
 FITTING = "invbench.methods.directions.fitting"
-FITS = {  # source -> its function, and what it is in a line
-    "interfacegan": ("invbench.methods.directions.interfacegan:fit", "normal of a linear SVM between the extremes"),
-    "ganspace": ("invbench.methods.directions.ganspace:fit", "principal components of W, named by measurement"),
-    "sefa": ("invbench.methods.directions.closed_form:fit", "eigenvectors of the generator's weights, named by measurement"),
-    "distillation": ("invbench.methods.directions.distillation:fit", "logistic regression on labels (StyleGAN2 distillation)"),
+FITS = {  # source -> its function
+    "interfacegan": "invbench.methods.directions.interfacegan:fit",
+    "ganspace": "invbench.methods.directions.ganspace:fit",
+    "sefa": "invbench.methods.directions.closed_form:fit",
+    "distillation": "invbench.methods.directions.distillation:fit",
 }
+CONDITIONAL = "interfacegan"  # the source whose directions can be made conditional
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,14 @@ class Request:
     probes: int
     components: int
     seed: int
+    conditional: bool = False
 
 
 def run(asked: Request, session: Session, registry: Registry, *, say: Callable[[str], None]) -> Path:
     """Fit, measure, and keep the source. Returns its file. Raises InvbenchError for an edit that no metric measures."""
     path = kept.place(session.suite, asked.name)
+    if asked.conditional and asked.source != CONDITIONAL:
+        raise InvbenchError(f"--conditional: expected the source {CONDITIONAL}, found {asked.source}")
     readings = Readings(session, registry)
     edits = list(asked.edits) or list(readings.edits)
     for name in edits:
@@ -58,8 +62,9 @@ def run(asked: Request, session: Session, registry: Registry, *, say: Callable[[
         samples=asked.samples,
         probes=asked.probes,
         components=asked.components,
+        conditional=asked.conditional,
     )
-    network, config, figures = load_callable(f"{FITTING}:fitted")(load_callable(FITS[asked.source][0]), task)
+    network, config, figures = load_callable(f"{FITTING}:fitted")(load_callable(FITS[asked.source]), task)
     figures |= load_callable(f"{FITTING}:measured")(task, network)
     record: dict[str, Any] = {
         "source": asked.source,
