@@ -232,13 +232,12 @@ def _little(shapes: Mapping[str, Sequence[int]], *, seed: int) -> dict[str, Tens
 
 def _channels(resolution: int) -> dict[int, int]:
     """Those of the generator of that resolution: see ``official.generator``."""
-    wide = FEATURES.get(resolution, 0)
-    return {2**i: 512 if 2**i <= wide else 4 for i in range(2, resolution.bit_length())}
+    return official.channels(resolution, wide=FEATURES.get(resolution, 0))
 
 
 def _hyperstyle(resolution: int, kind: str, layers: Sequence[int], seed: int) -> Write:
-    made = partial(official.hyperstyle, resolution, kind, layers=layers, channels=_channels(resolution))
-    return _torch(lambda: made(fill=partial(_little, seed=seed)))
+    made = partial(official.hyperstyle, resolution, kind, layers=layers)
+    return _torch(lambda: made(channels=_channels(resolution), fill=partial(_little, seed=seed)))
 
 
 def _hyperinverter(resolution: int, kind: str, hidden: int, seed: int) -> Write:

@@ -38,9 +38,15 @@ def one(shape: list[int], *, whole: bool = False) -> Tensor:
     return value.expand(shape)
 
 
+def channels(resolution: int, *, wide: int) -> dict[int, int]:
+    """Channels by resolution: the official ones, 512 to 64 pixels and halved from there on, up to ``wide`` pixels, then 4."""
+    sizes = [2**i for i in range(2, resolution.bit_length())]
+    return {size: min(512, 32768 // size) if size <= wide else 4 for size in sizes}
+
+
 def generator(resolution: int, *, seed: int = 0, wide: int = 0, **sizes: int) -> tuple[GeneratorConfig, dict[str, Tensor]]:
     """A small random generator of that resolution; its features are as wide as the official ones up to ``wide`` pixels."""
-    widths = {2**i: 512 if 2**i <= wide else 4 for i in range(2, resolution.bit_length())}
+    widths = channels(resolution, wide=wide)
     config = GeneratorConfig(resolution, widths, **{**SMALL, **sizes})
     network = Generator(config)
     draw = torch.Generator().manual_seed(seed)
