@@ -44,7 +44,7 @@ def sample(seed: int, side: int = SIDE) -> Sample:
 
 
 def files(kept: Kept) -> list[Path]:
-    return sorted(kept.folder.glob("??/*.safetensors"))
+    return sorted(kept.folder.glob("??/*.features"))
 
 
 class Once:
@@ -90,7 +90,17 @@ def test_other_libraries_or_another_machine_make_another_result(kept):
     assert len(files(kept)) == 2
 
 
-@pytest.mark.parametrize("damage", [lambda data: data[: len(data) // 2], lambda data: data[:-1] + b"?", lambda data: b""])
+DAMAGES = {
+    "half": lambda data: data[: len(data) // 2],
+    "end": lambda data: data[:-1] + b"?",
+    "empty": lambda data: b"",
+    "head": lambda data: data.replace(b"true", b"null"),
+    "other": lambda data: b"{}\n",
+    "list": lambda data: b"[]\n",
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
 def test_a_damaged_file_is_made_again(kept, damage):
     image = torch.rand(1, 3, 8, 8)
     made = kept.take("a", image, Once(1))
