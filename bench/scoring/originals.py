@@ -199,7 +199,7 @@ def _read(path: Path, device: torch.device) -> Any:
         os.utime(path)  # the time of the last use
         with open(path, "rb", buffering=0) as file:
             data = torch.empty(os.fstat(file.fileno()).st_size, dtype=torch.uint8)
-            whole = memoryview(data.numpy())
+            whole = data.numpy().data
             if file.readinto(whole) != len(whole):
                 return None
         start = bytes(whole[:LINE]).index(b"\n") + 1
