@@ -57,7 +57,7 @@ RECIPES = {
         "seed": 9,
         "help": "the same for the class-conditional generator; needs biggan and biggan_latent_stats",
         "options": {
-            "kind": "classes", "pictures": 64, "held_out": 16, "steps": 25,
+            "kind": "classes", "pictures": 32, "held_out": 16, "steps": 25,
             "base": {
                 "planes": [8, 12, 16, 24], "blocks": [1, 2, 2], "multi_grid": [1, 2], "stem": 16, "pool": False,
                 "output_stride": 8, "rates": [1, 2, 4, 6], "width": 16, "low_level": 16, "dropouts": [0.0, 0.0, 0.0],

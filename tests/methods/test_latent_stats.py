@@ -17,7 +17,7 @@ from invbench.methods.train.renders import as_images
 from invbench.plugins import config, registry, selection
 
 PUBLISHED = 1e-8 * 18 * 512  # the weight of the released code on the 18 latents of FFHQ, at a well-conditioned covariance
-SUITES = [name for name, suite in config.load().items() if "latent_stats" in suite.networks]
+SUITES = [name for name, suite in config.load().items() if "latent_stats" in suite.networks and "w" in suite.spaces]
 
 
 @pytest.fixture(scope="module")
