@@ -32,27 +32,28 @@ RECIPES = {
         "minutes": 0.0,
         "seed": 0,
         "help": "edit directions of z and class embedding by linear SVM; needs biggan and the regressor",
-        "options": {"samples": 50_000, "classes": True},
+        "options": {"samples": 20_000, "classes": True, "probes": 16},
     },
 }
 
 STRENGTHS = (-3.0, -2.0, -1.0, 1.0, 2.0, 3.0)
-PROBES = 100  # number of latents on which lengths and effects are measured
+PROBES = 100
 
 
 class Training(Recipe):
     """Computes the edit directions from ``samples`` latents; there are no training steps.
 
     classes  whether the generator is the class-conditional one, whose latents are z and the class's embedding
+    probes   number of latents on which lengths and effects are measured
     """
 
     float32 = ("vectors",)
 
-    def __init__(self, *, seed: int, device: torch.device | str, samples: int, classes: bool = False):
+    def __init__(self, *, seed: int, device: torch.device | str, samples: int, classes: bool = False, probes: int = PROBES):
         self.generator = load_frozen("biggan" if classes else "generator", device=device)
         self.drawn = drawn_conditions if classes else drawn_latents
         self.regressor = load_frozen("regressor", device=device)
-        self.seed, self.samples, self.device = seed, samples, device
+        self.seed, self.samples, self.probes, self.device = seed, samples, probes, device
         self.config = {"names": list(EDITS), "layers": self.generator.num_ws, "dim": self.generator.w_dim}
         self.network: nn.Module = Directions(**self.config)
         self.heads, self.optimisers = nn.ModuleDict(), []
@@ -66,7 +67,7 @@ class Training(Recipe):
         assert isinstance(network, Directions)
         factors, drawn = self.drawn(self.generator, self.seed, self.samples)
         latents = drawn.double().cpu().numpy()
-        _, probes = self.drawn(self.generator, self.seed + 1, PROBES)
+        _, probes = self.drawn(self.generator, self.seed + 1, self.probes)
         for row, (name, (factor, _, _)) in enumerate(EDITS.items()):
             normal, self.accuracy[name] = boundary(latents, factors[:, INDEX[factor]], self.seed)
             unit = torch.from_numpy(normal).float().to(self.device)
@@ -79,7 +80,7 @@ class Training(Recipe):
         the other factors at strengths 3 and -3, divided by that of the edited factor.
         """
         assert isinstance(network, Directions)
-        _, probes = self.drawn(self.generator, self.seed + 2, PROBES)
+        _, probes = self.drawn(self.generator, self.seed + 2, self.probes)
         base = self._read(probes)
         figures = {f"{name}_svm_accuracy": value for name, value in self.accuracy.items()}
         for name, (factor, _, _) in EDITS.items():
