@@ -99,8 +99,14 @@ def tables(source: Store | Run) -> list[EditTable]:
 
 
 def without(source: Store) -> dict[str, str]:
-    """Form -> why it could not be computed."""
-    found: dict[str, str] = _content(source).get("without", {})
+    """Form, or form and edit -> why it could not be computed."""
+    content = _content(source)
+    found: dict[str, str] = dict(content.get("without", {}))
+    rows = pd.DataFrame(content.get("rows", []))
+    if not rows.empty:
+        for (form, edit, dataset), group in rows.groupby(["form", "edit", "dataset"], sort=False):
+            if group["value"].isna().all():
+                found[f"{form}, {edit} on {dataset}"] = str(group["reason"].iloc[0])
     return found
 
 

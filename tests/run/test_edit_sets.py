@@ -113,6 +113,7 @@ def test_three_readings_stand_apart(store, content):
     text = report.terminal(tables, report.without(store))
     assert "searched on these same pictures" in text.replace("\n", " ") and "without edit_fid_sfe:" in text
     assert text.count("edit_fid_proc_sfe, age up") == 1
+    assert "without edit_fid_proc_sfe, yaw on procfaces-test: edit_fid_proc_sfe: expected at least 20 originals" in text
     lines = report.as_csv(tables).splitlines()
     assert lines[0].startswith("dataset,form,edit") and any(",searched," in one for one in lines)
 
