@@ -53,11 +53,11 @@ RECIPES = {
         "help": "SAM's invertibility predictor; first inverts its pictures, 6 to 12 minutes beside the budget",
     },
     "biggan_invertibility": {
-        "minutes": 0.1,
+        "minutes": 2.0,
         "seed": 9,
         "help": "the same for the class-conditional generator; needs biggan and biggan_latent_stats",
         "options": {
-            "kind": "classes", "pictures": 8, "held_out": 8, "steps": 12,
+            "kind": "classes", "pictures": 96, "held_out": 16, "steps": 25,
             "base": {
                 "planes": [8, 12, 16, 24], "blocks": [1, 2, 2], "multi_grid": [1, 2], "stem": 16, "pool": False,
                 "output_stride": 8, "rates": [1, 2, 4, 6], "width": 16, "low_level": 16, "dropouts": [0.0, 0.0, 0.0],
@@ -70,14 +70,13 @@ RECIPES = {
 @dataclass(frozen=True)
 class Kind:
     """What is particular to a kind of generator: its networks of the zoo by role, the name of its latents' space, the prior's
-    weight in its suite, the feature spaces used there (None: all), and the pictures inverted together (None: PART).
+    weight in its suite, and the feature spaces used there (None: all).
     """
 
     networks: Mapping[str, str]
     latents: str
     lambda_prior: float
     features: tuple[str, ...] | None = None
-    part: int | None = None
 
 
 KINDS = {
@@ -91,10 +90,9 @@ KINDS = {
         "Z+",
         2.5e-7,  # that of SAM in the suite procclasses
         features=("F0", "F2"),
-        part=8,
     ),
 }
-START_STEPS = 20  # of the optimisation of z and class, from which the inversions of that generator start
+START_STEPS = 40  # of the optimisation of z and class, from which the inversions of that generator start
 BASE: dict[str, Any] = {
     "planes": [8, 16, 32, 48],
     "blocks": [1, 2, 2],
@@ -165,10 +163,7 @@ class Training(Recipe):
         folder = folder / _digest(networks, settings)
         encoder, perceptual = networks.get("encoder_e4e") or optimised_start(networks), networks["perceptual_vgg"]
         self.train, self.held_out = (
-            prepare(
-                inverters, encoder, perceptual, folder=folder / name, seed=[seed, stream], count=count, device=device,
-                part=own.part or PART,
-            )  # fmt: skip
+            prepare(inverters, encoder, perceptual, folder=folder / name, seed=[seed, stream], count=count, device=device)
             for name, stream, count in (("training", TRAINING, pictures), ("held-out", HELD_OUT, held_out))
         )
         self.config = {"spaces": list(inverters), "base": dict(base)}
@@ -266,18 +261,16 @@ def prepare(
     seed: list[int],
     count: int,
     device: torch.device | str,
-    part: int,
 ) -> Examples:
     """Render and invert ``count`` pictures; parts that an earlier call has finished are read from ``folder``.
 
-    ``seed`` is a recipe's seed and a stream, ``part`` the number inverted together. Raises InvbenchError if a file of
-    ``folder`` is not such a part.
+    ``seed`` is a recipe's seed and a stream. Raises InvbenchError if a file of ``folder`` is not such a part.
     """
     parts = []
-    for index in tqdm(range(-(-count // part)), desc=f"inverting {folder.name} pictures", unit="part"):
+    for index in tqdm(range(-(-count // PART)), desc=f"inverting {folder.name} pictures", unit="part"):
         path = folder / f"{index:04d}.safetensors"
         if not path.exists():
-            _invert_part(inverters, encoder, perceptual, path, rng_key=(seed[0], index, seed[1]), device=device, part=part)
+            _invert_part(inverters, encoder, perceptual, path, rng_key=(seed[0], index, seed[1]), device=device)
         parts.append(_read_part(path))
     tensors = {key: torch.cat([found[key] for found, _ in parts])[:count] for key in ("images", "parsing", "errors")}
     return Examples(
@@ -325,10 +318,9 @@ def _invert_part(
     *,
     rng_key: tuple[int, int, int],
     device: torch.device | str,
-    part: int,
 ) -> None:
     started = time.monotonic()
-    batch = draw(step_rng(*rng_key), part, device, occluded=0.5)
+    batch = draw(step_rng(*rng_key), PART, device, occluded=0.5)
     target = at_most(batch.images, 256)
     with torch.no_grad():
         start = encoder(batch.images)

@@ -8,6 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from invbench.cli import main
+from invbench.methods.train.invertibility import KINDS
 from invbench.plugins import config, registry, selection
 from invbench.store import Store
 
@@ -45,5 +46,7 @@ def test_the_suite_names_what_it_uses() -> None:
     assert selection.supported(suite, known.methods) == ["z_class"]
     chosen = selection.settings(suite, known, device="cpu", seed=0)
     assert [one.id for one in chosen.methods] == ["z_class", "sam+z_class"]
-    spaces = chosen.methods[1].options["spaces"]
+    spaces = tuple(chosen.methods[1].options["spaces"])
+    assert spaces == KINDS["classes"].features  # the predictor is trained for them, under the same prior
+    assert chosen.methods[1].options["lambda_prior"] == KINDS["classes"].lambda_prior
     assert spaces == ("F0", "F2") and chosen.methods[1].options["embedder.steps"] == 200
