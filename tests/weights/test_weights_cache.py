@@ -81,7 +81,7 @@ def test_every_listed_asset_is_used_by_a_suite_and_the_list_says_by_which():
     used = {id for _, _, network in networks for id in network.needed}
     listed = catalogue().assets
     used |= {other for id in used for other in catalogue().find(id).beside.values()}
-    beside = {"ganspace_ffhq", "farl_parser"}  # for edits of one's own; in place of BiSeNet
+    beside = {"farl_parser"}  # in place of BiSeNet
     imagenet = {f"biggan_deep_{size}" for size in (128, 256, 512)}  # for suites of one's own
     assert set(listed) - used == beside | imagenet
     suites, roles = _uses(listed.values(), None)
