@@ -202,7 +202,7 @@ def fit(
 @click.option("--edit", "edits", type=Names(), required=True, help="The suite's edit that it is for; of a flow, several.")
 @click.option("--layers", metavar="FIRST:END", help="Layers to move: 4:8, or 4-7, last included. [default: the file's or all]")
 @click.option("--component", type=count_type(0, 10_000), help="Of a file of principal components.")
-@click.option("--scale", type=float, default=1.0, show_default=True, help="Size of strength 1: a factor, or deviations.")
+@click.option("--scale", type=Within(), default=1.0, show_default=True, help="Size of strength 1: a factor, or deviations.")
 @click.option("--shift", is_flag=True, help="Move by a component's deviations, instead of to that position as published.")
 @click.option("--unit-length", is_flag=True, help="Set the direction's length to 1: lengths of some files mean nothing.")
 @click.option("--calibrate", is_flag=True, help="Set the length so that strength 1 changes the edit by the suite's unit.")

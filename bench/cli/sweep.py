@@ -37,6 +37,7 @@ class Sweeps(click.Group):
     """``sweep NAME`` is ``sweep run NAME``."""
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        """A first word that is no command is the name of a sweep: ``sweep NAME`` is ``sweep run NAME``."""
         if args and args[0] not in self.commands and not args[0].startswith("-"):
             args = ["run", *args]
         return super().resolve_command(ctx, args)

@@ -20,6 +20,7 @@ class LayerNorm(nn.Module):
     """x [N, n, D] over the root mean square of its n layers."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """[N, n, D] -> [N, n, D]."""
         return x * torch.rsqrt(x.square().mean(1, keepdim=True) + 1e-8)
 
 
@@ -53,6 +54,7 @@ class Mapper(nn.Module):
             self.add_module(name, Mapping(dim))
 
     def forward(self, latents: Tensor) -> Tensor:
+        """Latents [N, n, D] -> what the mapper adds to them, [N, n, D]; 0 in the layers that it has no part for."""
         if SINGLE in self.groups:
             whole: Tensor = self.get_submodule(SINGLE)(latents)
             return whole

@@ -44,6 +44,7 @@ class ConcatSquash(nn.Module):
         self._hyper_gate = nn.Linear(context, width)
 
     def forward(self, x: Tensor, q: Tensor) -> Tensor:
+        """x [N, D], and time and conditions q [N, 1 + K] -> [N, width]."""
         found: Tensor = self._layer(x) * torch.sigmoid(self._hyper_gate(q)) + self._hyper_bias(q)
         return found
 
@@ -87,6 +88,7 @@ class CNF(nn.Module):
         return lambda t, x: self.odefunc.diffeq(t, x, conditions)
 
     def forward(self, x: Tensor, conditions: Tensor, *, reverse: bool = False) -> Tensor:
+        """x [N, D] and conditions [N, K] -> [N, D] at the end of the time, or at its start for one from the end."""
         end = float(self.sqrt_end_time) ** 2
         return dopri5(self.rate(conditions), x, *((end, 0.0) if reverse else (0.0, end)))
 
@@ -105,6 +107,7 @@ class MovingBatchNorm(nn.Module):
     running_var: Tensor
 
     def forward(self, x: Tensor, *, reverse: bool = False) -> Tensor:
+        """[N, D] -> [N, D]; ``reverse``: its inverse."""
         scale = torch.exp(self.weight) / torch.sqrt(self.running_var + EPS)
         return (x - self.bias) / scale + self.running_mean if reverse else (x - self.running_mean) * scale + self.bias
 
@@ -123,6 +126,7 @@ class Flow(nn.Module):
         self.chain = nn.ModuleList(parts)
 
     def forward(self, x: Tensor, conditions: Tensor, *, reverse: bool = False) -> Tensor:
+        """Latents [N, D] of conditions [N, K] -> noise [N, D]; ``reverse``: noise -> latents."""
         first, equation, last = reversed(self.chain) if reverse else self.chain
         middle = equation(first(x, reverse=reverse), conditions, reverse=reverse)
         found: Tensor = last(middle, reverse=reverse)
