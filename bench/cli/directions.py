@@ -57,11 +57,10 @@ def list_(suite: str, config: Path | None, plugins: tuple[Path, ...]) -> None:
     from tabulate import tabulate
 
     from invbench.run.directions.show import OWN
-    from invbench.run.session import DIRECTIONS, choose_device
-    from invbench.weights.networks import Networks
+    from invbench.run.session import DIRECTIONS, choose_device, open_networks
 
     chosen, _ = suite_and_plugins(suite, config, plugins)
-    networks = Networks(chosen, choose_device("cpu"))
+    networks = open_networks(chosen, choose_device("cpu"))
     roles = {**({OWN: DIRECTIONS} if DIRECTIONS in chosen.networks else {}), **chosen.sources}
     rows = []
     for source, role in roles.items():
