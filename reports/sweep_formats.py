@@ -7,6 +7,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from invbench.compare.text import NOTHING, escape_markdown
@@ -16,6 +17,8 @@ from invbench.reports.latex import tex
 from invbench.reports.sweeps import Row, Swept
 from invbench.reports.templating import environment, static
 from invbench.reports.text import interval_text, number_format
+from invbench.swept import PAGE
+from invbench.util.files import write_atomic
 
 LABEL, COUNT, PRINTED = "point", "n", "printed"
 
@@ -95,6 +98,12 @@ def html(found: Swept) -> str:
         rows=list(zip(*(texts for _, texts in columns), strict=True)),
         notes=found.notes,
     )
+
+
+def write_page(found: Swept, folder: Path) -> Path:
+    """Write the page into the sweep's folder, in place of a link that stands there. Returns its path."""
+    write_atomic(folder / PAGE, html(found).encode())
+    return folder / PAGE
 
 
 FORMATS: Mapping[str, Callable[[Swept], str]] = {

@@ -21,6 +21,7 @@ from torch import nn
 
 import invbench.methods.nets
 import invbench.metrics.nets
+from invbench.methods.nets.biggan import BigGAN, published
 from invbench.methods.nets.deeplab import DeepLab
 from invbench.methods.train.common import ZOO
 from invbench.methods.train.frozen import load_frozen
@@ -127,11 +128,14 @@ def networks() -> Iterator[tuple[str, nn.Module]]:
         yield path.stem, load_frozen(path.stem)
     with torch.device("meta"):
         yield "DeepLab", DeepLab(2)
+        yield "BigGAN", BigGAN(**published(128).to_dict())
     for package in (invbench.metrics.nets, invbench.methods.nets):
         for found in pkgutil.iter_modules(package.__path__):
             module = importlib.import_module(f"{package.__name__}.{found.name}")
             for name, cls in inspect.getmembers(module, inspect.isclass):
                 if not issubclass(cls, nn.Module) or cls.__module__ != module.__name__ or name.startswith("_"):
+                    continue
+                if cls is BigGAN:  # above: its config has no default
                     continue
                 wanted = inspect.signature(cls).parameters.values()
                 if all(one.default is not one.empty or one.kind in (one.VAR_KEYWORD, one.VAR_POSITIONAL) for one in wanted):

@@ -163,8 +163,6 @@ def _text(folder: Path, form: str) -> str:
 
 
 def _write_page(folder: Path) -> Path:
-    from invbench.swept import PAGE
-    from invbench.util.files import write_atomic
+    from invbench.reports import sweep_formats, sweeps
 
-    write_atomic(folder / PAGE, _text(folder, "html").encode())
-    return folder / PAGE
+    return sweep_formats.write_page(sweeps.read(folder), folder)

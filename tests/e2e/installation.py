@@ -34,13 +34,9 @@ def homes(suite: str, registry: Registry) -> list[str]:
     return list(dict.fromkeys(registry.datasets[name].home for name in SUITES[suite].datasets))
 
 
-# the set "second" of networks.toml, and those of faces
-SECOND = {"dinov2", "dists", "dreamsim", "inception_imagenet", "pose_second"}
-
-
 def assets(suite: str) -> list[str]:
-    """Ids of the official files of a suite, without those of metrics that are off unless named."""
-    return weights.needed(network for role, network in SUITES[suite].networks.items() if role not in SECOND)
+    """Ids of the official files of a suite."""
+    return weights.needed(SUITES[suite].networks.values())
 
 
 def few_steps(methods: Sequence[str], count: int) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import re
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,13 +16,16 @@ import torch
 from click.testing import CliRunner
 from facenet_pytorch import InceptionResnetV1
 from torch import Tensor, nn
-from torchvision.models import alexnet, resnet50, squeezenet1_1, vgg16
+from torchvision.models import alexnet, inception_v3, resnet50, squeezenet1_1, vgg16
 
 from invbench.cli import main
 from invbench.methods.nets.biggan import published
+from invbench.metrics.nets.farl import FaRLNetwork
 from invbench.metrics.nets.hopenet import Hopenet
 from invbench.metrics.nets.inception import Inception
+from invbench.metrics.nets.sixdrepnet import SixDRepNet
 from invbench.metrics.nets.unet_parser import UNetParser
+from invbench.metrics.nets.vit import VisionTransformer
 from invbench.util.provenance import file_digest
 from invbench.weights.catalogue import catalogue
 from invbench.weights.ledger import Ledger
@@ -43,6 +47,8 @@ NAMELESS = frozenset(
         "invertibility_faces",
         "invertibility_cars",
         "invertibility_cat",
+        "dreamsim_clip_vitb16",
+        "dreamsim_open_clip_vitb16",
     }
 )  # assets that no layout tells apart
 
@@ -252,6 +258,51 @@ def _detectron2(path: Path) -> None:
     path.write_bytes(pickle.dumps({"model": arrays, "__author__": "Detectron2 Model Zoo"}, protocol=4))
 
 
+def _adapter() -> dict[str, Tensor]:
+    """DreamSim's low-rank changes of three networks of 12 blocks."""
+    name = "base_model.model.extractor_list.{}.model.blocks.{}.attn.qkv.lora_{}.weight"
+    shapes = {"A": (16, 768), "B": (2304, 16)}
+    numbers = [(net, block) for net in range(3) for block in range(12)]
+    return official.drawn({name.format(*one, part): shape for one in numbers for part, shape in shapes.items()}, seed=105)
+
+
+_DINOV2 = partial(VisionTransformer, width=1024, depth=24, patch=14, positions=37 * 37, scaled=True, masked=True)
+
+
+def _vit_b16(*, first: bool = False) -> dict[str, tuple[int, ...]]:
+    return _shapes(lambda: VisionTransformer(width=768, depth=12, patch=16, positions=196, first=first))
+
+
+def _clip(seed: int) -> Write:
+    return _torch(lambda: {"state_dict": official.drawn(_vit_b16(first=True) | {"proj": (768, 512)}, seed=seed)})
+
+
+class _Program(nn.Module):
+    """A tree of modules with these tensors, of which a TorchScript program can be made."""
+
+    def __init__(self, state: Mapping[str, Tensor]) -> None:
+        super().__init__()
+        below: dict[str, dict[str, Tensor]] = {}
+        for key, value in state.items():
+            name, _, rest = key.partition(".")
+            if rest:
+                below.setdefault(name, {})[rest] = value
+            else:
+                self.register_buffer(name, value)
+        for name, tensors in below.items():
+            self.add_module(name, _Program(tensors))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def _farl(path: Path) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch calls the form deprecated
+        program = torch.jit.trace(_Program(official.drawn(_shapes(FaRLNetwork), seed=106)), torch.zeros(1))
+        program.save(str(path))
+
+
 WRITERS: dict[str, Write] = {
     "stylegan2_ffhq": _nvidia(1024, 1, "/data/ffhq-1024.zip"),
     "stylegan2_ffhq_rosinality": _rosinality(1024, 1),
@@ -324,6 +375,15 @@ WRITERS: dict[str, Write] = {
     "squeezenet1_1": _network(squeezenet1_1, 28),
     "inception": _network(Inception, 29, prefix="model."),
     "moco": _torch(_moco),
+    "sixdrepnet": _network(SixDRepNet, 30),
+    "farl_parser": _farl,
+    "dists": _torch(lambda: {name: official.one([1, 1475, 1, 1]) for name in ("alpha", "beta")}),
+    "dinov2_vitl14": _network(_DINOV2, 107),
+    "dreamsim": _torch(_adapter),
+    "dino_vitb16": _torch(lambda: official.drawn(_vit_b16(), seed=108)),
+    "dreamsim_clip_vitb16": _clip(109),
+    "dreamsim_open_clip_vitb16": _clip(110),
+    "inception_imagenet": _network(partial(inception_v3, init_weights=False), 111),
     "interfacegan_age": _torch(lambda: _direction(61, 1, 512)),
     "interfacegan_pose": _torch(lambda: _direction(62, 1, 18, 512)),
     "interfacegan_smile": _torch(lambda: _direction(63, 1, 512)),

@@ -96,14 +96,14 @@ def test_the_published_settings_train_the_published_network(targets):
     assert rates == [(1e-4, 0.9, 5e-4), (1e-3, 0.9, 5e-4)]
     assert sum(len(group["params"]) for group in sgd.param_groups) == len(list(recipe.network.parameters()))
     assert torch.equal(recipe.spread, torch.ones(3))
-    published = single_space_inverters({"generator": load_frozen("generator")}, 501)
+    published = single_space_inverters({"generator": load_frozen("generator")}, 501, KINDS["styles"])
     assert all((one.options.steps, one.options.lr, one.options.lambda_lpips) == (501, 0.05, 1.0) for one in published.values())
 
 
 def test_a_generator_of_256_pixels_has_the_five_published_spaces():
     channels = {4: 4, 8: 4, 16: 4, 32: 4, 64: 4, 128: 4, 256: 4}
     generator = Generator(GeneratorConfig(256, channels, z_dim=4, w_dim=4, n_mapping=1))
-    assert list(single_space_inverters({"generator": generator}, 1)) == ["W+", "F4", "F6", "F8", "F10"]
+    assert list(single_space_inverters({"generator": generator}, 1, KINDS["styles"])) == ["W+", "F4", "F6", "F8", "F10"]
 
 
 def test_targets_are_inverted_with_the_prior_of_the_suite():
