@@ -172,8 +172,10 @@ def test_a_class_that_the_parser_does_not_know_is_named(parsed, networks):
 
 def test_regions_of_the_suites_name_classes_of_their_parsers():
     suites = config.load()
-    with safe_open(suites["procfaces"].networks["parser"].weights, framework="np") as file:
-        known = {"procfaces": json.loads(file.metadata()["config"])["classes"]}
+    known = {}
+    for name in ("procfaces", "procclasses"):
+        with safe_open(suites[name].networks["parser"].weights, framework="np") as file:
+            known[name] = json.loads(file.metadata()["config"])["classes"]
     known |= dict.fromkeys(("faces", "faces256"), BiSeNet.classes)
     regions = {(name, edit): one.region for name, suite in suites.items() for edit, one in suite.edits.items() if one.region}
     assert {name for name, _ in regions} == set(known)

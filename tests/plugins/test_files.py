@@ -121,7 +121,7 @@ def test_a_network_of_a_set_reaches_every_suite_that_inherits_it(tmp_path: Path)
     )
     suites = config.load(path)
     for name, suite in suites.items():
-        assert ("new" in suite.networks) == (name not in ("procfaces", "faces256")), name
+        assert ("new" in suite.networks) == (name not in ("procfaces", "procclasses", "faces256")), name
     assert suites["cars"].networks["segmenter"].asset == ("ade20k_encoder", "maskrcnn")  # its own stands before the set's
     assert suites["faces"].networks["inception"].asset == "inception"  # changed
     assert suites["faces"].networks["inception"].config == {"a": 1}

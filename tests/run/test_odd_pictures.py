@@ -16,8 +16,8 @@ from PIL import Image
 from invbench.api import Edit, InvbenchError
 from invbench.cli import main
 from invbench.datasets.folder import Folder
+from invbench.plugins.edit_names import parsed
 from invbench.plugins.registry import discover
-from invbench.plugins.selection import _edits
 from invbench.run import external, external_folder, runner
 from invbench.run.verification import verify
 from invbench.schema import signed
@@ -143,7 +143,7 @@ def test_f11_strengths_that_differ_are_files_that_differ(make_settings):
     assert len({signed(one) for one in strengths}) == 7 and all(float(signed(one)) == one for one in strengths)
     assert [signed(one) for one in (3.0, -1.5, 0.0)] == ["+3", "-1.5", "+0"]  # as they were
     settings = make_settings()
-    edits = _edits(settings.suite, ["bright:1", "bright:1.0000001"])
+    edits = parsed(settings.suite, ["bright:1", "bright:1.0000001"])
     assert runner.run(settings.model_copy(update={"edits": edits}), progress=False) == 0
     store = Store(settings.out)
     cell = next(iter(store.plan["cells"]))
