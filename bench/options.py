@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from invbench.api import InvbenchError, MethodSpec, Option
+from invbench.api import InvbenchError
+from invbench.specs import MethodSpec, Option
 from invbench.util.names import unknown
 
 KEYS, MORE_KEYS = {"default", "unit", "help"}, {"range", "choices"}

@@ -9,7 +9,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Measure:
-    """A metric of a run folder; the fields are those of :class:`invbench.api.MetricSpec`.
+    """A metric of a run folder; the fields are those of :class:`invbench.specs.MetricSpec`.
 
     The defaults are for a metric of an earlier run that the manifest does not describe: without a direction it is not ranked.
     """

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from invbench.api import MethodSpec
 from invbench.compare import agreement
 from invbench.compare.text import NOTHING, escape_markdown
 from invbench.reports import measured, published
 from invbench.reports.grid import GITHUB, grid
 from invbench.reports.published import Number
 from invbench.schema import INVERT
+from invbench.specs import MethodSpec
 
 DATASETS = ("procfaces-test", "procfaces-test-ood")
 RANKED = {  # printed table -> the metric whose ranks are shown

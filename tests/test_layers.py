@@ -55,7 +55,7 @@ def test_a_forbidden_import_is_caught(tmp_path: Path, module: str, line: str, co
         (package / name).mkdir(parents=True, exist_ok=True)
         (package / name / "__init__.py").touch()
     compared = [f"compare/{name}" for name in ("stats", "gate", "baseline", "pairs")]
-    for name in ("api", "schema", "columns", "described", "folder", "store", "run/runner", *compared):
+    for name in ("api", "specs", "schema", "columns", "described", "folder", "store", "run/runner", *compared):
         (package / f"{name}.py").touch()
     (package / "cli" / "reading.py").write_text("import invbench.reports\n")
     done = lint(tmp_path)

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from invbench.api import DatasetSpec, InvbenchError
+from invbench.api import InvbenchError
 from invbench.cli.common import PathType, in_process_option, plugin_option
 from invbench.plugins.registry import discover, find, strangers
+from invbench.specs import DatasetSpec
 from invbench.util.numbers import WORKERS, count_type
 
 if TYPE_CHECKING:

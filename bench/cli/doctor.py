@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from invbench.api import DatasetSpec, InvbenchError, MetricSpec
+from invbench.api import InvbenchError
 from invbench.cli.common import config_option, in_process_option, plugin_option, suite_and_plugins, suite_option
 from invbench.data.sources import open_dataset
 from invbench.plugins.files import NAME, sources
 from invbench.plugins.registry import load_class, strangers
+from invbench.specs import DatasetSpec, MetricSpec
 from invbench.util import provenance
 from invbench.util.names import PACKAGE
 

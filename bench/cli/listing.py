@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from invbench.api import MethodSpec, MetricSpec, Option, ProtocolSpec
 from invbench.cli.common import PathType, plain_config_option, plugin_option, registry_of
 from invbench.options import limits
 from invbench.plugins import files
 from invbench.plugins.registry import Registry
+from invbench.specs import MethodSpec, MetricSpec, Option, ProtocolSpec
 from invbench.util.names import signed
 
 if TYPE_CHECKING:

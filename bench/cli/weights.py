@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from invbench.api import InvbenchError, MethodSpec, MetricSpec
+from invbench.api import InvbenchError
 from invbench.cli.common import PathType, find_suite, plain_config_option
 from invbench.plugins.registry import discover
+from invbench.specs import MethodSpec, MetricSpec
 
 if TYPE_CHECKING:
     from invbench.weights.cache import WeightsCache

@@ -18,9 +18,10 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
-from invbench.api import DatasetSpec, InvbenchError, StoredDataset
+from invbench.api import InvbenchError, StoredDataset
 from invbench.data.sources import FORMAT, Opening, build, folders, prepared
 from invbench.data.workers import Calls
+from invbench.specs import DatasetSpec
 from invbench.util.cache import home
 from invbench.util.files import write_all, write_atomic
 from invbench.util.progress import Progress

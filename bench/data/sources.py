@@ -14,8 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from invbench.api import Dataset, DatasetSpec, InvbenchError, Member
+from invbench.api import Dataset, InvbenchError, Member
 from invbench.plugins.registry import load_class
+from invbench.specs import DatasetSpec
 from invbench.util.cache import caches, home
 
 FORMAT = 1

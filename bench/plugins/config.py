@@ -13,12 +13,13 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, PrivateAttr, Strict, ValidationError, field_validator, model_validator
 
-from invbench.api import SUM, DatasetSpec, Edit, InvbenchError, MethodSpec, MetricSpec, ProtocolSpec
+from invbench.api import SUM, Edit, InvbenchError
 from invbench.plugins import files, own_directions, pairs
 from invbench.plugins.declarations import Spec
 from invbench.plugins.foreign import Foreign
 from invbench.plugins.frozen import Frozen
 from invbench.plugins.registry import OURS, strangers
+from invbench.specs import DatasetSpec, MethodSpec, MetricSpec, ProtocolSpec
 from invbench.util.names import unknown
 from invbench.util.numbers import LARGEST, SEEDS, WORKERS
 

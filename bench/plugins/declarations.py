@@ -17,8 +17,9 @@ from functools import cache, partial
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from invbench.api import NEEDS, SPACES, DatasetSpec, InvbenchError, MethodSpec, MetricSpec, ProtocolSpec
+from invbench.api import NEEDS, SPACES, InvbenchError
 from invbench.options import declare, laid_over
+from invbench.specs import DatasetSpec, MethodSpec, MetricSpec, ProtocolSpec
 from invbench.util.names import unknown
 
 Spec = MethodSpec | MetricSpec | DatasetSpec | ProtocolSpec

@@ -21,12 +21,13 @@ from typing import Annotated, Any
 
 from pydantic import Field, Strict, ValidationError, field_validator, model_validator
 
-from invbench.api import Edit, InvbenchError, MethodSpec
+from invbench.api import Edit, InvbenchError
 from invbench.options import declare
 from invbench.plugins import files
 from invbench.plugins.declarations import ID
 from invbench.plugins.frozen import Frozen
 from invbench.plugins.registry import Registry
+from invbench.specs import MethodSpec
 from invbench.util.names import unknown
 
 ENTRY = "invbench.run.foreign.collected:Collected"

@@ -11,7 +11,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from invbench.api import InvbenchError, MethodSpec
+from invbench.api import InvbenchError
+from invbench.specs import MethodSpec
 from invbench.util.names import unknown
 
 SIGN, PREFIX = "+", "embedder."

@@ -20,10 +20,11 @@ from importlib.metadata import EntryPoints, entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invbench.api import DatasetSpec, InvbenchError, Method, MethodSpec, MetricSpec, ProtocolSpec
+from invbench.api import InvbenchError, Method
 from invbench.options import make
 from invbench.plugins import declarations, pairs
 from invbench.plugins.declarations import Spec
+from invbench.specs import DatasetSpec, MethodSpec, MetricSpec, ProtocolSpec
 from invbench.util.names import PACKAGE, unknown
 
 if TYPE_CHECKING:

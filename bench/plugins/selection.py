@@ -25,12 +25,13 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from invbench.api import DatasetSpec, InvbenchError, MethodSpec, MetricSpec, printable
+from invbench.api import InvbenchError, printable
 from invbench.options import laid_over
 from invbench.plugins import edit_names, pairs
 from invbench.plugins.config import DatasetChoice, Executors, MethodChoice, Precisions, RunSettings, Suite
 from invbench.plugins.pairs import default_preset
 from invbench.plugins.registry import Registry, find, find_metric
+from invbench.specs import DatasetSpec, MethodSpec, MetricSpec
 from invbench.util.names import is_folder, says_folder, unknown
 from invbench.util.numbers import LARGEST
 from invbench.util.numbers import count as counted

@@ -14,10 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from invbench.api import Edit, Inversion, Method, MethodSpec
+from invbench.api import Edit, Inversion, Method
 from invbench.options import at_least
 from invbench.plugins.config import MethodChoice, RunSettings
 from invbench.run.session import Session
+from invbench.specs import MethodSpec
 from invbench.util.clock import StageClock
 
 FEW, MORE = 1, 3  # steps of the probes

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from invbench import schema
-from invbench.api import DatasetSpec, InvbenchError, MetricSpec, ProtocolSpec, printable
+from invbench.api import InvbenchError, printable
 from invbench.plugins.config import DatasetChoice, Suite
 from invbench.plugins.registry import Registry, strangers
 from invbench.plugins.selection import choose_datasets, choose_metrics
@@ -26,6 +26,7 @@ from invbench.run.plan import Cell, Entry
 from invbench.run.rescoring import rescore_part
 from invbench.run.runner import FAILED_ROWS, OK
 from invbench.run.session import Session, Tools, open_store
+from invbench.specs import DatasetSpec, MetricSpec, ProtocolSpec
 from invbench.util.errors import halted
 from invbench.util.files import WriteFailed, locked, write_all
 from invbench.util.images import encode_png

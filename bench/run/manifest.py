@@ -7,12 +7,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from invbench.api import DatasetSpec
 from invbench.data import sources
 from invbench.plugins.config import MethodChoice
 from invbench.run import plan
 from invbench.run.session import Session
 from invbench.scoring.scorer import Scorer
+from invbench.specs import DatasetSpec
 from invbench.util import provenance
 
 

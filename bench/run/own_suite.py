@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from invbench.api import Edit, InvbenchError, MethodSpec, printable
+from invbench.api import Edit, InvbenchError, printable
 from invbench.options import at_least
 from invbench.plugins import pairs
 from invbench.plugins.config import load
@@ -29,6 +29,7 @@ from invbench.run.estimate import probe, step_options
 from invbench.run.executors.apart import LONGEST, Apart
 from invbench.run.own_suite_file import FOR_SETS, Told
 from invbench.run.session import Session
+from invbench.specs import MethodSpec
 from invbench.util.files import write_all
 from invbench.util.images import encode_png
 from invbench.weights.checkpoints import load_checkpoint

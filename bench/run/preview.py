@@ -7,7 +7,7 @@ from typing import Any
 
 from tabulate import tabulate
 
-from invbench.api import DatasetSpec, InvbenchError
+from invbench.api import InvbenchError
 from invbench.plugins.config import DatasetChoice, MethodChoice, RunSettings
 from invbench.plugins.registry import strangers
 from invbench.run import estimate
@@ -15,6 +15,7 @@ from invbench.run.estimate import Estimate, step_options
 from invbench.run.executors.apart import LONGEST, Apart
 from invbench.run.foreign.code import expect_programs
 from invbench.run.session import Session
+from invbench.specs import DatasetSpec
 from invbench.util.progress import Progress
 
 HEAD = ("method", "dataset", "images", "edits each", "steps an image", "batch", "s/image", "time", "memory GiB")

@@ -17,7 +17,7 @@ from typing import Any
 import psutil
 import torch
 
-from invbench.api import Dataset, DatasetSpec, InvbenchError, Method, MethodSpec, MetricSpec, ProtocolSpec
+from invbench.api import Dataset, InvbenchError, Method
 from invbench.data import sources
 from invbench.data.prefetch import Prefetch
 from invbench.folder import BEFORE_PLAN
@@ -31,6 +31,7 @@ from invbench.run.sourced import Sourced
 from invbench.run.sums import Sums
 from invbench.scoring import originals
 from invbench.scoring.scorer import Scorer
+from invbench.specs import DatasetSpec, MethodSpec, MetricSpec, ProtocolSpec
 from invbench.store import Store
 from invbench.util import provenance
 from invbench.util.clock import Ledger

@@ -12,20 +12,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invbench.api import (
-    Edit,
-    InvbenchError,
-    Metric,
-    MetricInput,
-    MetricSpec,
-    MissingWeights,
-    Preparation,
-    ProtocolSpec,
-    Sample,
-    SetMetric,
-)
+from invbench.api import Edit, InvbenchError, Metric, MetricInput, MissingWeights, Preparation, Sample, SetMetric
 from invbench.plugins.registry import find, load
 from invbench.scoring.originals import Kept, OfMetric, large
+from invbench.specs import MetricSpec, ProtocolSpec
 from invbench.util.provenance import digest, source_digest
 from invbench.weights.networks import Networks
 

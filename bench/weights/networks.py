@@ -17,10 +17,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from invbench.api import InvbenchError, MethodSpec, MissingWeights
+from invbench.api import InvbenchError, MissingWeights
 from invbench.packed import unpack
 from invbench.plugins.config import NetworkConfig, Suite
 from invbench.plugins.registry import installed, load_class
+from invbench.specs import MethodSpec
 from invbench.util.provenance import file_digest
 from invbench.weights import build
 from invbench.weights.cache import WeightsCache

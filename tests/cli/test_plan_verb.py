@@ -8,10 +8,11 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from invbench.api import Inversion, MethodSpec, Option
+from invbench.api import Inversion
 from invbench.cli import main
 from invbench.options import at_least, make
 from invbench.run.estimate import probe, step_options
+from invbench.specs import MethodSpec, Option
 
 COARSE, FINE, EDIT = 0.01, 0.02, 0.03  # seconds
 

@@ -13,11 +13,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from invbench.api import Edit, Inversion, Method, MethodSpec
+from invbench.api import Edit, Inversion, Method
 from invbench.options import at_least
 from invbench.plugins import pairs, registry
 from invbench.plugins.config import Suite, load
 from invbench.plugins.selection import default_preset, resolve
+from invbench.specs import MethodSpec
 from invbench.util.clock import StageClock
 from invbench.weights.networks import Networks
 from tests.checkout import PROJECT

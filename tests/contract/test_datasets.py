@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from invbench.api import Dataset, DatasetSpec, Edit, InvbenchError, KnowsFactors, Sample, StoredDataset
+from invbench.api import Dataset, Edit, InvbenchError, KnowsFactors, Sample, StoredDataset
 from invbench.plugins import registry
+from invbench.specs import DatasetSpec
 from tests.contract.conftest import plugin_files
 from tests.datasets import layouts
 

@@ -17,9 +17,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from invbench.api import Edit, InvbenchError, MetricInput, MetricSpec, MissingWeights, ProtocolSpec, Sample
+from invbench.api import Edit, InvbenchError, MetricInput, MissingWeights, Sample
 from invbench.plugins import registry
 from invbench.plugins.config import load
+from invbench.specs import MetricSpec, ProtocolSpec
 from invbench.weights.networks import Networks
 from tests.contract.conftest import SUITE, plugin_files
 

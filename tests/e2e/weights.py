@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import re
-import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -20,17 +19,16 @@ from torchvision.models import alexnet, inception_v3, resnet50, squeezenet1_1, v
 
 from invbench.cli import main
 from invbench.methods.nets.biggan import published
-from invbench.metrics.nets.farl import FaRLNetwork
 from invbench.metrics.nets.hopenet import Hopenet
 from invbench.metrics.nets.inception import Inception
 from invbench.metrics.nets.sixdrepnet import SixDRepNet
 from invbench.metrics.nets.unet_parser import UNetParser
-from invbench.metrics.nets.vit import VisionTransformer
 from invbench.util.provenance import file_digest
 from invbench.weights.catalogue import catalogue
 from invbench.weights.ledger import Ledger
 from tests import golden_vectors
-from tests.weights import official
+from tests.e2e import second
+from tests.weights import official, official_segmenters
 from tests.weights.pickles import nvidia, tensorflow
 
 WIDE = {"z_dim": 512, "w_dim": 512, "n_mapping": 8}  # as official; the convolutions have few channels
@@ -128,14 +126,9 @@ def _tensorflow(resolution: int, seed: int) -> Write:
     return lambda path: tensorflow.write(path, tensorflow.variables(_generator(resolution, seed)), protocol=3)
 
 
-def _shapes(build: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
-    with torch.device("meta"):
-        return {key: tuple(value.shape) for key, value in build().state_dict().items()}
-
-
 def _network(build: Callable[[], nn.Module], seed: int, *, prefix: str = "") -> Write:
     """A bare state dict of this network."""
-    return _torch(lambda: official.drawn({key.removeprefix(prefix): s for key, s in _shapes(build).items()}, seed=seed))
+    return _torch(lambda: official.drawn({key.removeprefix(prefix): s for key, s in official.shapes(build).items()}, seed=seed))
 
 
 def _judge(shapes: Mapping[str, Sequence[int]], *, seed: int) -> dict[str, Tensor]:
@@ -160,7 +153,7 @@ def _invertibility(seed: int) -> dict[str, Any]:
 
 
 def _moco() -> dict[str, Any]:
-    shapes = {key: shape for key, shape in _shapes(resnet50).items() if not key.startswith("fc.")}
+    shapes = {key: shape for key, shape in official.shapes(resnet50).items() if not key.startswith("fc.")}
     shapes |= {"fc.0.weight": (2048, 2048), "fc.0.bias": (2048,), "fc.2.weight": (128, 2048), "fc.2.bias": (128,)}
     state = official.drawn({f"module.encoder_q.{key}": shape for key, shape in shapes.items()})
     queue = {"module.queue": official.one([128, 65536]), "module.queue_ptr": torch.zeros(1, dtype=torch.int64)}
@@ -172,7 +165,7 @@ def _biggan(resolution: int) -> dict[str, Tensor]:
 
 
 def _facenet() -> dict[str, Tensor]:
-    shapes = _shapes(lambda: InceptionResnetV1(pretrained=None, classify=True, num_classes=3))
+    shapes = official.shapes(lambda: InceptionResnetV1(pretrained=None, classify=True, num_classes=3))
     return official.drawn(shapes | {"logits.weight": (8631, 512), "logits.bias": (8631,)})
 
 
@@ -253,54 +246,9 @@ def _hyperinverter(resolution: int, kind: str, hidden: int, seed: int) -> Write:
 
 def _detectron2(path: Path) -> None:
     """A pickle of arrays; half precision for the room."""
-    state = official.drawn(official.panoptic_fpn_shapes(), seed=35)
+    state = official.drawn(official.panoptic_fpnofficial.shapes(), seed=35)
     arrays = {key: np.ascontiguousarray(value.half().numpy()) for key, value in state.items()}  # by rows, as the public ones
     path.write_bytes(pickle.dumps({"model": arrays, "__author__": "Detectron2 Model Zoo"}, protocol=4))
-
-
-def _adapter() -> dict[str, Tensor]:
-    """DreamSim's low-rank changes of three networks of 12 blocks."""
-    name = "base_model.model.extractor_list.{}.model.blocks.{}.attn.qkv.lora_{}.weight"
-    shapes = {"A": (16, 768), "B": (2304, 16)}
-    numbers = [(net, block) for net in range(3) for block in range(12)]
-    return official.drawn({name.format(*one, part): shape for one in numbers for part, shape in shapes.items()}, seed=105)
-
-
-_DINOV2 = partial(VisionTransformer, width=1024, depth=24, patch=14, positions=37 * 37, scaled=True, masked=True)
-
-
-def _vit_b16(*, first: bool = False) -> dict[str, tuple[int, ...]]:
-    return _shapes(lambda: VisionTransformer(width=768, depth=12, patch=16, positions=196, first=first))
-
-
-def _clip(seed: int) -> Write:
-    return _torch(lambda: {"state_dict": official.drawn(_vit_b16(first=True) | {"proj": (768, 512)}, seed=seed)})
-
-
-class _Program(nn.Module):
-    """A tree of modules with these tensors, of which a TorchScript program can be made."""
-
-    def __init__(self, state: Mapping[str, Tensor]) -> None:
-        super().__init__()
-        below: dict[str, dict[str, Tensor]] = {}
-        for key, value in state.items():
-            name, _, rest = key.partition(".")
-            if rest:
-                below.setdefault(name, {})[rest] = value
-            else:
-                self.register_buffer(name, value)
-        for name, tensors in below.items():
-            self.add_module(name, _Program(tensors))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return x
-
-
-def _farl(path: Path) -> None:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # torch calls the form deprecated
-        program = torch.jit.trace(_Program(official.drawn(_shapes(FaRLNetwork), seed=106)), torch.zeros(1))
-        program.save(str(path))
 
 
 WRITERS: dict[str, Write] = {
@@ -366,23 +314,23 @@ WRITERS: dict[str, Write] = {
     "dex": _torch(_dex),
     "facenet_vggface2": _torch(_facenet),
     "hopenet": _network(Hopenet, 24),
-    "ade20k_encoder": _torch(lambda: official.ade20k("encoder", seed=33)),
-    "ade20k_decoder": _torch(lambda: official.ade20k("decoder", seed=34)),
+    "ade20k_encoder": _torch(lambda: official_segmenters.ade20k("encoder", seed=33)),
+    "ade20k_decoder": _torch(lambda: official_segmenters.ade20k("decoder", seed=34)),
     "panoptic_fpn": _detectron2,
-    "maskrcnn": _torch(lambda: official.drawn(official.maskrcnn_shapes(), seed=25)),
+    "maskrcnn": _torch(lambda: official.drawn(official.maskrcnnofficial.shapes(), seed=25)),
     "alexnet": _network(alexnet, 26),
     "vgg16": _network(vgg16, 27),
     "squeezenet1_1": _network(squeezenet1_1, 28),
     "inception": _network(Inception, 29, prefix="model."),
     "moco": _torch(_moco),
     "sixdrepnet": _network(SixDRepNet, 30),
-    "farl_parser": _farl,
+    "farl_parser": second.farl,
     "dists": _torch(lambda: {name: official.one([1, 1475, 1, 1]) for name in ("alpha", "beta")}),
-    "dinov2_vitl14": _network(_DINOV2, 107),
-    "dreamsim": _torch(_adapter),
-    "dino_vitb16": _torch(lambda: official.drawn(_vit_b16(), seed=108)),
-    "dreamsim_clip_vitb16": _clip(109),
-    "dreamsim_open_clip_vitb16": _clip(110),
+    "dinov2_vitl14": _network(second.DINOV2, 107),
+    "dreamsim": _torch(second.adapter),
+    "dino_vitb16": _torch(lambda: official.drawn(second.vit_b16(), seed=108)),
+    "dreamsim_clip_vitb16": _torch(partial(second.clip, 109)),
+    "dreamsim_open_clip_vitb16": _torch(partial(second.clip, 110)),
     "inception_imagenet": _network(partial(inception_v3, init_weights=False), 111),
     "interfacegan_age": _torch(lambda: _direction(61, 1, 512)),
     "interfacegan_pose": _torch(lambda: _direction(62, 1, 18, 512)),

@@ -9,14 +9,14 @@ from torch.nn import functional as F
 from invbench.api import InvbenchError
 from invbench.metrics.nets.ade20k import MERGED, NAMES, from_checkpoint
 from invbench.weights.layouts import recognise
-from tests.weights import official
+from tests.weights import official_segmenters
 
 INDICES = {3: (6, 13), 60: (21,), 20: (83, 102), 9: (29,)}  # kept class -> the classes that SAM's code adds to it
 
 
 @pytest.fixture(scope="module")
 def files():
-    return official.ade20k("encoder", seed=3), official.ade20k("decoder", seed=4)
+    return official_segmenters.ade20k("encoder", seed=3), official_segmenters.ade20k("decoder", seed=4)
 
 
 def read(files, **changes):

@@ -7,7 +7,7 @@ import torch
 
 from invbench.api import InvbenchError
 from invbench.metrics.nets.instances import InstanceSegmenter, from_checkpoint
-from tests.weights import official
+from tests.weights import official_segmenters
 
 
 class Detections(torch.nn.Module):
@@ -24,7 +24,7 @@ class Detections(torch.nn.Module):
 @pytest.fixture(scope="module")
 def checkpoint():
     """Zeros under the names of the public file: frozen normalisation, and the names of torchvision before 0.13."""
-    return {key: torch.zeros(shape) for key, shape in official.maskrcnn_shapes().items()}
+    return {key: torch.zeros(shape) for key, shape in official_segmenters.maskrcnn_shapes().items()}
 
 
 def test_the_public_layout_is_read(checkpoint):

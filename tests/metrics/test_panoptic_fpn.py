@@ -15,12 +15,12 @@ from invbench.api import InvbenchError
 from invbench.metrics.nets.panoptic_fpn import NAMES, PanopticInstances, _Regions, from_checkpoint, pasted
 from invbench.weights.checkpoints import load_checkpoint
 from invbench.weights.layouts import recognise
-from tests.weights import official
+from tests.weights import official, official_segmenters
 
 
 @pytest.fixture(scope="module")
 def state():
-    return official.drawn(official.panoptic_fpn_shapes(), seed=6)
+    return official.drawn(official_segmenters.panoptic_fpn_shapes(), seed=6)
 
 
 @pytest.fixture(scope="module")

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from invbench.api import DatasetSpec, Edit, InvbenchError, MethodSpec, MetricSpec, Option
+from invbench.api import Edit, InvbenchError
 from invbench.plugins import selection
 from invbench.plugins.config import RunSettings, Suite, load
 from invbench.plugins.files import SUITES, overlay
 from invbench.plugins.registry import Registry
 from invbench.plugins.selection import resolve
+from invbench.specs import DatasetSpec, MethodSpec, MetricSpec, Option
 
 SUITE: dict[str, Any] = {
     "id": "s",

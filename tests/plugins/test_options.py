@@ -13,12 +13,13 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as some
 
-from invbench.api import InvbenchError, Option
+from invbench.api import InvbenchError
 from invbench.cli import main
 from invbench.options import Options, admitted, at_least, bounds, declare, interval, limits, make
 from invbench.plugins import registry
 from invbench.plugins.config import load
 from invbench.plugins.selection import resolve
+from invbench.specs import Option
 from invbench.util.provenance import digest
 from tests.plugins.test_registry import METHOD, write
 

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from invbench.api import InvbenchError, MethodSpec
+from invbench.api import InvbenchError
 from invbench.cli import main
 from invbench.plugins import pairs, registry
 from invbench.plugins.config import load
 from invbench.plugins.declarations import read
 from invbench.plugins.selection import resolve, settings
+from invbench.specs import MethodSpec
 
 KNOWN = registry.methods()
 PLUGIN = '''SPEC = {{

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from invbench.api import DatasetSpec, InvbenchError, MethodSpec, MetricSpec
+from invbench.api import InvbenchError
 from invbench.plugins import registry
 from invbench.plugins.selection import default_preset
+from invbench.specs import DatasetSpec, MethodSpec, MetricSpec
 from tests.checkout import PROJECT
 
 EXAMPLE = PROJECT / "docs" / "plugin_example.py"

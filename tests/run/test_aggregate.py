@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from invbench.api import MetricSpec, SetValue
+from invbench.api import SetValue
 from invbench.metrics.sets import FidProc, KidProc, RecallProc
 from invbench.run.aggregate import set_rows
+from invbench.specs import MetricSpec
 from invbench.store import Part, Store
 from invbench.util.files import write_all
 from invbench.util.images import dequantise, encode_png

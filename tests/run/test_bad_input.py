@@ -15,9 +15,10 @@ import torch
 from PIL import Image
 from safetensors.torch import save_file
 
-from invbench.api import DatasetSpec, InvbenchError, MissingWeights
+from invbench.api import InvbenchError, MissingWeights
 from invbench.plugins.config import DatasetChoice, NetworkConfig
 from invbench.run import runner
+from invbench.specs import DatasetSpec
 from invbench.store import Store
 from invbench.util import files
 from invbench.weights import networks

@@ -14,12 +14,13 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from invbench.api import DatasetSpec, InvbenchError
+from invbench.api import InvbenchError
 from invbench.compare import baseline
 from invbench.plugins.config import DatasetChoice
 from invbench.plugins.registry import discover, load
 from invbench.reports.run import Run
 from invbench.run import runner
+from invbench.specs import DatasetSpec
 from invbench.store import Store
 from invbench.util.images import encode_png
 from tests.fixtures import TOYS, timeless

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from invbench.methods.convert.stylegan2 import to_rosinality
@@ -20,7 +20,6 @@ from invbench.methods.nets.hyperinverter import HyperInverterNetwork
 from invbench.methods.nets.hyperstyle import HyperStyleNetwork
 from invbench.methods.nets.restyle import RESNET34
 from invbench.methods.nets.stylegan2 import Generator, GeneratorConfig
-from invbench.metrics.nets.instances import InstanceSegmenter
 from tests import golden_vectors
 
 SHARED_LAYERS = (0, 2, 3, 5, 6, 8, 9, 11, 12)  # of HyperStyle
@@ -57,6 +56,12 @@ def generator(resolution: int, *, seed: int = 0, wide: int = 0, **sizes: int) ->
 def rosinality(resolution: int, *, seed: int = 0, **sizes: int) -> dict[str, Any]:
     """A checkpoint as rosinality's converter writes it."""
     return to_rosinality(*generator(resolution, seed=seed, **sizes))
+
+
+def shapes(build: Callable[[], nn.Module]) -> dict[str, tuple[int, ...]]:
+    """The shapes of a network's tensors by name; it is built without memory."""
+    with torch.device("meta"):
+        return {key: tuple(value.shape) for key, value in build().state_dict().items()}
 
 
 def drawn(shapes: Mapping[str, Sequence[int]], *, seed: int = 0) -> dict[str, Tensor]:
@@ -347,11 +352,6 @@ def bare(name: str, variant: str, *, fill: Callable[..., dict[str, Tensor]] = st
     return fill(shapes)
 
 
-def ade20k(part: str, *, seed: int = 0) -> dict[str, Tensor]:
-    """``encoder_epoch_20.pth`` or ``decoder_epoch_20.pth``: with the buffers of synchronised normalisation."""
-    return drawn(golden_vectors.load("semseg_ade20k_layout")[part], seed=seed)
-
-
 def thin(shapes: Mapping[str, Sequence[int]], *, by: int = 16) -> dict[str, Sequence[int]]:
     """Shapes of AttGAN's or STGAN's variables with channels divided by ``by``; 13 labels beside channels stay."""
     return {key: [n if n < 48 else n // by + n % by for n in shape] for key, shape in shapes.items()}
@@ -369,62 +369,6 @@ def translation(name: str, *variants: str, seed: int = 0, by: int = 16) -> dict[
                 value = value * (math.sqrt(value.shape[2]) if "transpose" in key else math.sqrt(value.shape[3] / len(value)))
             found[key] = value.contiguous()
     return found
-
-
-def panoptic_fpn_shapes() -> dict[str, tuple[int, ...]]:
-    """The tensors of ``model_final_cafdb1.pkl`` by the names and shapes of Detectron2's code, written out."""
-    shapes: dict[str, tuple[int, ...]] = {}
-
-    def conv(name: str, out: int, into: int, side: int = 1) -> None:
-        shapes[f"{name}.weight"] = (out, into, side, side)
-        shapes.update({f"{name}.norm.{part}": (out,) for part in ("weight", "bias", "running_mean", "running_var")})
-
-    def biased(name: str, *shape: int) -> None:
-        shapes.update({f"{name}.weight": shape, f"{name}.bias": shape[:1]})
-
-    conv("backbone.bottom_up.stem.conv1", 64, 3, 7)
-    into = 64
-    for stage, count, width in ((2, 3, 64), (3, 4, 128), (4, 23, 256), (5, 3, 512)):
-        for unit in range(count):
-            name = f"backbone.bottom_up.res{stage}.{unit}"
-            if not unit:
-                conv(f"{name}.shortcut", 4 * width, into)
-            conv(f"{name}.conv1", width, into)
-            conv(f"{name}.conv2", width, width, 3)
-            conv(f"{name}.conv3", 4 * width, width)
-            into = 4 * width
-        biased(f"backbone.fpn_lateral{stage}", 256, into, 1, 1)
-        biased(f"backbone.fpn_output{stage}", 256, 256, 3, 3)
-    for level, widths in ((2, (256,)), (3, (256,)), (4, (256, 128)), (5, (256, 128, 128))):
-        for number, before in enumerate(widths):
-            name = f"sem_seg_head.p{level}.{2 * number}"
-            shapes |= {f"{name}.weight": (128, before, 3, 3), f"{name}.norm.weight": (128,), f"{name}.norm.bias": (128,)}
-    biased("sem_seg_head.predictor", 54, 128, 1, 1)
-    biased("proposal_generator.rpn_head.conv", 256, 256, 3, 3)
-    biased("proposal_generator.rpn_head.objectness_logits", 3, 256, 1, 1)
-    biased("proposal_generator.rpn_head.anchor_deltas", 12, 256, 1, 1)
-    biased("roi_heads.box_head.fc1", 1024, 256 * 7 * 7)
-    biased("roi_heads.box_head.fc2", 1024, 1024)
-    biased("roi_heads.box_predictor.cls_score", 81, 1024)
-    biased("roi_heads.box_predictor.bbox_pred", 320, 1024)
-    for number in range(1, 5):
-        biased(f"roi_heads.mask_head.mask_fcn{number}", 256, 256, 3, 3)
-    biased("roi_heads.mask_head.deconv", 256, 256, 2, 2)
-    biased("roi_heads.mask_head.predictor", 80, 256, 1, 1)
-    return shapes
-
-
-def maskrcnn_shapes() -> dict[str, Sequence[int]]:
-    """The public file of Mask R-CNN: frozen normalisation, and the names of torchvision before 0.13."""
-    with torch.device("meta"):
-        state = InstanceSegmenter(object="car").detector.state_dict()
-    names = {}
-    for key, value in state.items():
-        key = re.sub(r"(_blocks\.\d+)\.0\.", r"\1.", key)
-        key = key.replace("rpn.head.conv.0.0.", "rpn.head.conv.")
-        key = re.sub(r"mask_head\.(\d)\.0\.", lambda match: f"mask_head.mask_fcn{int(match[1]) + 1}.", key)
-        names[key] = tuple(value.shape)
-    return names
 
 
 def save(content: Any, path: Path) -> Path:

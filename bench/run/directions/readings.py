@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from invbench.api import Edit, InvbenchError, MetricSpec, Sample
+from invbench.api import Edit, InvbenchError, Sample
 from invbench.plugins.registry import Registry
 from invbench.run.session import Session
 from invbench.scoring.evaluator import Evaluator
+from invbench.specs import MetricSpec
 from invbench.util.images import quantise
 
 BATCH = 16  # pictures that are drawn and measured together
