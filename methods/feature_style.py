@@ -10,6 +10,7 @@ from torch import Tensor
 
 from invbench.api import Clock, Edit, InvbenchError, Inversion
 from invbench.methods.common.batching import image_generators, randn
+from invbench.methods.nets.partial import up_to
 from invbench.methods.nets.stylegan2 import FeatureEdit
 from invbench.options import Options
 
@@ -25,7 +26,7 @@ SPEC = {
         "feature_resolution": {
             "default": 16,
             "unit": "pixels",
-            "choices": [4, 8, 16, 32, 64, 128, 256, 512],
+            "choices": [8, 16, 32, 64, 128, 256, 512],
             "help": "resolution of the block whose output is replaced on its way to the next one; paper and code take 16",
         },
         "noise": {
@@ -53,13 +54,14 @@ class FeatureStyle:
         self.generator, self.encoder = networks["generator"], networks["encoder_feature_style"]
         self.directions = networks["directions"]
         size = options.feature_resolution
-        if size >= self.generator.resolution or self.generator.channels[size] != self.encoder.feature:
-            found = {one: width for one, width in self.generator.channels.items() if one < self.generator.resolution}
+        if not 4 < size < self.generator.resolution or self.generator.channels[size] != self.encoder.feature:
+            found = {one: width for one, width in self.generator.channels.items() if 4 < one < self.generator.resolution}
             raise InvbenchError(
                 f"feature_style.feature_resolution: expected one of {list(found)} with {self.encoder.feature} channels, "
                 f"found {size} with {found.get(size, 'none')}"
             )
         self.place = f"b{size}.conv1"
+        self.lower = up_to(self.generator.synthesis, self.generator.config, size)
 
     def invert(self, images: Tensor, clock: Clock) -> Inversion:
         with clock.stage("encode"), torch.no_grad():
@@ -94,7 +96,9 @@ class FeatureStyle:
 
     def _own(self, latents: Tensor, noise: Mapping[str, Tensor]) -> Tensor:
         """The generator's own feature [N, C, r, r]."""
-        feature: Tensor = self.generator.synthesis(latents, noise_maps=noise, return_features=[self.place])[1][self.place]
+        own = {layer: maps for layer, maps in noise.items() if layer in self.lower.feature_shape}
+        codes = latents[:, : self.lower.num_ws]
+        feature: Tensor = self.lower(codes, noise_maps=own, return_features=[self.place])[1][self.place]
         return feature
 
     def _noise(self, state: Mapping[str, Tensor], like: Tensor) -> dict[str, Tensor]:

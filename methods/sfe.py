@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from invbench.api import Clock, Edit, InvbenchError, Inversion
 from invbench.methods.common.moves import scaled_move
-from invbench.methods.nets.sfe import up_to
+from invbench.methods.nets.partial import up_to
 from invbench.methods.nets.stylegan2 import FeatureEdit
 from invbench.options import Options
 

@@ -9,15 +9,12 @@ feature changes with an edit. The default arguments give the published networks.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from invbench.methods.nets.feature_style import FeatureStyleEncoder
-from invbench.methods.nets.stylegan2 import Synthesis
-from invbench.methods.nets.stylegan2_config import GeneratorConfig
 from invbench.metrics.nets.irse import IRSE50
 
 BLOCKS = 5  # of fuser and editor
@@ -121,21 +118,6 @@ def reduced(images: Tensor, size: int) -> Tensor:
         return images
     height, width = (round(side * size / longer) for side in images.shape[2:])
     return F.interpolate(images, size=(height, width), mode="bilinear")
-
-
-def up_to(synthesis: Synthesis, config: GeneratorConfig, resolution: int) -> Synthesis:
-    """The blocks of a synthesis up to a resolution of at least 8, with its own tensors: features without the rest of the pass.
-
-    config  of the whole generator
-    It takes the first ``num_ws`` latents and gives a picture that is good for nothing.
-    """
-    channels = {size: width for size, width in config.channels.items() if size <= resolution}
-    with torch.device("meta"):
-        found = Synthesis(replace(config, resolution=resolution, channels=channels, rows=None))
-    for size in channels:
-        found.add_module(f"b{size}", synthesis.get_submodule(f"b{size}"))
-    found.kernel = synthesis.kernel
-    return found.train(synthesis.training)
 
 
 def start_near(fuser: FeatureFuser, first: float, second: float, *, size: float) -> None:

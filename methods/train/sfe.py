@@ -37,7 +37,8 @@ from torch.nn import functional as F
 
 from invbench.api import Edit
 from invbench.methods.common.ranger import Ranger
-from invbench.methods.nets.sfe import SFENetwork, start_near, up_to
+from invbench.methods.nets.partial import up_to
+from invbench.methods.nets.sfe import SFENetwork, start_near
 from invbench.methods.nets.stylegan2 import FeatureEdit
 from invbench.methods.sfe import SPEC, StyleFeatureEditor
 from invbench.methods.train.common import ZOO, Recipe, Step, cosine, descend, seeded, step_rng

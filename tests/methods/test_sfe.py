@@ -10,7 +10,8 @@ from torch.nn import functional as F
 from invbench.api import Edit, InvbenchError
 from invbench.methods.nets.encoders import E4EEncoder
 from invbench.methods.nets.feature_style import FeatureStyleEncoder
-from invbench.methods.nets.sfe import FeatureFuser, SFENetwork, reduced, start_near, up_to
+from invbench.methods.nets.partial import up_to
+from invbench.methods.nets.sfe import FeatureFuser, SFENetwork, reduced, start_near
 from invbench.methods.nets.stylegan2 import FeatureEdit
 from invbench.methods.sfe import SPEC, StyleFeatureEditor
 from invbench.options import make
