@@ -127,7 +127,7 @@ def test_random_noise_is_a_pictures_own_and_the_same_in_its_edits(trained, image
 
 
 def test_a_place_or_a_feature_that_does_not_fit_is_refused(trained, images):
-    with pytest.raises(InvbenchError, match=r"feature_style.feature_resolution: expected one of \[4, 8, 16\] with 8 channels"):
+    with pytest.raises(InvbenchError, match=r"feature_style.feature_resolution: expected one of \[8, 16\] with 8 channels"):
         row(trained, feature_resolution=32)
     with pytest.raises(InvbenchError, match=r"expected a feature \(4, 8, 8, 8\) from the encoder, found \(4, 8, 16, 16\)"):
         row(trained, feature_resolution=8).invert(images, StageClock("cpu"))
