@@ -298,7 +298,7 @@ class MetricInput:
         key      names the computation with its network: "embedding:identity_metric", "features:lpips_alex", ...
         which    "target", "output", "inverted" or "truth"; ValueError if the batch has no such pictures
         compute  of the originals ("target"): a function of these pictures, the network and the metric's own code alone, since
-                 the harness may keep its result for other methods and runs
+                 the harness may keep its result for other methods and runs; of "truth": of these and the originals too
         """
         every = {"target": self.target, "output": self.output, "inverted": self.inverted, "truth": self.truth}
         pictures: Tensor | None = every[which]

@@ -1,7 +1,7 @@
 """The evaluator: all metrics of one batch in one pass.
 
-Pictures are prepared once for each protocol, originals and reconstructions once for all edits, and results that several
-metrics share (:meth:`invbench.api.MetricInput.once`) are computed once.
+Pictures are prepared once for each protocol, originals and reconstructions once for all edits, true edited pictures once for
+all methods of a process, and results that several metrics share (:meth:`invbench.api.MetricInput.once`) are computed once.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from torch import Tensor
 
 from invbench.api import Edit, MetricInput, Sample
 from invbench.scoring.scorer import Scorer
+from invbench.scoring.truths import named
 
 MEMO_BYTES = 2**30  # of intermediates kept for a batch; what does not fit is computed again when needed
 
@@ -73,12 +74,20 @@ class Evaluator:
         true_factors  float64 [N, K] in [0, 1], the factors of the true edited pictures, or None if not known
         """
         prepared: dict[tuple[str, str], Tensor] = {}
+        groups = list(self._groups("edit", edit, only))
+        name = None if truth is None else named(truth, self._samples)
 
         def complete(given: MetricInput, protocol: str) -> MetricInput:
             shown = None if truth is None else self._once(prepared, protocol, "truth", truth)
             return replace(given, truth=shown, true_factors=true_factors)
 
-        return self._edited(self._groups("edit", edit, only), edit, output, complete, prepared)
+        if name is not None:
+            self._take_truths(name, {self._scorer.protocols[protocol].entry for protocol, _ in groups}, prepared)
+        values = self._edited(groups, edit, output, complete, prepared)
+        if name is not None:
+            self._hold_truths(name, prepared)
+        self._memo.keep(self._kept.values())
+        return values
 
     def round_trip(
         self, edit: Edit, output: np.ndarray, *, latents: Tensor, latents_back: Tensor | None
@@ -93,7 +102,9 @@ class Evaluator:
         def complete(given: MetricInput, protocol: str) -> MetricInput:
             return replace(given, latents=latents, latents_back=latents_back)
 
-        return self._edited(self._groups("round_trip", edit, None), edit, output, complete, {})
+        values = self._edited(self._groups("round_trip", edit, None), edit, output, complete, {})
+        self._memo.keep(self._kept.values())
+        return values
 
     def _edited(
         self,
@@ -124,8 +135,20 @@ class Evaluator:
                 return complete(seen, protocol)
 
             values |= self._evaluated(ids, given, self._kept, prepared)
-        self._memo.keep(self._kept.values())
         return values
+
+    def _take_truths(self, name: str, entries: Iterable[str], prepared: dict[tuple[str, str], Tensor]) -> None:
+        for entry in entries:
+            if (found := self._scorer.truths.take(entry, name)) is not None:
+                prepared[entry, "truth"] = found[0]
+                self._memo.update(found[1])
+
+    def _hold_truths(self, name: str, prepared: Mapping[tuple[str, str], Tensor]) -> None:
+        for (entry, which), pictures in prepared.items():
+            if which == "truth":
+                results = {key: value for key, value in self._memo.items() if value[0] is pictures}
+                size = _size(pictures) + sum(_size(value) for _, value in results.values())
+                self._scorer.truths.hold(entry, name, pictures, results, size=size)
 
     def features(self, *, only: Iterable[str] | None = None) -> dict[str, np.ndarray]:
         """Features of the reconstructions: name -> float32 [N, F], without those that failed; ``only`` restricts the names."""
@@ -185,6 +208,7 @@ class Evaluator:
                 for pictures in kept:
                     pictures.clear()
                 self._memo.clear()
+                self._scorer.truths.clear()
                 given = None
         return values
 

@@ -15,6 +15,7 @@ from torch import Tensor
 from invbench.api import Edit, InvbenchError, Metric, MetricInput, MissingWeights, Preparation, Sample, SetMetric
 from invbench.plugins.registry import find, load
 from invbench.scoring.originals import Kept, OfMetric, large
+from invbench.scoring.truths import Truths
 from invbench.specs import MetricSpec, ProtocolSpec
 from invbench.util.provenance import digest, source_digest
 from invbench.weights.networks import Networks
@@ -33,6 +34,7 @@ class Scorer:
     unavailable      by id: why a metric cannot be computed (its weights are missing)
     failures         by id: how many values are missing because the metric raised, and the last reason
     owed             by id: why a metric raised since the last call of :meth:`take_owed`
+    truths           what was computed from true edited pictures
     kept             where results of originals are kept; None: nowhere, which changes no number
     """
 
@@ -57,6 +59,7 @@ class Scorer:
         self.failures: dict[str, dict[str, Any]] = {}
         self.owed: dict[str, str] = {}
         self.sets: dict[str, SetMetric] = {}
+        self.truths = Truths()
         self._metrics: dict[str, Metric] = {}
         self._preparations: dict[str, Preparation] = {}  # by the protocol's entry: two ids may share one
         self._networks = networks

@@ -34,6 +34,10 @@ SPECS = [
     {"id": "left", "class": "Left", "title": "Mean of the embedding", "kind": "edit", "better": "none", "unit": "",
      "range": "", "protocols": ["native", "half"]},
     {"id": "right", "class": "Left", "title": "The same", "kind": "edit", "better": "none", "unit": "", "range": ""},
+    {"id": "true", "class": "True_", "title": "Mean of the true picture", "kind": "edit", "better": "none", "unit": "",
+     "range": "", "protocols": ["native", "half"], "needs": ["truth"]},
+    {"id": "writes", "class": "Writes", "title": "Writes", "kind": "edit", "better": "none", "unit": "", "range": "",
+     "needs": ["truth"]},
     {"id": "first", "class": "First", "title": "Inverted", "kind": "inversion", "better": "none", "unit": "", "range": ""},
     {"id": "only", "class": "Size", "title": "Only half", "kind": "inversion", "better": "none", "unit": "", "range": "",
      "protocols": ["half"]},
@@ -91,6 +95,17 @@ class Left(Size):
     def __call__(self, given):
         parts = [given.once("embed", which, embed) for which in ("output", "inverted", "target")]
         return sum(part.double().numpy() * factor for part, factor in zip(parts, (100, 10, 1)))
+
+
+class True_(Size):
+    def __call__(self, given):
+        return given.once("true", "truth", lambda truth: embed(truth) + given.target.mean((1, 2, 3))).double().numpy()
+
+
+class Writes(Size):
+    def __call__(self, given):
+        given.truth.zero_()
+        return np.zeros(len(given.samples))
 
 
 class Counts(Size):
@@ -192,6 +207,46 @@ def test_what_does_not_fit_into_the_memory_is_computed_again(make, monkeypatch):
     assert Counter(calls(scorer))[("embed", 16)] == 6
     for id, values in want.items():
         np.testing.assert_array_equal(values, found[id])
+
+
+def test_true_pictures_are_read_once_for_all_methods(make):
+    scorer = make("true@native", "true@half")
+    calls(scorer)
+    edits = {Edit("a", 1.0): pictures(5), Edit("b", 1.0): pictures(6)}
+    for method in range(3):
+        evaluator = Evaluator(scorer, samples(), pictures(10 + method), masks=None)
+        for edit, truth in edits.items():
+            values = evaluator.edit(edit, pictures(20 + method), truth=truth, true_factors=None)
+            assert values["true@native"] == pytest.approx(mean(truth) + mean(pictures(0)), abs=1e-6)
+            halves = [one[:, ::2, ::2] for one in (truth, pictures(0))]
+            assert values["true@half"] == pytest.approx(sum(map(mean, halves)), abs=1e-6)
+    counts = Counter(calls(scorer))
+    assert counts[("embed", 16)] == counts[("embed", 8)] == len(edits)
+    others = samples()[::-1]  # the same true pictures of other originals
+    evaluator = Evaluator(scorer, others, pictures(1), masks=None)
+    found = evaluator.edit(Edit("a", 1.0), pictures(2), truth=pictures(5), true_factors=None)
+    assert found["true@native"] == pytest.approx(mean(pictures(5)) + mean(pictures(0))[::-1], abs=1e-6)
+
+
+def test_true_pictures_are_held_up_to_a_limit(make, monkeypatch):
+    monkeypatch.setattr("invbench.scoring.truths.LIMIT", 3 * 3 * 16 * 16 * 4 + 100)  # one batch
+    scorer = make("true@native")
+    calls(scorer)
+    for _ in range(2):
+        for seed in (5, 6):
+            evaluator = Evaluator(scorer, samples(), pictures(1), masks=None)
+            values = evaluator.edit(Edit("a", 1.0), pictures(2), truth=pictures(seed), true_factors=None)
+            assert values["true@native"] == pytest.approx(mean(pictures(seed)) + mean(pictures(0)), abs=1e-6)
+    assert Counter(calls(scorer))[("embed", 16)] == 3
+
+
+def test_a_metric_that_writes_into_true_pictures_harms_no_later_method(make):
+    scorer = make("true@native", "writes")
+    for method in range(3):
+        evaluator = Evaluator(scorer, samples(), pictures(10 + method), masks=None)
+        values = evaluator.edit(Edit("a", 1.0), pictures(2), truth=pictures(5), true_factors=None)
+        assert values["true@native"] == pytest.approx(mean(pictures(5)) + mean(pictures(0)), abs=1e-6)
+        assert np.isnan(values["writes@native"]).all()
 
 
 def test_once_belongs_to_the_pictures_not_to_their_name():
