@@ -294,6 +294,20 @@ METHOD_LAYOUTS = {
         },
         {"network": "invbench.methods.convert.translation:stgan"},
     ),
+    "stgan_port": Layout(
+        "STGAN's generator, file of STGAN-pytorch, whose network is another than the official one",
+        {
+            "encoder.0.0.weight": (None, 3, 4, 4),
+            "stu.0.reset_gate.1.running_mean": (None,),
+            "decoder.0.0.weight": (None, None, 4, 4),
+        },
+        {"network": "invbench.methods.convert.stgan_port:generator"},
+    ),
+    "stgan_port_discriminator": Layout(
+        "STGAN's discriminator, file of STGAN-pytorch: reads a picture's own attributes",
+        {"conv.0.0.weight": (None, 3, 4, 4), "conv.0.1.running_mean": (None,), "fc_att.2.weight": (None, None)},
+        {"labels": "invbench.methods.convert.stgan_port:labels"},
+    ),
     "biggan_deep": Layout(
         "BigGAN-deep, pytorch_model.bin of pytorch-pretrained-BigGAN",
         {

@@ -58,7 +58,7 @@ def stargan(checkpoint: Mapping[str, Any], *, source: str) -> tuple[nn.Module, t
     state = tensors(checkpoint, source=source)
     idle = [key for key in state if _is_idle(key, state)]
     kept = {key: value for key, value in state.items() if key not in idle}
-    first = _shape(state, "main.0.weight", 4, source)
+    first = shape(state, "main.0.weight", 4, source)
     numbers = first[1] - 3
     fixed = [0.0] * RAFD + [1.0, 0.0] if numbers == len(FIVE) + RAFD + 2 else []
     if numbers - len(fixed) != len(FIVE):
@@ -75,10 +75,10 @@ def stargan(checkpoint: Mapping[str, Any], *, source: str) -> tuple[nn.Module, t
 def stargan_labels(checkpoint: Mapping[str, Any], *, source: str) -> LabelReader:
     """StarGAN's discriminator as a reader of attributes. Raises InvbenchError naming ``source`` if the file does not fit."""
     state = tensors(checkpoint, source=source)
-    width = _shape(state, "main.0.weight", 4, source)[0]
-    classes, _, side, _ = _shape(state, "conv2.weight", 4, source)
+    width = shape(state, "main.0.weight", 4, source)[0]
+    classes, _, side, _ = shape(state, "conv2.weight", 4, source)
     layers = len([key for key in state if re.fullmatch(r"main\.\d+\.weight", key)])
-    _expect_names(classes, FIVE, "conv2.weight", source)
+    expect_names(classes, FIVE, "conv2.weight", source)
     size = side * 2**layers
     network = fitted(lambda: StarGANDiscriminator(classes, size=size, width=width, layers=layers), state, source=source)
     return LabelReader(network, FIVE, size)
@@ -127,7 +127,7 @@ def stgan_labels(checkpoint: Mapping[str, Any], *, source: str) -> LabelReader:
     if not variables:
         raise InvbenchError(f"{source}: expected variables D/..., found none: export the checkpoint of the training, whole")
     last = max((int(m[1] or 0) for key in variables if (m := re.match(r"D/Conv(?:_(\d+))?/", key))), default=0)
-    channels = _shape(variables, f"D/Conv_{last}/weights", 4, source)[3]
+    channels = shape(variables, f"D/Conv_{last}/weights", 4, source)[3]
     heads = ("fc_adv.0", "fc_adv.1", "fc_cls.0", "fc_cls.1")
     for key, value in variables.items():
         if head := re.fullmatch(r"D/flatten_fully_connected(?:_([123]))?/fully_connected/(weights|biases)", key):
@@ -136,10 +136,10 @@ def stgan_labels(checkpoint: Mapping[str, Any], *, source: str) -> LabelReader:
             found[name] = _flattened(value, channels, source) if weight and number in (0, 2) else value.T if weight else value
         else:
             found |= dict([_layer(re.sub(r"^D/Conv(?:_(\d+))?/", lambda m: f"conv.{m[1] or 0}.", key), value)])
-    hidden, inputs = _shape(found, "fc_cls.0.layers.0.weight", 2, source)
-    classes = _shape(found, "fc_cls.1.layers.0.weight", 2, source)[0]
-    _expect_names(classes, THIRTEEN, "D/flatten_fully_connected_3/fully_connected/weights", source)
-    widths = [_shape(found, f"conv.{i}.layers.0.weight", 4, source)[0] for i in range(last + 1)]
+    hidden, inputs = shape(found, "fc_cls.0.layers.0.weight", 2, source)
+    classes = shape(found, "fc_cls.1.layers.0.weight", 2, source)[0]
+    expect_names(classes, THIRTEEN, "D/flatten_fully_connected_3/fully_connected/weights", source)
+    widths = [shape(found, f"conv.{i}.layers.0.weight", 4, source)[0] for i in range(last + 1)]
     size = math.isqrt(inputs // channels) * 2 ** len(widths)
     config = {"size": size, "widths": widths, "hidden": hidden, "slope": TENSORFLOW["slope"], "epsilon": INSTANCE_EPSILON}
     return LabelReader(fitted(lambda: AttGANDiscriminator(classes, **config), found, source=source), THIRTEEN, size)
@@ -149,7 +149,7 @@ def _attgan(
     state: dict[str, Tensor], source: str, *, on: float, groups: list[list[str]], slope: float, epsilon: float
 ) -> AttGANGenerator:
     names, widths = _names(state, source), _widths(state, source)
-    inputs = _shape(state, "dec_layers.1.layers.0.weight", 4, source)[0]
+    inputs = shape(state, "dec_layers.1.layers.0.weight", 4, source)[0]
     inject = 1 if inputs == sum(widths[-2:]) + len(names) else 0
     labels = {"names": names, "edits": _edits(names), "off": -on, "on": on, "groups": groups}
     return fitted(
@@ -159,12 +159,13 @@ def _attgan(
 
 def _names(state: Mapping[str, Tensor], source: str) -> list[str]:
     """The attributes, of which the first layer of the decoder sees the numbers beside the last feature."""
-    inputs, width = _shape(state, "dec_layers.0.layers.0.weight", 4, source)[:2]
-    _expect_names(inputs - width, THIRTEEN, "dec_layers.0", source)
+    inputs, width = shape(state, "dec_layers.0.layers.0.weight", 4, source)[:2]
+    expect_names(inputs - width, THIRTEEN, "dec_layers.0", source)
     return THIRTEEN
 
 
-def _expect_names(found: int, names: list[str], key: str, source: str) -> None:
+def expect_names(found: int, names: list[str], key: str, source: str) -> None:
+    """Raises InvbenchError naming ``source`` and ``key`` unless ``found`` is the number of ``names``."""
     if found != len(names):
         raise InvbenchError(f"{source}: {key}: expected {len(names)} attributes ({', '.join(names)}), found {found}")
 
@@ -175,10 +176,11 @@ def _edits(names: list[str]) -> dict[str, list[Any]]:
 
 def _widths(state: Mapping[str, Tensor], source: str) -> list[int]:
     layers = len([key for key in state if re.fullmatch(r"enc_layers\.\d+\.layers\.0\.weight", key)])
-    return [_shape(state, f"enc_layers.{i}.layers.0.weight", 4, source)[0] for i in range(layers)]
+    return [shape(state, f"enc_layers.{i}.layers.0.weight", 4, source)[0] for i in range(layers)]
 
 
-def _shape(state: Mapping[str, Tensor], key: str, axes: int, source: str) -> tuple[int, ...]:
+def shape(state: Mapping[str, Tensor], key: str, axes: int, source: str) -> tuple[int, ...]:
+    """The shape of ``state[key]``. Raises InvbenchError naming ``source`` unless it is there and has ``axes`` axes."""
     found = state.get(key)
     if found is None or found.ndim != axes:
         told = "none" if found is None else f"shape {list(found.shape)}"
@@ -189,8 +191,8 @@ def _shape(state: Mapping[str, Tensor], key: str, axes: int, source: str) -> tup
 def _is_idle(key: str, state: Mapping[str, Tensor]) -> bool:
     match = RUNNING.fullmatch(key)
     weight = state.get(f"{match[1]}.weight") if match else None
-    shape = () if key.endswith("tracked") else weight.shape if weight is not None else None
-    return weight is not None and weight.ndim == 1 and tuple(state[key].shape) == tuple(shape or ())
+    expected = () if key.endswith("tracked") else weight.shape if weight is not None else None
+    return weight is not None and weight.ndim == 1 and tuple(state[key].shape) == tuple(expected or ())
 
 
 def _arrays(checkpoint: Mapping[str, Any], source: str) -> dict[str, Tensor]:
