@@ -37,7 +37,7 @@ def generator(checkpoint: Mapping[str, Any], *, source: str) -> STGANPortGenerat
     expect_names(inputs - first, TEN, "decoder.0.0.weight", source)
     units = len({match[1] for key in state if (match := re.match(r"stu\.(\d+)\.", key))})
     last = shape(state, f"decoder.{layers - 1}.0.weight", 4, source)[1]
-    config = {
+    config: dict[str, Any] = {
         "widths": widths,
         "shortcuts": units,
         "kernel": shape(state, "stu.0.reset_gate.0.weight", 4, source)[2],

@@ -16,7 +16,7 @@ from invbench.methods.nets.attgan import WIDTHS, Block, encoded, encoder, tiled,
 from invbench.methods.nets.labels import Labels
 from invbench.methods.nets.stgan import SelectiveTransferUnit
 
-PORT = {"slope": 0.2, "epsilon": 1e-5}
+PORT: Mapping[str, Any] = {"slope": 0.2, "epsilon": 1e-5}
 
 
 class NormedTransferUnit(SelectiveTransferUnit):
@@ -30,7 +30,8 @@ class NormedTransferUnit(SelectiveTransferUnit):
             convolution = nn.Conv2d(2 * width, width, kernel, 1, (kernel - 1) // 2, bias=False)
             return nn.Sequential(convolution, nn.BatchNorm2d(width, epsilon))
 
-        self.reset, self.update, self.candidate = normed(), normed(), normed()
+        for name in ("reset", "update", "candidate"):
+            setattr(self, name, normed())
 
 
 class STGANPortGenerator(nn.Module):
