@@ -246,7 +246,7 @@ def _hyperinverter(resolution: int, kind: str, hidden: int, seed: int) -> Write:
 
 def _detectron2(path: Path) -> None:
     """A pickle of arrays; half precision for the room."""
-    state = official.drawn(official.panoptic_fpnofficial.shapes(), seed=35)
+    state = official.drawn(official_segmenters.panoptic_fpn_shapes(), seed=35)
     arrays = {key: np.ascontiguousarray(value.half().numpy()) for key, value in state.items()}  # by rows, as the public ones
     path.write_bytes(pickle.dumps({"model": arrays, "__author__": "Detectron2 Model Zoo"}, protocol=4))
 
