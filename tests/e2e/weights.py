@@ -317,7 +317,7 @@ WRITERS: dict[str, Write] = {
     "ade20k_encoder": _torch(lambda: official_segmenters.ade20k("encoder", seed=33)),
     "ade20k_decoder": _torch(lambda: official_segmenters.ade20k("decoder", seed=34)),
     "panoptic_fpn": _detectron2,
-    "maskrcnn": _torch(lambda: official.drawn(official.maskrcnnofficial.shapes(), seed=25)),
+    "maskrcnn": _torch(lambda: official.drawn(official_segmenters.maskrcnn_shapes(), seed=25)),
     "alexnet": _network(alexnet, 26),
     "vgg16": _network(vgg16, 27),
     "squeezenet1_1": _network(squeezenet1_1, 28),
