@@ -8,9 +8,11 @@ from dataclasses import dataclass
 
 from markupsafe import Markup, escape
 
+from invbench.reports import svg_labels
+
 WIDTH, HEIGHT = 540, 330
 LEFT, RIGHT, TOP, BOTTOM = 52, 116, 14, 40  # margins; labels of points stand in the right one
-GAP = 12.5  # between two labels
+GAP = 12.5  # between two names of lines
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,15 @@ def pareto(points: Sequence[Point], *, better: str, title: str) -> Markup:
         return Markup("")
     logs = [math.log10(one.x) for one in points]
     x = _scale(math.floor(min(logs) * 2) / 2, math.ceil(max(logs) * 2) / 2, LEFT, WIDTH - RIGHT)
-    steps = [(power, step) for power in range(math.floor(min(logs)), math.ceil(max(logs)) + 1) for step in (1, 3)]
+    wide = x(math.log10(3)) - x(0) > 6 * svg_labels.LETTER  # "0.003" and a gap
+    powers = range(math.floor(min(logs)), math.ceil(max(logs)) + 1)
+    steps = [(power, step) for power in powers for step in ((1, 3) if wide else (1,))]
     below = [(x(power + math.log10(step)), f"{step * 10.0**power:g}") for power, step in steps]
     parts = [_below(at, label) for at, label in below if LEFT - 1 <= at <= WIDTH - RIGHT + 1]
     placed = [(one, x(math.log10(one.x))) for one in points]
     parts += _points(placed, front(points, better=better), end=WIDTH - RIGHT)
     parts.append(_axis((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, "seconds an image (log)"))
-    return _picture(parts, f"{title} against seconds", head=title)
+    return _picture(parts, f"{title} against seconds", head=title, aside=_unnamed(parts))
 
 
 def scatter(points: Sequence[Point], *, better: str, better_x: str, title: str, x_title: str) -> Markup:
@@ -76,11 +80,11 @@ def scatter(points: Sequence[Point], *, better: str, better_x: str, title: str, 
     best = front(points, better=better, better_x=better_x)
     parts += _points([(one, x(one.x)) for one in points], best, end=WIDTH - RIGHT if better_x == "lower" else LEFT)
     parts.append(_axis((LEFT + WIDTH - RIGHT) / 2, HEIGHT - 6, x_title))
-    return _picture(parts, f"{title} against {x_title}", head=title)
+    return _picture(parts, f"{title} against {x_title}", head=title, aside=_unnamed(parts))
 
 
 def _points(placed: Sequence[tuple[Point, float]], best: Sequence[Point], *, end: float) -> list[Markup]:
-    """The grid, the front up to ``end``, and the points with their names, which never lie on each other."""
+    """The grid, the front up to ``end``, the points, and those of their names that have room, the front's first."""
     points = [one for one, _ in placed]
     ends = [value for one in points for value in (one.value, one.low, one.high) if math.isfinite(value)]
     ticks = _ticks(min(ends), max(ends))
@@ -90,18 +94,25 @@ def _points(placed: Sequence[tuple[Point, float]], best: Sequence[Point], *, end
     steps = [(at_of[id(one)], y(one.value)) for one in best]
     path = f"M{steps[0][0]:.1f} {steps[0][1]:.1f}" + "".join(f"H{a:.1f}V{b:.1f}" for a, b in steps[1:]) + f"H{end}"
     parts.append(Markup('<path class="front" d="{}"/>').format(path))
-    taken: list[tuple[float, float, float]] = []
-    for one, at in sorted(placed, key=lambda pair: y(pair[0].value)):
-        up, kind = y(one.value), "on" if one in best else "off"
+    spots = [(at, y(one.value), one.label) for one, at in placed]
+    first = [index for index, one in enumerate(points) if one in best]
+    names = svg_labels.place(spots, first, svg_labels.Box(LEFT, 0, WIDTH, HEIGHT - BOTTOM))
+    for (one, at), (_, up, _) in zip(placed, spots):
         if math.isfinite(one.low):
             parts.append(Markup('<path class="whisker" d="M{0:.1f} {1:.1f}V{2:.1f}"/>').format(at, y(one.low), y(one.high)))
-        parts.append(Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="4.5"/>').format(kind, at, up))
-        line, wide = up + 4, 6.2 * len(one.label)
-        while any(abs(line - other) < GAP and at < stop and start < at + 8 + wide for start, stop, other in taken):
-            line += 2
-        taken.append((at, at + 8 + wide, line))
-        parts.append(Markup('<text class="name" x="{:.1f}" y="{:.1f}">{}</text>').format(at + 8, line, one.label))
+        circle = Markup('<circle class="{}" cx="{:.1f}" cy="{:.1f}" r="4.5"><title>{}: {:.4g} at {:.3g}</title></circle>')
+        parts.append(circle.format("on" if one in best else "off", at, up, one.label, one.value, one.x))
+    for name, one in zip(names, points):  # after the points, so that no point lies on a name
+        if name is not None:
+            kind = f"name{' best' * (one in best)}{' end' * name.ends}"
+            parts.append(Markup('<text class="{}" x="{:.1f}" y="{:.1f}">{}</text>').format(kind, name.x, name.y, one.label))
     return parts
+
+
+def _unnamed(parts: Sequence[Markup]) -> str:
+    """What a reader is told if points have no name in the plot."""
+    points, names = (sum(part.startswith(tag) for part in parts) for tag in ("<circle", '<text class="name'))
+    return "" if names == points else f"{names} of {points} named; point at the others"
 
 
 def lines(
@@ -201,7 +212,8 @@ def _path(spots: Sequence[tuple[float, float]]) -> str:
     return "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in spots)
 
 
-def _picture(parts: Sequence[Markup], title: str, *, head: str) -> Markup:
+def _picture(parts: Sequence[Markup], title: str, *, head: str, aside: str = "") -> Markup:
     inside = Markup("").join(map(escape, parts))
     svg = Markup('<svg viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>').format(WIDTH, HEIGHT, title, inside)
-    return Markup('<figure class="plot"><figcaption>{}</figcaption>{}</figure>').format(head, svg)
+    told = Markup(" <small>({})</small>").format(aside) if aside else ""
+    return Markup('<figure class="plot"><figcaption>{}{}</figcaption>{}</figure>').format(head, told, svg)

@@ -1,0 +1,54 @@
+"""Names in a plot: none on another, on another point or outside; those of the front first; the others are told on hovering."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from invbench.reports import svg, svg_labels
+
+WITHIN = svg_labels.Box(52, 0, 540, 290)
+
+
+def box(name, text):
+    """The rectangle that a name takes."""
+    left = name.x - svg_labels.LETTER * len(text) if name.ends else name.x
+    return left, name.y - 4 - svg_labels.HEIGHT / 2, left + svg_labels.LETTER * len(text), name.y - 4 + svg_labels.HEIGHT / 2
+
+
+def overlap(a, b):
+    return min(a[2], b[2]) - max(a[0], b[0]) > 1e-6 and min(a[3], b[3]) - max(a[1], b[1]) > 1e-6
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_names_lie_on_nothing_and_within(seed):
+    draw = random.Random(seed)
+    spots = [(draw.uniform(52, 424), draw.uniform(10, 280), "x" * draw.randint(1, 25)) for _ in range(40)]
+    placed = svg_labels.place(spots, range(4), WITHIN)
+    boxes = {index: box(name, spots[index][2]) for index, name in enumerate(placed) if name is not None}
+    assert 0 < len(boxes) < 40
+    for index, one in boxes.items():
+        assert one[0] >= 52 and one[2] <= 540 and one[1] >= 0 and one[3] <= 290
+        assert not any(overlap(one, other) for key, other in boxes.items() if key != index)
+        assert not any(overlap(one, (x - 4, y - 4, x + 4, y + 4)) for key, (x, y, _) in enumerate(spots) if key != index)
+
+
+def test_a_name_stands_right_of_its_point_and_moves_only_where_there_is_no_room():
+    spots = [(100, 100, "first"), (300, 50, "alone"), (530, 200, "edge"), (115, 100, "hidden")]
+    first, alone, edge, _ = svg_labels.place(spots, [0], WITHIN)
+    assert alone == (308, 54, False) and edge == (522, 204, True)
+    assert first is not None and first.y != 104  # on the right lies the other point
+    crowd = [(200, 100 + y, "n" * 9) for y in range(0, 24, 3)]
+    names = svg_labels.place(crowd, [], WITHIN)
+    assert None in names and svg_labels.place(crowd, range(8), WITHIN).count(None) < names.count(None)  # these look further
+
+
+def test_points_without_a_name_are_counted_and_told_on_hovering():
+    points = [svg.Point(f"a long name {i}", 1 + i / 50, 20 + i / 50) for i in range(20)]
+    plot = svg.pareto(points, better="higher", title="PSNR")
+    shown = plot.count('<text class="name')
+    assert 0 < shown < 20 and f"({shown} of 20 named; point at the others)" in plot
+    assert all(f"<title>a long name {i}: " in plot for i in range(20))
+    few = svg.pareto(points[::10], better="higher", title="PSNR")
+    assert "named" not in few and few.count('<text class="name') == 2
