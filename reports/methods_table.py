@@ -176,13 +176,14 @@ def _common(name: str, metric: str, specs: Mapping[str, MethodSpec], rows: Mappi
 class _Order:
     """What a printed table and the run have in common in one metric.
 
-    numbers  method of the run -> its printed number
+    printed  method of the run -> its printed number; changes by an edit count along the way that the table's go, since the
+             direction of an edit has one sign here and may have the other there
     values   dataset -> method -> values by image
     sign     makes a small number the better one; of the effect of an edit, the larger one
     """
 
     metric: str
-    numbers: Mapping[str, Number]
+    printed: Mapping[str, float]
     values: Mapping[str, Mapping[str, pd.Series]]
     sign: float
 
@@ -198,7 +199,9 @@ def _orders(name: str, specs: Mapping[str, MethodSpec], rows: Mapping[str, pd.Da
         values = {dataset: {id: _values(rows[id], family, dataset, edit=edit) for id in common} for dataset in DATASETS}
         common = {id: one for id, one in common.items() if all(len(found[id]) for found in values.values())}
         if len(common) > 1:
-            yield _Order(metric, common, values, 1.0 if next(iter(common.values()))["direction"] == "lower" else -1.0)
+            turned = -1.0 if edit and sum(one.value for one in common.values()) < 0 else 1.0
+            printed = {id: turned * one.value for id, one in common.items()}
+            yield _Order(metric, printed, values, 1.0 if next(iter(common.values()))["direction"] == "lower" else -1.0)
 
 
 def _ranks(specs: Mapping[str, MethodSpec], rows: Mapping[str, pd.DataFrame]) -> str:
@@ -206,10 +209,10 @@ def _ranks(specs: Mapping[str, MethodSpec], rows: Mapping[str, pd.DataFrame]) ->
     for name, ranked in RANKED.items():
         for one in _orders(name, specs, rows):
             if one.metric == ranked:
-                printed = {id: one.sign * number.value for id, number in one.numbers.items()}
-                here = [{id: one.sign * found[id].mean() for id in one.numbers} for found in one.values.values()]
+                printed = {id: one.sign * value for id, value in one.printed.items()}
+                here = [{id: one.sign * found[id].mean() for id in one.printed} for found in one.values.values()]
                 places = [_places(order) for order in (printed, *here)]
-                texts = {id: "{}: {}, {}".format(*(place[id] for place in places)) for id in one.numbers}
+                texts = {id: "{}: {}, {}".format(*(place[id] for place in places)) for id in one.printed}
                 columns[f"{_short(name)}, {_word(ranked)}"] = texts
     ids = [id for id in rows if any(id in column for column in columns.values())]
     heads = [("method", [escape_markdown(specs[id].title) for id in ids])]
@@ -225,8 +228,8 @@ def _agreements(specs: Mapping[str, MethodSpec], rows: Mapping[str, pd.DataFrame
     rng, lines = np.random.default_rng(SEED), []
     for name in RANKED:
         for one in _orders(name, specs, rows):
-            printed = [number.value for number in one.numbers.values()]
-            found = [pd.concat([values[id] for id in one.numbers], axis=1).to_numpy() for values in one.values.values()]
+            printed = list(one.printed.values())
+            found = [pd.concat([values[id] for id in one.printed], axis=1).to_numpy() for values in one.values.values()]
             taus = [agreement.rank_agreement(printed, images, rng) for images in found]
             texts = [f"{tau.value:z.2f} [{tau.low:z.2f}, {tau.high:z.2f}]" for tau in taus]
             lines.append([_short(name), _word(one.metric), str(len(printed)), *texts])

@@ -87,6 +87,17 @@ def test_ranks_and_tau_of_a_made_up_run():
     assert line(text, "DHR, Table 1")[1:] == ["mse", "4", f"{tau} [{tau}, {tau}]", f"{tau} [{tau}, {tau}]"]
 
 
+def test_changes_by_an_edit_are_ordered_by_their_size():
+    """The printed pose goes the other way at the same strength: +3 turns by -12.93 degrees there, by +16.5 here."""
+    here = {"hyperinverter": 16.0, "pti": 12.0, "e4e": 11.0, "sg2_wplus": 5.0, "restyle_e4e": 4.0}  # as printed, by size
+    places = [(id, name, f"{number}.png") for id in here for name in methods_table.DATASETS for number in range(4)]
+    rows = pd.DataFrame(places, columns=["method", "dataset", "image"])
+    rows = rows.assign(edit="yaw", strength=3.0, **{"yaw_change@native": rows["method"].map(here)})
+    text = methods_table.markdown((specs := discover().methods), {}, rows, dict.fromkeys(specs, ()), source="a run")
+    found = next(row for row in text.splitlines() if "HyperInverter, Table 2" in row and "yaw" in row)
+    assert [cell.strip() for cell in found.strip("|").split("|")][2:] == ["5", *["1.00 [1.00, 1.00]"] * 2]
+
+
 def test_errors_on_golden_vectors_are_noted_for_every_output_and_within_the_bound():
     with (published.FOLDER / "golden.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))

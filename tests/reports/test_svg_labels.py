@@ -35,10 +35,10 @@ def test_names_lie_on_nothing_and_within(seed):
 
 
 def test_a_name_stands_right_of_its_point_and_moves_only_where_there_is_no_room():
-    spots = [(100, 100, "first"), (300, 50, "alone"), (530, 200, "edge"), (115, 100, "hidden")]
-    first, alone, edge, _ = svg_labels.place(spots, [0], WITHIN)
+    spots = [(100, 100, "first"), (300, 50, "alone"), (530, 200, "edge"), (115, 100, "other"), (85, 100, "other")]
+    first, alone, edge, *_ = svg_labels.place(spots, [0], WITHIN)
     assert alone == (308, 54, False) and edge == (522, 204, True)
-    assert first is not None and first.y != 104  # on the right lies the other point
+    assert first is not None and first.y != 104  # on both sides lie others
     crowd = [(200, 100 + y, "n" * 9) for y in range(0, 24, 3)]
     names = svg_labels.place(crowd, [], WITHIN)
     assert None in names and svg_labels.place(crowd, range(8), WITHIN).count(None) < names.count(None)  # these look further
