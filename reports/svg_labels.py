@@ -12,15 +12,19 @@ FAR = 4  # heights of a name by which that of an important point may be moved up
 
 
 class Box(NamedTuple):
+    """An upright rectangle in the plot's units; y grows downwards."""
+
     left: float
     top: float
     right: float
     bottom: float
 
     def meets(self, other: Box) -> bool:
+        """Whether the two overlap."""
         return self.left < other.right and other.left < self.right and self.top < other.bottom and other.top < self.bottom
 
     def holds(self, other: Box) -> bool:
+        """Whether the other lies within this one."""
         return self.left <= other.left and other.right <= self.right and self.top <= other.top and other.bottom <= self.bottom
 
 
