@@ -47,5 +47,5 @@ def named(truth: np.ndarray, samples: Sequence[Sample]) -> str:
     """A name of the true pictures uint8 [N, H, W, 3] of some samples: a hash of them and of the originals."""
     found = hashlib.sha256(truth.tobytes())
     for sample in samples:
-        found.update(sample.picture.tobytes())
+        found.update(sample.sha256.encode())
     return found.hexdigest()
