@@ -1,10 +1,14 @@
-"""The shapes of ``plan.json`` and ``manifest.json``: whatever stands there, readers find what they expect or a line.
+"""The shapes of ``plan.json``, ``manifest.json`` and ``edit_sets.json``; another shape is one line that names the place.
 
 Keys that older runs lack, or that only the run itself needs, may be missing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
+from invbench.util.provenance import digest
 from invbench.util.shapes import ANY, COUNT, FLAG, INDEX, NULL, NUMBER, PLAIN, TEXT, Each, one_of
 
 _EDIT = {"name": TEXT, "strength": NUMBER}
@@ -82,3 +86,31 @@ MANIFEST = {
     "protocol?": PLAIN,
     "runs?": Each(list, Each(dict, ANY)),
 }
+
+_SET = {
+    "dataset": TEXT,
+    "method": TEXT,
+    "preset": TEXT,
+    "form": TEXT,
+    "edit": TEXT,
+    "direction": NUMBER,
+    "strength": NUMBER,
+    "value": NUMBER | NULL,
+    "originals": INDEX,
+    "edits": INDEX,
+    "features": INDEX,
+    "reason": TEXT | NULL,
+}
+EDIT_SETS = {
+    "forms": Each(dict, {"title": TEXT, "recipe": TEXT}),
+    "without": Each(dict, TEXT),
+    "rows": Each(list, _SET),
+    "sources": Each(dict, Each(list, TEXT)),
+    "pictures?": Each(dict, TEXT),
+}
+
+
+def pictures_digest(cell: Mapping[str, Any]) -> str:
+    """Digest of what the pictures of a cell of ``plan.json`` are made from: recipe, images, sources of directions."""
+    images = [(image["name"], image["sha256"], image.get("key")) for image in cell["images"]]
+    return digest([cell.get("recipe"), images, cell.get("directions")])

@@ -30,7 +30,8 @@ PARTS = (
     "rows", "features", "images", "masks", "inputs", "truths", "truth_masks", "latency", "curves", "superseded",
     "statistics", "report", FOREIGN,
 )  # fmt: skip
-OWN = (*PARTS, "sets.parquet", "edit_sets.json", "manifest.json", "plan.json")
+EDIT_SETS_FILE = "edit_sets.json"
+OWN = (*PARTS, "sets.parquet", EDIT_SETS_FILE, "manifest.json", "plan.json")
 JOBS = ".jobs"  # what jobs of a cluster were given and what they printed
 BEFORE_PLAN = (".lock", JOBS, "inputs", "truths", "truth_masks")  # what a run that was killed before its plan leaves
 

@@ -6,6 +6,8 @@ strength   the value at each strength of the run, the same for all methods; 0 is
 at c       at an equal measured change c of the attribute: between two strengths the value is taken as a line of the mean change
 searched   the lowest of all strengths in that direction, searched on the same pictures that it is measured on, as the printed
            figures of StyleFeatureEditor are; it is too low by that choice
+
+Values of a method whose pictures the run has replaced since are left out.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,15 +23,25 @@ import numpy as np
 import pandas as pd
 
 from invbench.api import plain_edit
+from invbench.compare.text import NOTHING, shown
+from invbench.described import EDIT_SETS, pictures_digest
+from invbench.folder import EDIT_SETS_FILE
 from invbench.reports.compare import Method
 from invbench.reports.equal_change import measure_of
-from invbench.reports.grid import SIMPLE, Column, grid
+from invbench.reports.grid import SIMPLE, Column, Style, fold
 from invbench.reports.run import Run
-from invbench.reports.text import number_format, signed
+from invbench.reports.text import edit_text, number_format, signed
 from invbench.store import Store
 from invbench.util import sealed
+from invbench.util.shapes import expect
 
-FILE = "edit_sets.json"
+STRENGTH, CHANGE, SEARCHED = "strength", "at change", "searched"
+LEGEND = (
+    "FID of edits (invbench edit-fid), at each strength of the run; no edit: the reconstructions of the same pictures",
+    "at c: at an equal mean measured change, on a line between two strengths",
+    "searched: the lowest of all strengths of that direction, searched on these same pictures, so it is too low",
+    "values of two forms are not comparable, nor with a FID of reconstructions: other sets, other files, other networks",
+)
 
 
 @dataclass(frozen=True)
@@ -68,12 +80,36 @@ class EditTable:
     features: int
     lines: Sequence[Line]
 
+    @property
+    def up(self) -> str:
+        """The edit and its direction: "age up"."""
+        return f"{self.edit} {'up' if self.direction > 0 else 'down'}"
+
+    @property
+    def readings(self) -> list[Reading]:
+        """Its columns: the strengths by size, the changes, the searched strength."""
+        strengths = sorted({one for line in self.lines for one in line.values}, key=abs)
+        changes = sorted({one for line in self.lines for one in line.at}, key=abs)
+        found = [Reading(STRENGTH, at, [line.values.get(at, math.nan) for line in self.lines]) for at in strengths]
+        found += [Reading(CHANGE, at, [line.at.get(at, math.nan) for line in self.lines]) for at in changes]
+        return [*found, Reading(SEARCHED, math.nan, [line.best[1] if line.best else math.nan for line in self.lines])]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One column of a table: how strong the edits are (``rule``), at which strength or change, and the FID of each line."""
+
+    rule: str
+    at: float
+    values: Sequence[float]
+
 
 def tables(source: Store | Run) -> list[EditTable]:
     """The tables of a run; empty if ``invbench edit-fid`` was not called. Raises InvbenchError for a broken file."""
     run = Run.of(source)
     content = _content(run.store)
-    rows = pd.DataFrame(content.get("rows", []))
+    current = _current(run.plan, content)
+    rows = pd.DataFrame([row for row in content.get("rows", []) if _place(row) in current])
     if rows.empty:
         return []
     found = []
@@ -98,29 +134,73 @@ def tables(source: Store | Run) -> list[EditTable]:
     return found
 
 
-def without(source: Store) -> dict[str, str]:
-    """Form, or form and edit -> why it could not be computed."""
-    content = _content(source)
+def without(source: Store | Run) -> dict[str, str]:
+    """Form, form and edit, or method -> why it could not be computed, or is not shown; empty without ``invbench edit-fid``."""
+    run = Run.of(source)
+    content = _content(run.store)
     found: dict[str, str] = dict(content.get("without", {}))
     rows = pd.DataFrame(content.get("rows", []))
     if not rows.empty:
         for (form, edit, dataset), group in rows.groupby(["form", "edit", "dataset"], sort=False):
             if group["value"].isna().all():
                 found[f"{form}, {edit} on {dataset}"] = str(group["reason"].iloc[0])
+        current = _current(run.plan, content)
+        for cell in run.plan["cells"].values():
+            if _place(cell) not in current:
+                place = f"edit-fid of {run.label(cell['method'], cell['preset'])} on {cell['dataset']}"
+                found[place] = "the run has made other pictures since; call invbench edit-fid again"
     return found
 
 
-def terminal(found: Sequence[EditTable], lacking: Mapping[str, str]) -> str:
-    """All tables as text, and the forms that could not be computed."""
-    blocks = [_text(table) for table in found]
-    if found:
-        blocks.append(
-            "at c: between two strengths, by their mean measured change; searched: the lowest of all strengths, searched on "
-            "these same pictures\nvalues of two forms are not comparable: other sets, other files, other networks"
-        )
-    if lacking:
-        blocks.append("\n".join(f"without {form}: {reason}" for form, reason in lacking.items()))
-    return "\n\n".join(blocks)
+def of_dataset(lacking: Mapping[str, str], dataset: str) -> dict[str, str]:
+    """What :func:`without` says of a dataset, or of all of them."""
+    return {what: why for what, why in lacking.items() if " on " not in what or what.endswith(f" on {dataset}")}
+
+
+def text(found: Sequence[EditTable], lacking: Mapping[str, str], *, style: Style = SIMPLE, width: int | None = None) -> str:
+    """All tables as text, then how to read them, and what could not be computed; empty if there is nothing to tell."""
+    lines = [*(LEGEND if found else ()), *(f"without {form}: {shown(reason)}" for form, reason in lacking.items())]
+    parts = [*(_text(table, style, width) for table in found), _listed(lines, style)]
+    return "\n\n".join(filter(None, parts))
+
+
+def columns(table: EditTable, style: Style = SIMPLE) -> list[Column]:
+    """The columns of a table as text: method, number of edits, each reading."""
+    write = number_format(value for line in table.lines for value in line.values.values())
+    found: list[Column] = [("method", [style.escape(line.label) for line in table.lines])]
+    found.append(("edits", [str(line.edits) for line in table.lines]))
+    return found + [
+        (style.escape(head(table, one)), [style.escape(cell) for cell in texts(table, one, write)]) for one in table.readings
+    ]
+
+
+def texts(table: EditTable, one: Reading, write: Callable[[float], str]) -> list[str]:
+    """The values of a reading, a text a line; a searched one with its strength."""
+    if one.rule != SEARCHED:
+        return [write(value) for value in one.values]
+    best = [line.best for line in table.lines]
+    return [f"{write(own[1])} ({edit_text(table.edit, own[0])})" if own else NOTHING for own in best]
+
+
+def head(table: EditTable, one: Reading) -> str:
+    """The head of a reading: "no edit", "age+2", "at +10 years", "searched"."""
+    if one.rule == STRENGTH:
+        return edit_text(table.edit, one.at) if one.at else "no edit"
+    return f"at {signed(one.at)} {table.unit}".rstrip() if one.rule == CHANGE else SEARCHED
+
+
+def title(table: EditTable) -> str:
+    """What a table holds: "edit_fid_sfe, age up: FID of edits as StyleFeatureEditor (...)"."""
+    return f"{table.form}, {table.up}: {table.title}"
+
+
+def notes(table: EditTable) -> list[str]:
+    """The originals and the protocol of a table, whether its sets are small, and why values are missing."""
+    lines = [f"{table.originals} originals; {table.recipe}"]
+    fewest = min(table.originals, *(line.edits for line in table.lines))
+    if fewest <= table.features:
+        lines.append(f"{fewest} pictures for {table.features} features: mostly bias, compare values at equal counts only")
+    return lines + [f"{line.label}: {shown(reason)}" for line in table.lines for reason in line.reasons]
 
 
 def as_csv(found: Sequence[EditTable]) -> str:
@@ -129,39 +209,25 @@ def as_csv(found: Sequence[EditTable]) -> str:
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["dataset", "form", "edit", "method", "preset", "reading", "at", "value", "originals", "edits"])
     for table in found:
-        for line in table.lines:
-            head, counts = [table.dataset, table.form, table.edit, *line.method], [table.originals, line.edits]
-            readings = [("strength", place, value) for place, value in line.values.items()]
-            readings += [("at change", place, value) for place, value in line.at.items()]
-            readings += [("searched", *line.best)] if line.best else []
-            for reading, place, value in readings:
-                writer.writerow([*head, reading, place, "" if math.isnan(value) else repr(value), *counts])
+        for one in table.readings:
+            for line, value in zip(table.lines, one.values, strict=True):
+                at = line.best[0] if one.rule == SEARCHED and line.best else one.at
+                if one.rule != SEARCHED or line.best:
+                    place = [table.dataset, table.form, table.edit, *line.method, one.rule, at]
+                    writer.writerow([*place, "" if math.isnan(value) else repr(value), table.originals, line.edits])
     return buffer.getvalue()
 
 
-def _text(table: EditTable) -> str:
-    strengths = list(dict.fromkeys(strength for line in table.lines for strength in line.values))
-    changes = list(dict.fromkeys(change for line in table.lines for change in line.at))
-    write = number_format(value for line in table.lines for value in line.values.values())
-    columns: list[Column] = [("method", [line.label for line in table.lines])]
-    columns += [("edits", [str(line.edits) for line in table.lines])]
-    for strength in strengths:
-        head = f"{table.edit}{signed(strength)}" if strength else "no edit"
-        columns.append((head, [write(line.values.get(strength, math.nan)) for line in table.lines]))
-    for change in changes:
-        columns.append((f"at {signed(change)} {table.unit}", [write(line.at.get(change, math.nan)) for line in table.lines]))
-    texts = [f"{write(line.best[1])} ({table.edit}{signed(line.best[0])})" if line.best else "–" for line in table.lines]
-    columns.append(("searched", texts))
-    lines = [
-        f"{table.dataset}: {table.form}, {table.edit} {'up' if table.direction > 0 else 'down'}: {table.title}",
-        grid(columns, SIMPLE, left=1),
-        f"{table.originals} originals; {table.recipe}",
-    ]
-    fewest = min(table.originals, *(line.edits for line in table.lines))
-    if fewest <= table.features:
-        lines.append(f"{fewest} pictures for {table.features} features: mostly bias, compare values at equal counts only")
-    lines += [f"{line.label}: {reason}" for line in table.lines for reason in line.reasons]
-    return "\n".join(lines)
+def _text(table: EditTable, style: Style, width: int | None) -> str:
+    method, edits, *readings = columns(table, style)
+    body = fold([method, edits], [[one] for one in readings], width, style)
+    name = f"{table.dataset}: {title(table)}"
+    lines = [name, body] if style is SIMPLE else [f"#### {style.escape(name)}", "", body, ""]
+    return "\n".join([*lines, _listed(notes(table), style)])
+
+
+def _listed(lines: Sequence[str], style: Style) -> str:
+    return "\n".join(lines if style is SIMPLE else [f"- {style.escape(line)}" for line in lines])
 
 
 def _line(
@@ -208,6 +274,20 @@ def _at(values: Mapping[float, float], means: pd.Series[Any], change: float) -> 
     return float(known[last - 1] + (known[last] - known[last - 1]) * share)
 
 
+def _place(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    return row["dataset"], row["method"], row["preset"]
+
+
+def _current(plan: Mapping[str, Any], content: Mapping[str, Any]) -> set[tuple[str, str, str]]:
+    """The cells of the plan whose pictures are those that were compared."""
+    known = content.get("pictures", {})
+    return {_place(cell) for id, cell in plan["cells"].items() if known.get(id) == pictures_digest(cell)}
+
+
 def _content(store: Store) -> dict[str, Any]:
-    path = store.path / FILE
-    return sealed.read_json(path, what="FIDs of edits of a run") if path.exists() else {}
+    path = store.path / EDIT_SETS_FILE
+    if not path.exists():
+        return {}
+    content = sealed.read_json(path, what="FIDs of edits of a run")
+    expect(content, EDIT_SETS, str(path))
+    return content

@@ -10,18 +10,20 @@ from typing import Any
 
 from invbench import schema
 from invbench.api import Edit, InvbenchError
-from invbench.reports import figures, machines, query, verdicts
+from invbench.reports import edit_sets, figures, machines, query, verdicts
 from invbench.reports.compare import Method
+from invbench.reports.edit_sets import EditTable
 from invbench.reports.figures import DatasetFigures, Figure, Table
 from invbench.reports.measures import Measure
 from invbench.reports.run import Run
-from invbench.reports.text import edit_text, mebibytes, short_head, written
+from invbench.reports.text import edit_text, mebibytes, number_format, short_head, written
 from invbench.util.names import signed, unknown
 
 # The main columns: of each kind the first that a run has, by the name of the metric (families with all their members).
 MAIN = (("psnr", "mse"), ("lpips",), ("id",), ("fid", "kid"))
 KEPT = ("id_kept", "truth_psnr", "truth_lpips")
 SECONDS, MEMORY = "seconds", "memory"
+_NOTHING = Figure(math.nan, math.nan, math.nan, written(math.nan, "z"), "", "")
 
 
 @dataclass(frozen=True)
@@ -77,24 +79,28 @@ def of_datasets(run: Run, found: Sequence[DatasetFigures]) -> list[Extract]:
 def chosen(run: Run, *, metrics: Sequence[str] = (), edits: Sequence[str] = ()) -> list[Extract]:
     """The named columns of each dataset; without names, :func:`main`.
 
-    metrics  ID ("psnr@native"), NAME ("psnr"), "seconds" or "memory"
-    edits    NAME (its largest strength) or NAME:STRENGTH; edit metrics are given for each of them
+    metrics  ID ("psnr@native"), NAME ("psnr"), a form of the FID of edits ("edit_fid_sfe"), "seconds" or "memory"
+    edits    NAME (its largest strength) or NAME:STRENGTH; edit metrics are given for each of them, and forms of the FID of
+             edits also at equal changes in the direction of each, and at the searched strength
     Raises InvbenchError for a name that the run does not hold, and for an edit metric without an edit.
     """
     if not metrics and not edits:
         return main(run)
     board, edited = figures.datasets, query.edits(run)
     asked = [edit_of(run, name) for name in edits]
-    specs = _specs(run, metrics, edits=bool(edits))
+    of_sets = edit_sets.tables(run)
+    specs = _specs(run, metrics, of_sets, edits=bool(edits))
     found = []
     for one in board(run, query.leaderboard(run), edited):
         columns = [column(spec, values) for spec in specs for own, values in one.board.metrics if own.id == spec.id]
         columns += [edited for name, strength in asked for edited in _edited(one, specs, name, strength)]
-        found.append(_extract(run, one, [*columns, *_costs(one.board, metrics)]))
+        named = [table for table in of_sets if table.dataset == one.name and table.form in {spec.id for spec in specs}]
+        fids, notes = _of_sets(one, named, asked)
+        found.append(_extract(run, one, [*columns, *fids, *_costs(one.board, metrics)], notes))
     return found
 
 
-def _extract(run: Run, found: DatasetFigures, columns: Sequence[Column]) -> Extract:
+def _extract(run: Run, found: DatasetFigures, columns: Sequence[Column], more: Sequence[str] = ()) -> Extract:
     rows = found.board.rows
     known = Counter(row["machine"] for row in rows if row["machine"])
     usual = known.most_common(1)[0][0] if known else ""
@@ -107,7 +113,7 @@ def _extract(run: Run, found: DatasetFigures, columns: Sequence[Column]) -> Extr
     machine = usual if timed and len(known) == 1 and usual != machines.UNKNOWN else ""
     notes = [f"{machines.APART} ({', '.join(sorted(known))}): --all tells which"] if len(known) > 1 else []
     notes += [f"seconds and memory on {machine}"] if machine else []
-    notes += found.board.stability
+    notes += [*found.board.stability, *more]
     labels = [run.label(row["method"], row["preset"]) for row in rows]
     return Extract(run, found.name, rows, labels, columns, verdicts.reconstruction(run, found.name, seconds), notes, machine)
 
@@ -139,10 +145,8 @@ def _kept(run: Run, found: DatasetFigures) -> list[Column]:
 
 
 def _edited(found: DatasetFigures, specs: Sequence[Measure], name: str, strength: float | None) -> list[Column]:
-    strengths = [row["strength"] for row in found.edits.rows if row["edit"] == name]
-    if strength is None and strengths:
-        strength = max(strengths)
-    if strength not in strengths or strength is None:
+    strength = _largest(found, name) if strength is None else strength
+    if strength not in _strengths(found, name) or strength is None:
         return []
     columns = []
     for spec in specs:
@@ -151,6 +155,45 @@ def _edited(found: DatasetFigures, specs: Sequence[Measure], name: str, strength
                 at, where = ("strength", strength), edit_text(name, strength)
                 columns.append(_aligned(found.board, found.edits, own, values, name=name, at=at, where=where))
     return columns
+
+
+def _strengths(found: DatasetFigures, name: str) -> list[float]:
+    return [row["strength"] for row in found.edits.rows if row["edit"] == name]
+
+
+def _largest(found: DatasetFigures, name: str) -> float | None:
+    return max(_strengths(found, name), default=None)
+
+
+def _of_sets(
+    found: DatasetFigures, tables: Sequence[EditTable], asked: Sequence[tuple[str, float | None]]
+) -> tuple[list[Column], list[str]]:
+    """The columns of the FID of edits for the strengths asked for, each rule a column of its own, and notes on them."""
+    columns: dict[str, Column] = {}
+    notes: list[str] = []
+    for name, strength in asked:
+        at = _largest(found, name) if strength is None else strength
+        for table in tables:
+            if at is None or table.edit != name or table.direction * at <= 0:
+                continue
+            readings = [one for one in table.readings if one.rule != edit_sets.STRENGTH or one.at == at]
+            write = number_format(value for one in readings for value in one.values)
+            for one in readings:
+                of = {
+                    line.method: Figure(value, math.nan, math.nan, cell, "", "", n=line.edits, own=line.edits)
+                    for line, value, cell in zip(table.lines, one.values, edit_sets.texts(table, one, write), strict=True)
+                }
+                where, spec = edit_sets.head(table, one), _measure(table)
+                id = f"{table.form} at {where}" if one.rule == edit_sets.STRENGTH else f"{table.form} {where}, {table.up}"
+                values = [of.get((row["method"], row["preset"]), _NOTHING) for row in found.board.rows]
+                columns[id] = Column(id, f"{short_head(spec)}, {where}", "lower", "", values, spec)
+            notes.append(f"{edit_sets.title(table)}; {'; '.join(edit_sets.notes(table))}")
+    return [*columns.values()], [*dict.fromkeys(notes), *(edit_sets.LEGEND if columns else ())]
+
+
+def _measure(table: EditTable) -> Measure:
+    """A form of the FID of edits as a metric."""
+    return Measure(table.form, "edit", title=table.title, better="lower")
 
 
 def _aligned(
@@ -162,8 +205,7 @@ def _aligned(
         for row, one in zip(table.rows, values)
         if row["edit"] == name and row[at[0]] == at[1]
     }
-    nothing = Figure(math.nan, math.nan, math.nan, written(math.nan, "z"), "", "")
-    aligned = [of.get((row["method"], row["preset"]), nothing) for row in board.rows]
+    aligned = [of.get((row["method"], row["preset"]), _NOTHING) for row in board.rows]
     head = f"{short_head(spec)}, {edit_text(name, at[1])}"
     return Column(f"{spec.id} at {where}", head, spec.better, spec.unit, aligned, spec)
 
@@ -189,19 +231,20 @@ def _costs(board: Table, asked: Sequence[str]) -> list[Column]:
     return found
 
 
-def _specs(run: Run, metrics: Sequence[str], *, edits: bool) -> list[Measure]:
+def _specs(run: Run, metrics: Sequence[str], of_sets: Sequence[EditTable], *, edits: bool) -> list[Measure]:
     """The metrics of these names, in the order named; with edits and without names, the main ones of edits."""
     if not metrics:
         of_edits = [spec for spec in run.specs_of("edit") if spec.name in KEPT or spec.name.endswith("_change")]
         return of_edits or list(run.specs_of("edit"))
-    known = {name for spec in run.specs.values() for name in (spec.id, spec.name)}
+    specs = [*run.specs.values(), *{table.form: _measure(table) for table in of_sets}.values()]
+    known = {name for spec in specs for name in (spec.id, spec.name)}
     found: list[Measure] = []
     for name in metrics:
         if name in (SECONDS, MEMORY):
             continue
         if name not in known:
             raise InvbenchError(f"{run.store.path}: {unknown('metric', name, [*known, SECONDS, MEMORY])}")
-        of_name = [spec for spec in run.specs.values() if name in (spec.id, spec.name)]
+        of_name = [spec for spec in specs if name in (spec.id, spec.name)]
         if not edits and all(spec.kind == "edit" for spec in of_name):
             raise InvbenchError(f"metric {name}: is of edits; expected --edits NAME or NAME:STRENGTH with it, found none")
         found += of_name

@@ -186,6 +186,7 @@ def _edits(board: Board, runs: Sequence[Run]) -> dict[str, Any]:
         "name": _name(board, runs),
         "plots": site_edits.plots(board),
         "leakage": site_edits.leakage(board),
+        "edit_sets": site_edits.edit_fids(board),
     } | page_tables.edited(board.run, board.found)
 
 

@@ -12,7 +12,8 @@ from markupsafe import Markup
 from invbench.api import Edit, plain_edit, sources_of
 from invbench.compare import stats
 from invbench.compare.stats import Interval
-from invbench.reports import compare, svg, verdicts
+from invbench.compare.text import shown
+from invbench.reports import compare, edit_sets, svg, verdicts
 from invbench.reports.measures import Measure
 from invbench.reports.run import Run
 from invbench.reports.site_data import Board
@@ -91,6 +92,22 @@ def leakage(board: Board) -> list[dict[str, Any]]:
                 )
             found.append({"head": f"{spec.title or short_head(spec)} {ARROWS[spec.better]}", "edits": edits, "rows": rows})
     return found
+
+
+def edit_fids(board: Board) -> dict[str, Any]:
+    """The FID of edits, where ``invbench edit-fid`` computed it: a table for each form, edit and direction, how to read them,
+    and what could not be computed."""
+    tables = [table for table in edit_sets.tables(board.run) if table.dataset == board.dataset]
+    lacking = edit_sets.of_dataset(edit_sets.without(board.run), board.dataset)
+    found = [(table, edit_sets.columns(table)) for table in tables]
+    return {
+        "tables": [
+            {"title": edit_sets.title(table), "heads": [head for head, _ in columns], "notes": edit_sets.notes(table)}
+            | {"rows": list(zip(*(texts for _, texts in columns), strict=True))}
+            for table, columns in found
+        ],
+        "notes": [*(edit_sets.LEGEND if found else ()), *(f"without {form}: {shown(why)}" for form, why in lacking.items())],
+    }
 
 
 def _cell(value: float, text: str, largest: float) -> dict[str, str]:

@@ -13,7 +13,7 @@ from tabulate import tabulate
 from invbench import schema
 from invbench.compare.stats import LEVEL
 from invbench.compare.text import NOTHING, escape_markdown, shown
-from invbench.reports import figures, query
+from invbench.reports import edit_sets, figures, query
 from invbench.reports.figures import Figure, LatencyFigures, Table, counts
 from invbench.reports.grid import GITHUB, SIMPLE, Column, Style, fold, width_of
 from invbench.reports.run import Run
@@ -70,6 +70,8 @@ def terminal(source: Store | Run, *, intervals: bool | None = None, covered: boo
     for one in found:
         if one.trips.rows:
             blocks.append([f"{one.name}: {TRIPS}", round_trips(one.trips, layout), *one.trips.statements])
+    if told := edit_sets.text(edit_sets.tables(run), edit_sets.without(run), width=width):
+        blocks.append([told])
     times = figures.latency(run)
     if times:
         blocks.append([LATENCY, latency(times, layout)])
@@ -81,11 +83,16 @@ def terminal(source: Store | Run, *, intervals: bool | None = None, covered: boo
 
 
 def markdown(source: Store | Run) -> str:
-    """The leaderboards of a run in GitHub's Markdown, with a heading for each dataset: best bold, second best underlined."""
+    """The leaderboards of a run in GitHub's Markdown, with a heading for each dataset: best bold, second best underlined.
+
+    Tables of the FID of edits follow, where `invbench edit-fid` computed it.
+    """
     run, parts = Run.of(source), []
     for name, table in figures.boards(run, query.leaderboard(run)).items():
         lines = "".join(f"\n- {escape_markdown(line)}" for line in table.statements)
         parts.append(f"### {escape_markdown(name)}\n\n{leaderboard(table, Layout(GITHUB, intervals=True))}\n{lines}")
+    if told := edit_sets.text(edit_sets.tables(run), edit_sets.without(run), style=GITHUB):
+        parts.append(f"### FID of edits\n\n{told}")
     return "\n\n".join(parts) + "\n"
 
 

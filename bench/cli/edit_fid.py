@@ -46,7 +46,7 @@ def edit_fid(
 
     Each form has sets, files and a network of its own, so values of two forms are never in one table. A table gives the FID at
     each strength of the run, at an equal measured change, and at the best strength, which is searched on these pictures. The
-    values are kept in RUN/edit_sets.json.
+    values are kept in RUN/edit_sets.json, and `show` and the site have the same tables.
     """
     from invbench.reports import edit_sets as report
     from invbench.run import edit_sets
@@ -60,7 +60,7 @@ def edit_fid(
     with Session(chosen, device=device, readers=0) as session, Progress(enabled=not quiet) as progress:
         edit_sets.measure(store, session, registry, progress, named=forms, attributes=attributes)
     tables = report.tables(store)
-    click.echo(report.terminal(tables, report.without(store)))
+    click.echo(report.text(tables, report.without(store)))
     if csv is not None:
         write_output(csv, report.as_csv(tables).encode())
     ctx.exit(0 if tables else 1)

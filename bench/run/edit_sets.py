@@ -10,6 +10,8 @@ from typing import Any
 import numpy as np
 
 from invbench.api import Edit, InvbenchError, MissingWeights, plain_edit
+from invbench.described import pictures_digest
+from invbench.folder import EDIT_SETS_FILE
 from invbench.plugins.registry import Registry, find, load, load_callable
 from invbench.run import originals
 from invbench.run.session import Session
@@ -22,7 +24,6 @@ FORMS = tuple(
     f"invbench.metrics.edit_sets:{name}" for name in ("EditFidSfe", "EditFidStyleRes", "EditFidProcSfe", "EditFidProcStyleRes")
 )
 ANNOTATED = "invbench.metrics.edit_sets:annotated"
-FILE = "edit_sets.json"
 CHUNK = 16  # pictures at a time
 
 Row = dict[str, Any]
@@ -98,6 +99,7 @@ def measure(
     rows      dataset, method, preset, form, edit, direction (1 adds the attribute, -1 takes it away), strength (0: the
               reconstructions), value or None, originals and edits (numbers of pictures), reason
     sources   "dataset form edit direction" -> names of the pictures whose edits are in the set
+    pictures  cell -> digest of what its pictures are made from (:func:`invbench.described.pictures_digest`)
 
     attributes  CelebAMask-HQ-attribute-anno.txt, for the forms that choose sets by CelebA's annotation
     """
@@ -119,8 +121,9 @@ def measure(
         "without": without,
         "rows": rows,
         "sources": sources,
+        "pictures": {id: pictures_digest(cell) for id, cell in plan["cells"].items()},
     }
-    write_atomic(store.path / FILE, sealed.json_bytes(content))
+    write_atomic(store.path / EDIT_SETS_FILE, sealed.json_bytes(content))
     return content
 
 

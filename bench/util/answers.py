@@ -27,7 +27,7 @@ FOLDER = "answers"
 LARGE = 2**22  # bytes of tables of runs; for fewer, computing is fast enough
 MOST = 64  # answers; the oldest go first
 TABLES = (
-    "plan.json", "manifest.json", "sets.parquet",
+    "plan.json", "manifest.json", "sets.parquet", "edit_sets.json",
     "rows/*/*.parquet", "latency/*.parquet", "curves/*/*.parquet", "truths/*.json",
 )  # fmt: skip
 CODE = ("*.py", "compare/**/*", "util/**/*", "cli/**/*", "reports/**/*")  # of the package: what reads, and what it reads there

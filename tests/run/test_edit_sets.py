@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,8 +17,10 @@ from invbench.cli import main
 from invbench.metrics.frechet import distance
 from invbench.plugins.registry import discover
 from invbench.reports import edit_sets as report
+from invbench.reports import site, tables
 from invbench.run import edit_sets
 from invbench.store import Store
+from invbench.util import sealed
 from invbench.util.progress import Progress
 from tests.reports.fake import make_run
 
@@ -93,11 +97,11 @@ def test_an_edit_without_an_attribute_has_a_reason():
 
 
 def test_three_readings_stand_apart(store, content):
-    tables = report.tables(store)
-    assert {(table.form, table.edit, table.direction) for table in tables} >= {
+    found = report.tables(store)
+    assert {(table.form, table.edit, table.direction) for table in found} >= {
         ("edit_fid_proc_sfe", "age", 1), ("edit_fid_proc_sfe", "age", -1), ("edit_fid_proc_styleres", "age", 1)
     }  # fmt: skip
-    (table,) = (one for one in tables if (one.form, one.edit, one.direction) == ("edit_fid_proc_sfe", "age", 1))
+    (table,) = (one for one in found if (one.form, one.edit, one.direction) == ("edit_fid_proc_sfe", "age", 1))
     line = next(line for line in table.lines if line.method == ("dhr", "paper"))
     assert list(line.values) == [0.0, 1.0, 2.0] and list(line.at) == [5.0, 10.0] and table.unit == "years"
     assert line.best == min(((s, v) for s, v in line.values.items() if s), key=lambda one: one[1])
@@ -110,11 +114,11 @@ def test_three_readings_stand_apart(store, content):
         before, after, v0, v1 = 0.0, means[1.0], line.values[0.0], line.values[1.0]
     assert line.at[5.0] == pytest.approx(v0 + (v1 - v0) * (5 - before) / (after - before))
     assert np.isnan(line.at[10.0]) == (means[2.0] < 10)
-    text = report.terminal(tables, report.without(store))
+    text = report.text(found, report.without(store))
     assert "searched on these same pictures" in text.replace("\n", " ") and "without edit_fid_sfe:" in text
     assert text.count("edit_fid_proc_sfe, age up") == 1
     assert "without edit_fid_proc_sfe, yaw on procfaces-test: edit_fid_proc_sfe: expected at least 20 originals" in text
-    lines = report.as_csv(tables).splitlines()
+    lines = report.as_csv(found).splitlines()
     assert lines[0].startswith("dataset,form,edit") and any(",searched," in one for one in lines)
 
 
@@ -139,3 +143,67 @@ def test_celebas_annotation_is_asked_for(store, tmp_path):
 def test_the_command_on_a_run_of_a_suite(store):
     done = CliRunner().invoke(main, ["edit-fid", str(store.path), "--quiet", "--forms", "edit_fid_proc_nothing"])
     assert done.exit_code == 2 and "did you mean" in done.output
+
+
+def shown(store: Store, *words: str) -> str:
+    done = CliRunner().invoke(main, ["show", str(store.path), *words])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_the_tables_of_a_run_have_it(store, content):
+    (table,) = (one for one in report.tables(store) if (one.form, one.edit, one.direction) == ("edit_fid_proc_sfe", "age", 1))
+    heads = [head for head, _ in report.columns(table)]
+    assert heads == ["method", "edits", "no edit", "age+1", "age+2", "at +5 years", "at +10 years", "searched"]
+    every = shown(store, "--all")
+    assert every.count("edit_fid_proc_sfe, age up") == 1 and "no edit    age+1    age+2" in every
+    assert report.LEGEND[-1] in every and "without edit_fid_sfe: weights missing" in every
+    found = tables.markdown(store)
+    assert "| method   |" in found and "#### procfaces-test: edit\\_fid\\_proc\\_sfe, age up" in found
+
+
+def test_a_form_is_a_column_of_its_own_for_each_rule(store, content):
+    words = ["--metrics", "edit_fid_proc_sfe,edit_fid_proc_styleres", "--edits", "age:1"]
+    found = {(row["metric"], row["method"]): row for row in json.loads(shown(store, *words, "--format", "json"))[0]["values"]}
+    rows = {(row["form"], row["method"], row["edit"], row["strength"]): row for row in content["rows"]}
+    names = list(dict.fromkeys(metric for metric, _ in found))
+    rules = ["at age+1", "at +5 years, age up", "at +10 years, age up", "searched, age up"]
+    assert names == [f"{form} {rule}" for form in ("edit_fid_proc_sfe", "edit_fid_proc_styleres") for rule in rules]
+    for form in ("edit_fid_proc_sfe", "edit_fid_proc_styleres"):
+        one, own = found[f"{form} at age+1", "psp"], rows[form, "psp", "age", 1.0]
+        assert (one["value"], one["n"]) == (own["value"], own["edits"])
+        best = min(rows[form, "psp", "age", strength]["value"] for strength in (1.0, 2.0))
+        assert found[f"{form} searched, age up", "psp"]["value"] == best
+    for form in ("text", "markdown", "latex", "csv"):
+        assert "age+1" in shown(store, *words, "--format", form)
+    assert "searched on these same" in shown(store, *words)
+    done = CliRunner().invoke(main, ["show", str(store.path), "--metrics", "edit_fid_proc_sfe"])
+    assert done.exit_code == 2 and "expected --edits" in done.output
+
+
+def test_the_site_has_a_table_for_each_form(store, content, tmp_path):
+    page = (site.write([store], tmp_path / "site").parent / "edits.html").read_text()
+    assert page.count('<table class="edit-fid">') == len(report.tables(store))
+    assert page.count("<h4>edit_fid_proc_sfe, age up") == 1 and report.LEGEND[-1] in page
+
+
+def test_without_a_result_nothing_appears_and_one_of_other_pictures_is_left_out(store, content, tmp_path):
+    kept = (store.path / "edit_sets.json").read_bytes()
+    plan = store.plan
+    try:
+        changed = copy.deepcopy(plan)
+        changed["cells"]["dhr.paper.procfaces-test"]["images"][0]["key"] = "another"
+        store.write_json("plan.json", changed)
+        assert {line.method[0] for table in report.tables(store) for line in table.lines} == {"psp"}
+        assert "without edit-fid of DHR on procfaces-test: the run has made other pictures since" in shown(store, "--all")
+        store.write_json("plan.json", plan)
+        (store.path / "edit_sets.json").write_bytes(sealed.json_bytes(content | {"rows": [{"value": "x"}]}))
+        with pytest.raises(InvbenchError, match=r"edit_sets.json.rows.0: expected the key 'dataset'"):
+            report.tables(store)
+        (store.path / "edit_sets.json").unlink()
+        assert not report.tables(store) and not report.without(store)
+        page = (site.write([store], tmp_path / "site").parent / "edits.html").read_text()
+        assert all("edit-fid" not in told and "FID of edits" not in told for told in (page, shown(store, "--all")))
+    finally:
+        store.write_json("plan.json", plan)
+        (store.path / "edit_sets.json").write_bytes(kept)
