@@ -10,8 +10,8 @@ from markupsafe import Markup, escape
 
 from invbench.reports import svg_labels
 
-WIDTH, HEIGHT = 540, 330
-LEFT, RIGHT, TOP, BOTTOM = 52, 116, 14, 40  # margins; labels of points stand in the right one
+WIDTH, HEIGHT = 540, 336
+LEFT, RIGHT, TOP, BOTTOM = 52, 116, 14, 46  # margins; labels of points stand in the right one
 GAP = 12.5  # between two names of lines
 
 
@@ -200,7 +200,7 @@ def _grid(y: float, label: str) -> Markup:
 def _below(x: float, label: str) -> Markup:
     edge = HEIGHT - BOTTOM
     return Markup('<path class="grid" d="M{:.1f} {}v4"/><text class="tick middle" x="{:.1f}" y="{}">{}</text>').format(
-        x, edge, x, edge + 16, label
+        x, edge, x, edge + 21, label
     )
 
 

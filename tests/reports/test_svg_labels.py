@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
+import re
 
 import pytest
 
@@ -52,3 +54,19 @@ def test_points_without_a_name_are_counted_and_told_on_hovering():
     assert all(f"<title>a long name {i}: " in plot for i in range(20))
     few = svg.pareto(points[::10], better="higher", title="PSNR")
     assert "named" not in few and few.count('<text class="name') == 2
+
+
+@pytest.mark.parametrize("lowest", [10.0, -0.004])
+def test_numbers_of_the_two_axes_do_not_touch_in_the_corner_of_a_narrow_plot(lowest):
+    points = [svg.Point("fast", 0.0012, lowest), svg.Point("slow", 12.0, 10 * abs(lowest))]
+    plot = svg.pareto(points, better="higher", title="PSNR")
+    found = re.findall(r'<text class="tick (end|middle)" x="([\d.]+)" y="([\d.]+)">([^<]+)<', plot)
+    boxes = []
+    for anchor, x, y, text in found:
+        right = float(x) + svg_labels.LETTER * len(text) * (0 if anchor == "end" else 0.5)
+        middle = float(y) - 4
+        left = right - svg_labels.LETTER * len(text)
+        boxes.append(svg_labels.Box(left, middle - svg_labels.HEIGHT / 2, right, middle + svg_labels.HEIGHT / 2))
+    assert {"0.001", "10", "seconds an image (log)"} <= {text for *_, text in found}
+    assert not [(one, other) for one, other in itertools.combinations(boxes, 2) if one.meets(other)]
+    assert all(box.bottom <= svg.HEIGHT for box in boxes)
