@@ -154,7 +154,8 @@ def lines(
             if math.isfinite(low):
                 path = Markup('<path class="whisker" d="M{0:.1f} {1:.1f}V{2:.1f}"/>')
                 parts.append(path.format(at, y(low), y(high)))
-        parts += [Markup('<circle class="hue-{}" cx="{:.1f}" cy="{:.1f}" r="2.6"/>').format(hue, a, b) for a, b in spots]
+        circle = Markup('<circle class="hue-{}" cx="{:.1f}" cy="{:.1f}" r="{}"/>')
+        parts += [circle.format(hue, a, b, 2.6 if joined else 4.5) for a, b in spots]
     ring = Markup('<circle class="ring {}" cx="{:.1f}" cy="{:.1f}" r="6"/>')
     parts += [ring.format(kind, x(a), y(b)) for a, b, kind in rings]
     named = sorted(kept, key=lambda one: y(one[1].y[-1]))

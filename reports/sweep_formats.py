@@ -10,6 +10,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from markupsafe import Markup
+
+from invbench.compare.stats import Interval
 from invbench.compare.text import NOTHING, escape_markdown
 from invbench.reports import formats, sweep_plots
 from invbench.reports.grid import GITHUB, Column, fold, grid
@@ -88,7 +91,7 @@ def as_json(found: Swept) -> str:
 
 def html(found: Swept) -> str:
     """One page with the plots and the table, which asks for nothing outside."""
-    columns, plots = texts(found), sweep_plots.plots(found)
+    columns, plots = texts(found, interval=_below), sweep_plots.plots(found)
     paired = any(len(pair) > 1 for pair in plots)  # measured beside printed; else one after the other fills the page
     return environment().get_template("sweep.html.j2").render(
         title=found.caption,
@@ -136,6 +139,11 @@ def texts(found: Swept, *, interval: Callable[..., str] | None = None) -> list[C
         if found.printed(index):
             columns.append((PRINTED, ["" if cell.printed is None else cell.printed.text for cell in cells]))
     return columns
+
+
+def _below(write: Callable[[float], str], one: Interval) -> Markup:
+    """An interval on a line of its own below its value, in the page."""
+    return Markup('<span class="interval">{}</span>').format(interval_text(write(one.low), write(one.high)))
 
 
 def _count(row: Row) -> str:

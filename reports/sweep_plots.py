@@ -61,7 +61,7 @@ def _plot(found: Swept, index: int, read: Callable[[Cell], Values], *, title: st
         return svg.pareto(points, better=found.columns[index].better, title=title)
     names = dict.fromkeys(str(one.row.point["line"]) for one in placed)
     series = [_line(found, name, [one for one in placed if one.row.point["line"] == name]) for name in names]
-    span = [] if found.plan["axis"] == swept.SECONDS else [_scaled(found, at) for at in _places(found)]
+    span = [] if found.plan["axis"] == swept.SECONDS else _span(found)
     joined = bool(found.plan["axis"])  # points side by side have no order
     marks = _marks(found, placed)
     return svg.lines(series, title=title, x_title=_axis_title(found), marks=marks, span=span, joined=joined)
@@ -86,6 +86,12 @@ def _places(found: Swept) -> list[float]:
     return [float(row.point["x"]) if numbered else float(number) for number, row in enumerate(found.rows)]
 
 
+def _span(found: Swept) -> list[float]:
+    """The ends of the axis, if it is not that of seconds; points side by side have half a place to the edges."""
+    places, room = [_scaled(found, at) for at in _places(found)], 0.0 if found.plan["axis"] else 0.5
+    return [min(places) - room, max(places) + room]
+
+
 def _line(found: Swept, name: str, placed: Sequence[Placed]) -> svg.Line:
     x = [_scaled(found, one.at) for one in placed]
     return svg.Line(name, x, *zip(*(one.values for one in placed), strict=True))
@@ -104,7 +110,8 @@ def _marks(found: Swept, placed: Sequence[Placed]) -> list[tuple[float, str]]:
     if found.plan["axis"] != swept.SECONDS:
         labels = [f"{row.point['x']:g}" if found.plan["axis"] else row.label for row in found.rows]
         places = [_scaled(found, at) for at in _places(found)]
-        return _apart(list(dict.fromkeys(zip(places, labels, strict=True))))
+        low, high = _span(found)
+        return _apart(list(dict.fromkeys(zip(places, labels, strict=True))), width=(high - low) or 1.0)
     logs = [math.log10(one.at) for one in placed]
     powers = range(math.floor(min(logs)), math.ceil(max(logs)) + 1)
     steps = [(power + math.log10(step), f"{step * 10.0**power:g}") for power in powers for step in (1, 2, 5)]
@@ -112,9 +119,8 @@ def _marks(found: Swept, placed: Sequence[Placed]) -> list[tuple[float, str]]:
     return within or [(logs[0], f"{placed[0].at:g}")]
 
 
-def _apart(marks: Sequence[tuple[float, str]]) -> list[tuple[float, str]]:
-    """Those labels that do not touch the one before."""
-    width = (max(at for at, _ in marks) - min(at for at, _ in marks)) or 1.0
+def _apart(marks: Sequence[tuple[float, str]], *, width: float) -> list[tuple[float, str]]:
+    """Those labels that do not touch the one before, on an axis of that ``width`` in its own units."""
     letter = 6.2 * width / (svg.WIDTH - svg.LEFT - svg.RIGHT)
     kept: list[tuple[float, str]] = []
     for at, label in sorted(marks):

@@ -165,7 +165,8 @@ def _is_of(number: Number, column: Column) -> bool:
 def _notes(plan: Mapping[str, Any], columns: Sequence[Column], rows: Sequence[Row]) -> list[str]:
     notes = [plan["about"]] if plan["about"] else []
     done = [row for row in rows if not row.reason]
-    notes += [f"{row.label}: not measured: {row.reason}" for row in rows if row.reason]
+    for reason in dict.fromkeys(row.reason for row in rows if row.reason):
+        notes.append(f"{', '.join(row.label for row in rows if row.reason == reason)}: not measured: {reason}")
     counts = sorted({row.n for row in done if row.n})
     if counts:
         images = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"

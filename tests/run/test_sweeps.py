@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from invbench.api import InvbenchError
 from invbench.cli import main
 from invbench.plugins.registry import discover
 from invbench.plugins.sweeps import Sweep
-from invbench.reports import sweep_formats, sweep_plots, sweeps
+from invbench.reports import svg, sweep_formats, sweep_plots, sweeps
 from invbench.reports.sweeps import Cell
 from invbench.run import runner, sweeping
 from invbench.store import Store
@@ -110,6 +111,20 @@ def test_the_axis_is_that_of_the_settings_and_lines_are_joined(done: Path) -> No
     names = {**found.plan, "axis": ""}
     assert '<path class="line' not in sweep_plots.plots(replace(found, plan=names))[0][0]
     assert all(f">{name}<" in sweep_plots.plots(replace(found, plan=names))[0][0] for name in LEVELS)
+    places = re.findall(r'<circle class="hue-0" cx="([\d.]+)"', sweep_plots.plots(replace(found, plan=names))[0][0])
+    third = (svg.WIDTH - svg.LEFT - svg.RIGHT) / 3
+    assert [float(at) for at in places] == pytest.approx([svg.LEFT + third * (k + 0.5) for k in range(3)], abs=0.1)
+
+
+def test_an_interval_of_the_page_stands_whole_below_its_value(done: Path) -> None:
+    page = sweep_formats.html(sweeps.read(done))
+    cells = re.findall(r'<td class="number">([\d.]+)<span class="interval">(\[[\d., -]+\])</span></td>', page)
+    assert len(cells) == 3 * 3 and all(low <= value <= high for value, low, high in map(_numbers, cells))  # seconds have none
+
+
+def _numbers(cell: tuple[str, str]) -> tuple[float, float, float]:
+    low, high = cell[1].strip("[]").split(", ")
+    return float(cell[0]), float(low), float(high)
 
 
 def test_what_is_done_is_not_done_again_and_more_images_are_added(registry, done, monkeypatch) -> None:
@@ -137,7 +152,7 @@ def test_an_interrupted_sweep_shows_what_it_has_and_goes_on(registry, tmp_path, 
     assert sweeping.run(planned, progress=False, say=print) == 130
     found = sweeps.read(out)
     assert [row.reason for row in found.rows] == ["", "not run yet", "not run yet"]
-    assert "middle: not measured: not run yet" in sweep_formats.terminal(found)
+    assert "middle, fine: not measured: not run yet" in sweep_formats.terminal(found)
     monkeypatch.undo()
     assert [row.reason for row in ran(registry, out, sweep).rows] == ["", "", ""]
 
