@@ -121,11 +121,11 @@ class SAM:
                 side = self.generator.resolution
                 why = f"follows the {BLOCKS[space]}x{BLOCKS[space]} block, after which" if space in BLOCKS else "is no space:"
                 found = f"{space} {why} a generator of {side}x{side} has no layer left"
-                raise InvbenchError(f"sam.spaces: {found}; expected some of {', '.join(self.places)}")
+                raise InvbenchError(f"spaces: {found}; expected some of {', '.join(self.places)}")
         classes = networks["segmenter"].classes if options.fused else ()  # inversions in a single space come without one
         unknown = [name for name in options.fused if name not in classes]
         if unknown:
-            raise InvbenchError(f"sam.fused: {unknown[0]!r} is no class of the segmenter ({', '.join(classes)})")
+            raise InvbenchError(f"fused: {unknown[0]!r} is no class of the segmenter ({', '.join(classes)})")
 
     def invert(self, images: Tensor, clock: Clock) -> Inversion:
         start = self.embedder.embed(images, clock)

@@ -83,3 +83,9 @@ def test_untrained_encoders_change_nothing(networks, images):
     method = build(networks | {"encoder_sam": encoders})
     latents = networks["encoder_e4e"](images)
     torch.testing.assert_close(method.invert_single_space(images, latents), networks["generator"].synthesis(latents))
+
+
+@pytest.mark.parametrize(("option", "value"), [("spaces", ["F6"]), ("fused", ["beard"])])
+def test_an_error_names_the_option_and_no_other_method(trained, option, value):
+    with pytest.raises(InvbenchError, match=rf"^{option}: .*{value[0]}"):  # the session puts the method before it
+        build(trained, **{option: value})
