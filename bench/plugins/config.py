@@ -260,7 +260,12 @@ class RunSettings(Frozen):
 
     def strangers(self) -> list[str]:
         """What the settings name whose code is not of this package, in words: "method mine"."""
-        specs: list[Spec] = [*(one.spec for one in self.methods), *(one.spec for one in self.datasets), *self.metrics]
+        return [*strangers(one.spec for one in self.methods), *self.measuring_strangers()]
+
+    def measuring_strangers(self) -> list[str]:
+        """Those of them that take part where metrics are computed: datasets, metrics, protocols and networks."""
+        specs: list[Spec] = [*(one.spec for one in self.datasets), *self.metrics]
+        specs += [self.protocols[one.protocol] for one in self.metrics if one.protocol in self.protocols]
         return [*strangers(specs), *self.suite.strangers()]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -31,6 +31,7 @@ def set_rows(
     progress: Progress | None = None,
     cells: Collection[str] = (),
     known: Iterable[Row] = (),
+    call: Callable[..., Any] | None = None,
 ) -> list[Row]:
     """One row for each cell of the run folder and each set metric, in the order of their names.
 
@@ -40,12 +41,15 @@ def set_rows(
     key                     digest of all that the value depends on; a stored value of the same key, or one of
                             ``known``, is reused
 
+    ``call(function, *given)`` gives ``function(scorer, *given)``, computed elsewhere with a scorer like this; None: here.
+
     If a value of one of ``cells`` cannot be computed because a metric raised, or because features of finished images are
     gone, the scorer records a failure.
     """
     if not scorer.sets:
         return []
-    work = _Work(store, scorer, progress or Progress(enabled=False), _by_key(known) | _known(store))
+    here = call or (lambda function, *given: function(scorer, *given))
+    work = _Work(store, scorer, progress or Progress(enabled=False), _by_key(known) | _known(store), here)
     plan = store.plan
     rows: list[Row] = []
     for id, cell in sorted(plan["cells"].items()):
@@ -72,6 +76,7 @@ class _Work:
     """What set values are computed from.
 
     known      rows already in the run folder, by key
+    call       calls a function with the scorer, and what else is given, where plug-ins may do harm
     originals  by feature name and dataset: sha256 of a picture -> its features [F]
     """
 
@@ -79,6 +84,7 @@ class _Work:
     scorer: Scorer
     progress: Progress
     known: Mapping[str, Row]
+    call: Callable[..., Any]
     originals: dict[tuple[str, str], dict[str, np.ndarray]] = field(default_factory=dict)
 
     def row(
@@ -116,10 +122,10 @@ class _Work:
             return {name: self.known[key][name] for name in _row(0)}
         self.progress.stage(f"{id} of {cell}")
         try:
-            found = metric.compute(reference, outputs)
+            found = self.call(_computed, id, reference, outputs)
         except Exception as error:  # a value that cannot be computed has a reason in the table; it does not end the run
             return self._failed(id, count, error, note=note)
-        return _row(count, found if isinstance(found, SetValue) else SetValue(float(found)), key=key)
+        return _row(count, found, key=key)
 
     def _failed(self, id: str, count: int, error: Exception, *, note: bool) -> Row:
         if note:
@@ -145,24 +151,29 @@ class _Work:
             self.progress.stage(f"{feature} of {dataset}: {first} of {len(pending)} originals")
             shas, names = zip(*pending[first : first + CHUNK])
             inputs = [originals.read(self.store, dataset, name, sha256) for sha256, name in zip(shas, names)]
-            values = self._features(id, inputs)
+            values = self.call(_features, id, inputs)
             part = f"{feature}-{digest([recipe, shas])[:12]}"
             self.store.write_features(cell, part, features={feature: values}, images=shas, recipes={feature: recipe})
             known.update(zip(shas, values, strict=True))
         return {name: known[sha256] for name, sha256 in hashes.items()}
 
-    def _features(self, id: str, inputs: Sequence[np.ndarray]) -> np.ndarray:
-        """Features float32 [N, F] of originals uint8 [H, W, 3], those of one size together."""
-        alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
-        for place, picture in enumerate(inputs):
-            alike[picture.shape].append(place)
-        found: dict[int, np.ndarray] = {}
-        for places in alike.values():
-            stacked = np.stack([inputs[place] for place in places])
-            prepared = self.scorer.prepare(self.scorer.specs[id].protocol, stacked, original=True)
-            values = np.asarray(self.scorer.sets[id].features(prepared), dtype=np.float32)
-            found |= dict(zip(places, values, strict=True))
-        return np.stack([found[place] for place in range(len(inputs))])
+def _computed(scorer: Scorer, id: str, reference: np.ndarray, outputs: np.ndarray) -> SetValue:
+    found = scorer.sets[id].compute(reference, outputs)
+    return found if isinstance(found, SetValue) else SetValue(float(found))
+
+
+def _features(scorer: Scorer, id: str, inputs: Sequence[np.ndarray]) -> np.ndarray:
+    """Features float32 [N, F] of originals uint8 [H, W, 3], those of one size together."""
+    alike: dict[tuple[int, ...], list[int]] = defaultdict(list)
+    for place, picture in enumerate(inputs):
+        alike[picture.shape].append(place)
+    found: dict[int, np.ndarray] = {}
+    for places in alike.values():
+        stacked = np.stack([inputs[place] for place in places])
+        prepared = scorer.prepare(scorer.specs[id].protocol, stacked, original=True)
+        values = np.asarray(scorer.sets[id].features(prepared), dtype=np.float32)
+        found |= dict(zip(places, values, strict=True))
+    return np.stack([found[place] for place in range(len(inputs))])
 
 
 def _known(store: Store) -> dict[str, Row]:

@@ -17,23 +17,30 @@ from invbench.scoring.evaluator import Evaluator
 from invbench.store import Part
 
 
-def rescore(cell: Cell, tools: Tools) -> int:
-    """Bring the rows of a cell up to the recipes of the run's metrics. Returns how many rows got new values.
+def outdated(cell: Cell, part: Part, tools: Tools) -> list[str]:
+    """The metrics of which a part has values of other recipes, or none; features count for their set metrics.
 
-    Rows of images or edits that are not in the cell now are left unchanged.
-    Raises InvbenchError if the picture of a row is missing or broken.
+    None of a part with failed rows, or with rows of images that are not in the cell now: it is left unchanged.
     """
-    return sum(rescore_part(cell, part, tools) for part in tools.store.parts(cell.id))
+    known = {entry.name for entry in cell.entries if entry.sha256 is not None}
+    if any(row["status"] != "ok" or row["image"] not in known for row in part.rows):
+        return []
+    recipes = _recipes(tools)
+    stale = [id for id, recipe in recipes.items() if part.metrics.get(id) != recipe]
+    return stale or ([*tools.scorer.sets] if _lacks_features(cell, part, tools) else [])
 
 
 def rescore_part(cell: Cell, part: Part, tools: Tools) -> int:
-    """Bring one part up to date and write it; a part with failed rows is left unchanged. Returns how many rows changed."""
-    entries = {entry.name: entry for entry in cell.entries if entry.sha256 is not None}
-    recipes = {id: recipe for id, recipe in tools.scorer.recipes.items() if id not in tools.scorer.of_latents}
-    stale = [id for id, recipe in recipes.items() if part.metrics.get(id) != recipe]
-    rows = [row for row in part.rows if row["status"] == "ok" and row["image"] in entries]
-    if len(rows) < len(part.rows) or not (stale or _lacks_features(cell, part, tools)):
+    """Bring one part up to the recipes of the run's metrics, and write it, if it is :func:`outdated`.
+
+    Returns how many rows changed. Rows of edits that are not in the cell now are left unchanged. Raises InvbenchError if the
+    picture of a row is missing or broken.
+    """
+    if not outdated(cell, part, tools):
         return 0
+    entries = {entry.name: entry for entry in cell.entries}
+    recipes, rows = _recipes(tools), part.rows
+    stale = [id for id, recipe in recipes.items() if part.metrics.get(id) != recipe]
     tools.scorer.take_owed()
     evaluators = evaluate_rows(cell, rows, stale, tools)
     failed = _refresh_features(cell, part, [entries[row["image"]] for row in rows if "edit" not in row], evaluators, tools)
@@ -43,6 +50,11 @@ def rescore_part(cell: Cell, part: Part, tools: Tools) -> int:
         still = {id: why for id, why in part.failures.items() if id not in recipes}  # not requested in this run
         tools.store.write_part(cell.id, Part(part.name, part.rows, done, still | owed))
     return len(rows)
+
+
+def _recipes(tools: Tools) -> dict[str, str]:
+    """By id, of the metrics that can be computed from what is stored."""
+    return {id: recipe for id, recipe in tools.scorer.recipes.items() if id not in tools.scorer.of_latents}
 
 
 def evaluate_rows(cell: Cell, rows: Sequence[Row], ids: Sequence[str], tools: Tools) -> dict[tuple[str, ...], Evaluator]:

@@ -17,14 +17,14 @@ from invbench.plugins.config import MethodChoice, RunSettings
 from invbench.plugins.foreign import Foreign
 from invbench.plugins.pairs import leaves
 from invbench.plugins.registry import load
-from invbench.run import aggregate, curves, latency, manifest, originals, plan, sourced, truths
+from invbench.run import aggregate, beside, curves, latency, manifest, originals, plan, sourced, standing, truths
+from invbench.run.executors.apart import Apart
 from invbench.run.executors.choice import device_here, opened
 from invbench.run.foreign import code
 from invbench.run.foreign.collect import Collect
 from invbench.run.mirror import Mirror
 from invbench.run.plan import Cell, Entry, Shard
-from invbench.run.rescoring import rescore
-from invbench.run.session import Session, open_store
+from invbench.run.session import Session, Tools, open_store
 from invbench.run.work import Bench, Compute, Done, Executor, Guard, Place, Task, Time
 from invbench.scoring.scorer import Scorer
 from invbench.store import Part, Store
@@ -138,27 +138,33 @@ class _Run:
             images[_label(timed.cell)] += timed.images
         self.bar.begin(sum(images.values()), methods=images)
         self._collect(shared)
-        failed, worked = 0, dict[str, Cell]()  # cells by the method's label
-        for done in self.executor.run(self._shards(shared), on_stage=self.bar.stage):
-            worked.setdefault(_label(done.task.cell), done.task.cell)
-            known = len(self.fits), *self.fits.values()
-            failed += self._take(done)
-            if known != (len(self.fits), *self.fits.values()):
-                self._write_plan(earlier, cells)
-        alone: list[Task] = [*Guard.of(worked.values(), self.settings, self._device_type()), *timings]
-        for task in alone:  # one at a time, while nothing else works
-            for done in self.executor.run(iter([task]), on_stage=self.bar.stage):
-                self._take(done)
-        if self.settings.share is None:  # else `merge` computes them, over all images
-            with self.session.ledger.spent("metrics"):
-                rows = aggregate.set_rows(self.store, self.scorer, progress=self.bar, cells={cell.id for cell in cells})
-            with self.session.ledger.spent("writing"):
-                self.store.write_sets(rows)
+        with beside.measuring(self.settings, self._tools) as apart:
+            failed, worked = 0, dict[str, Cell]()  # cells by the method's label
+            for done in self.executor.run(self._shards(shared, apart), on_stage=self.bar.stage):
+                worked.setdefault(_label(done.task.cell), done.task.cell)
+                known = len(self.fits), *self.fits.values()
+                failed += self._take(done)
+                if known != (len(self.fits), *self.fits.values()):
+                    self._write_plan(earlier, cells)
+            alone: list[Task] = [*Guard.of(worked.values(), self.settings, self._device_type()), *timings]
+            for task in alone:  # one at a time, while nothing else works
+                for done in self.executor.run(iter([task]), on_stage=self.bar.stage):
+                    self._take(done)
+            if self.settings.share is None:  # else `merge` computes them, over all images
+                with self.session.ledger.spent("metrics"):
+                    ids, call = {cell.id for cell in cells}, beside.scored(apart)
+                    rows = aggregate.set_rows(self.store, self.scorer, progress=self.bar, cells=ids, call=call)
+                with self.session.ledger.spent("writing"):
+                    self.store.write_sets(rows)
         with self.session.ledger.spent("writing"):
             self._write_manifest(finished=_now())
         for line in self._closing_lines(failed):
             self.bar.say(line)
         return FAILED_ROWS if failed or self.scorer.failures else OK
+
+    @property
+    def _tools(self) -> Tools:
+        return self.session.tools(self.store, self.scorer, datasets=self.datasets, choices={})
 
     def _write_plan(self, earlier: Mapping[str, Any], cells: Sequence[Cell]) -> None:
         self.store.write_json("plan.json", plan.merge(earlier, self.settings.suite.id, cells, fits=self.fits))
@@ -166,8 +172,9 @@ class _Run:
     def _cells(self, earlier: dict[str, Any]) -> list[Cell]:
         entries = {choice.id: self._entries(choice.id, choice.count, earlier) for choice in self.settings.datasets}
         with self.session.ledger.spent("data"):
-            for id, images in entries.items():
-                truths.write(self.store, id, self.datasets[id], entries=images, edits=self.settings.edits)
+            for choice in self.settings.datasets:
+                with beside.asked(self.settings, choice, self.datasets[choice.id]) as known:
+                    truths.write(self.store, choice.id, known, entries=entries[choice.id], edits=self.settings.edits)
         trips = tuple(map(schema.round_trip, self.settings.consistency))
         directions = sourced.digests(self.session.networks, (*self.settings.edits, *self.settings.consistency))
         cells = []
@@ -242,7 +249,7 @@ class _Run:
 
     def _missing(self, cell: Cell, numbers: Iterable[int]) -> list[Shard]:
         """The work that is left of some batches of a cell, after its rows were brought up to date."""
-        done, replaced, gone = self._finished(cell)
+        done, replaced, gone = standing.of(cell, self.store, self.scorer)
         if gone:
             self.bar.say(f"{cell.id}: pictures of {gone} rows are gone or changed: the rows are made again")
         if replaced:
@@ -277,15 +284,14 @@ class _Run:
             raise InvbenchError(f"dataset {id}: expected at least one image, found none")
         return tuple(entries)
 
-    def _shards(self, shared: Iterable[tuple[Cell, Sequence[int]]]) -> Iterator[Compute]:
+    def _shards(self, shared: Iterable[tuple[Cell, Sequence[int]]], apart: Apart[Tools]) -> Iterator[Compute]:
         """The work that is left of some batches of each cell, by their numbers.
 
-        A cell's rows are brought up to date when its first shard is asked for.
+        A cell's rows are brought up to date when its first shard is asked for; ``apart`` computes their metrics.
         """
-        tools = self.session.tools(self.store, self.scorer, datasets=self.datasets, choices={})
         for cell, numbers in shared:
             shards = self._missing(cell, numbers)
-            rescore(cell, tools)
+            beside.rescore(cell, self._tools, apart)
             readable = [entry.index for one in shards for entry in one.entries if entry.sha256 is not None]
             tasks = [Compute(one, tuple(readable)) for one in shards]
             self.bar.cell(cell.id, method=_label(cell))
@@ -311,9 +317,7 @@ class _Run:
         for kind, most in done.fits.items() - self.fits.items():
             self.bar.say(f"{kind[0]}: {kind[1]}: a batch did not fit into memory; from now on {most} images at a time")
         self.fits.update(done.fits)
-        for id, note in done.failures.items():
-            known = self.scorer.failures.get(id, {"count": 0})
-            self.scorer.failures[id] = {"count": known["count"] + note["count"], "reason": note["reason"]}
+        self.scorer.add_failures(done.failures)
         return failed
 
     def _timings(self, cells: Sequence[Cell]) -> list[Time]:
@@ -329,35 +333,6 @@ class _Run:
         pictures = latency.Pictures(first.dataset, usable, self.settings.latency, edit)
         foreign = {one.id for one in self.settings.methods if one.foreign is not None}
         return [Time(cell, pictures) for cell in cells if cell.dataset == first.dataset and cell.method not in foreign]
-
-    def _finished(self, cell: Cell) -> tuple[set[str], int, int]:
-        """Keys of the rows that are valid, the number of outdated rows set aside, and of rows whose pictures are gone.
-
-        The latter are dropped and computed again, as failed rows are.
-        """
-        wanted, names = set(cell.keys()), {entry.name for entry in cell.entries}
-        edits = {None, *((edit.name, edit.strength) for edit in cell.asked)}
-        done, failed, outdated, gone = dict[str, str](), [], [], dict[str, str]()
-        for part, row in ((one, row) for one in self.store.parts(cell.id) for row in one.rows):
-            edit = (row["edit"], row["strength"]) if "edit" in row else None
-            asked = row["image"] in names and edit in edits
-            if row["recipe"] != cell.recipe or (asked and (row["key"] not in wanted or self._is_old_trip(part, row))):
-                outdated.append(row["key"])
-            elif asked and row["status"] != "ok":
-                failed.append(row["key"])
-            elif row["status"] == "ok" and not self.store.stands(row, cell.id):
-                gone[row["key"]] = row["image"]
-            else:
-                done[row["key"]] = row["image"]
-        beside = cell.together({*gone.values()}) - {*gone.values()}
-        again = {key for key, image in done.items() if image in beside and key in wanted}
-        self.store.set_aside(cell.id, [*failed, *gone, *again], keep=False)
-        return {*done} - again, self.store.set_aside(cell.id, outdated, keep=True), len(gone)
-
-    def _is_old_trip(self, part: Part, row: Mapping[str, Any]) -> bool:
-        """Whether a row is of a round trip whose metrics changed: it is computed again, since its latents are not stored."""
-        changed = any(part.metrics.get(id) != recipe for id, recipe in self.scorer.round_trips.items())
-        return changed and "edit" in row and schema.is_round_trip(row["edit"])
 
     def _write_manifest(self, *, finished: str | None) -> None:
         methods, networks = self.settings.methods, self.session.networks

@@ -6,7 +6,7 @@ The copies are edited pictures and domain masks of the first images. No key and 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -28,17 +28,22 @@ def of(
 ) -> tuple[np.ndarray | None, np.ndarray | None]:
     """The true edited pictures uint8 [N, H, W, 3], if a metric compares with them, and their factors float64 [N, K].
 
-    Each is None if the dataset does not know it for all the images.
+    Each is None if the dataset does not know it for all the images, or raises: then the scorer records a failure of the
+    metrics that need it.
     """
-    pictures = _all(dataset.truth(entry.index, edit) for entry in entries) if scorer.wants_truth(edit) else None
-    if not isinstance(dataset, KnowsFactors):
-        return pictures, None
-    return pictures, _all(dataset.true_factors(entry.index, edit) for entry in entries)
 
+    def all_of(need: str, asked: Callable[[int, Edit], np.ndarray | None]) -> np.ndarray | None:
+        metrics = [id for id in scorer.wanted("edit", edit) if need in scorer.specs[id].needs]
+        try:
+            found = [asked(entry.index, edit) for entry in entries] if metrics else [None]
+            return None if any(array is None for array in found) else np.stack([one for one in found if one is not None])
+        except Exception as error:
+            for id in metrics:
+                scorer.note(id, len(entries), error)
+            return None
 
-def _all(arrays: Iterable[np.ndarray | None]) -> np.ndarray | None:
-    found = list(arrays)
-    return None if any(array is None for array in found) else np.stack([array for array in found if array is not None])
+    factors = all_of("true_factors", dataset.true_factors) if isinstance(dataset, KnowsFactors) else None
+    return all_of("truth", dataset.truth), factors
 
 
 def write(store: Store, id: str, dataset: Dataset, *, entries: Sequence[Entry], edits: Sequence[Edit]) -> None:
@@ -94,9 +99,18 @@ def _known(
     store: Store, id: str, dataset: Dataset, entry: Entry, edits: Sequence[Edit]
 ) -> Iterator[tuple[Path, str, np.ndarray | None]]:
     """The path, the kind and the picture uint8 [H, W, 3] or [H, W] of each truth of an image; None if unknown."""
-    mask = dataset.read(entry.index).ood_mask
-    known = None if mask is None else np.where(mask, 0, 255).astype(np.uint8)
+    sample = dataset.read(entry.index)
+    _expect(f"dataset {id}: {entry.name}: domain mask", sample.ood_mask, sample.picture.shape[:2], bool)
+    known = None if sample.ood_mask is None else np.where(sample.ood_mask, 0, 255).astype(np.uint8)
     yield store.truth_mask(id, entry.name), "true domain mask", known
     for edit in edits:
         truth = dataset.truth(entry.index, edit)
+        _expect(f"dataset {id}: truth of {entry.name}", truth, sample.picture.shape, np.uint8)
         yield store.truth(id, entry.name, edit), f"true picture of {edit.name}{signed(edit.strength)}", truth
+
+
+def _expect(what: str, found: object, shape: tuple[int, ...], dtype: type) -> None:
+    """Raise InvbenchError unless ``found`` is None or such an array."""
+    shown = f"{found.dtype} {list(found.shape)}" if isinstance(found, np.ndarray) else type(found).__name__
+    if found is not None and shown != (right := f"{np.dtype(dtype)} {list(shape)}"):
+        raise InvbenchError(f"{what}: expected {right} or None, found {shown}")

@@ -191,9 +191,7 @@ class Bench:
 
     def take_failures(self) -> dict[str, dict[str, Any]]:
         """Metrics that raised since the last call of this."""
-        failures = dict(self._scorer.failures)
-        self._scorer.failures.clear()
-        return failures
+        return self._scorer.take_failures()
 
     def _announce(self, task: Task) -> None:
         """Let the pictures of a cell be read ahead, if one process reads all of them."""

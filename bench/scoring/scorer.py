@@ -129,10 +129,6 @@ class Scorer:
         """The metrics computed from latents, which are not stored: only a run of the method itself can compute them."""
         return {id for id, spec in self.specs.items() if spec.kind == "round_trip" or "latents" in spec.needs}
 
-    def wants_truth(self, edit: Edit) -> bool:
-        """Whether some metric compares this edit with the true edited picture."""
-        return any("truth" in self.specs[id].needs for id in self.wanted("edit", edit))
-
     def prepare(self, protocol: str, pictures: np.ndarray, *, original: bool) -> Tensor:
         """uint8 [N, H, W, 3] -> float32 [N, 3, h, w] in [-1, 1]; ``original`` as in :class:`invbench.api.Preparation`."""
         return self._preparations[self.protocols[protocol].entry](pictures, original=original)
@@ -179,9 +175,20 @@ class Scorer:
 
     def note(self, id: str, count: int, error: Exception) -> None:
         """Record that a metric could not be computed on ``count`` images."""
-        known, reason = self.failures.get(id, {"count": 0}), f"{type(error).__name__}: {error}"
-        self.failures[id] = {"count": known["count"] + count, "reason": reason}
-        self.owed[id] = reason
+        self.owed[id] = f"{type(error).__name__}: {error}"
+        self.add_failures({id: {"count": count, "reason": self.owed[id]}})
+
+    def take_failures(self) -> dict[str, dict[str, Any]]:
+        """``failures`` since the last call of this; they are counted no more."""
+        failures = dict(self.failures)
+        self.failures.clear()
+        return failures
+
+    def add_failures(self, failures: Mapping[str, Mapping[str, Any]]) -> None:
+        """Count what another scorer's :meth:`take_failures` gave."""
+        for id, note in failures.items():
+            known = self.failures.get(id, {"count": 0})
+            self.failures[id] = {"count": known["count"] + note["count"], "reason": note["reason"]}
 
     def take_owed(self) -> dict[str, str]:
         """The metrics that raised since the last call, with reasons; their values must be computed again."""

@@ -70,7 +70,9 @@ class Apart(Generic[Held]):
             sys.stdout.write(value)
             sys.stdout.flush()
             kind, value = self._answer(None, until)
-        if kind in ("raised", "error"):  # by the call, or while what is held was opened
+        if kind == "error":  # while what is held was opened
+            self._end()
+        if kind in ("raised", "error"):
             raise value
         answer: Answer = value
         return answer
@@ -165,4 +167,7 @@ def _serve(pipe: Connection, opened: Callable[[], AbstractContextManager[Any]]) 
                 answer = "gave", function(held, *given, **named)
             except (Exception, GeneratorExit, SystemExit) as error:
                 answer = "raised", portable(error)
-            send(answer)
+            try:
+                send(answer)
+            except Exception as error:  # an answer that cannot be pickled
+                send(("raised", portable(error)))
