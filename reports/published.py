@@ -103,6 +103,16 @@ def name_of(id: str) -> str:
     return " + ".join(known.get(part, part) for part in id.split("+"))
 
 
+def only_published() -> list[tuple[str, str, str]]:
+    """Rows for which this harness has no method of its own: published id, name with the sources of its rows, and why."""
+    sources: dict[str, dict[str, None]] = {}
+    for one in numbers():
+        sources.setdefault(one["method"], {})[protocols()["sources"][one["source"]].partition(" (")[0]] = None
+    return [
+        (id, f"{name_of(id)} ({', '.join(sources[id])})", reason) for id, reason in protocols()["only_published"].items()
+    ]
+
+
 def rule(number: Number) -> Mapping[str, str]:
     """How a number was computed: ``recipe``, and ``reason`` or ``note``; an empty recipe if no rule fits."""
     for one in protocols()["rule"]:

@@ -72,6 +72,11 @@ def list_(kind: str, detailed: bool, form: str, run: Path | None, config: Path |
         return
     found: Mapping[str, Spec] = getattr(registry, kind)
     _print([(name, spec.title, _details(spec, registry)) for name, spec in found.items()], detailed)
+    if kind == "methods" and detailed:
+        from invbench.reports.published import only_published
+
+        click.echo("Rows of published tables without a method of their own here:\n")
+        _print([(name, title, [reason]) for name, title, reason in only_published()], detailed)
 
 
 def _page(registry: Registry, run: Path, config: Path | None) -> str:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from collections.abc import Mapping
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from invbench.api import InvbenchError
 from invbench.methods.nets.idinvert import DomainEncoder
 from invbench.methods.nets.stylegan1 import StyleGAN1Generator
 from invbench.methods.nets.stylegan2_config import GeneratorConfig
 from invbench.methods.nets.vgg_features import VGGFeatures
-from invbench.metrics.nets.published import check, fitted, tensors
+from invbench.metrics.nets.published import fitted, tensors
 
 FILTER = torch.outer(torch.tensor([1.0, 2.0, 1.0]), torch.tensor([1.0, 2.0, 1.0])) / 16
-Network = TypeVar("Network", bound=nn.Module)
 WHOLE_VGG = re.compile(r"layer(2[5-9]|3\d)\.(weight|bias)")  # what follows relu4_3 in a whole VGG-16
 
 
@@ -64,7 +63,7 @@ def generator(checkpoint: Mapping[str, Any], *, source: str) -> tuple[StyleGAN1G
     fused = [4 << int(match[1]) // 2 for match in _matches(r"synthesis\.layer(\d+)\.weight", state)]
     left_out = math.ceil(float(grown))
     fused_from = min(fused, default=2 * config.resolution)
-    network = _fitted(lambda: StyleGAN1Generator(config, fused_from=fused_from, left_out=left_out), state, source)
+    network = fitted(lambda: StyleGAN1Generator(config, fused_from=fused_from, left_out=left_out), state, source=source)
     notes = (f"synthesis.lod: {float(grown):g}, the last {left_out} resolutions were not trained",) if left_out else ()
     return network, notes
 
@@ -74,17 +73,8 @@ def features(checkpoint: Mapping[str, Any], *, source: str) -> tuple[VGGFeatures
     state = tensors(checkpoint, source=source)
     idle = [key for key in state if WHOLE_VGG.fullmatch(key)]
     kept = {key: value for key, value in state.items() if key not in idle}
-    return _fitted(VGGFeatures, kept, source), (f"layers after relu4_3: {len(idle)} tensors are idle",) if idle else ()
-
-
-def _fitted(build: Callable[[], Network], state: dict[str, Tensor], source: str) -> Network:
-    """As :func:`fitted`, for networks with constants of their own, which cannot be built without memory."""
-    with torch.device("meta"):
-        expected = {key: tuple(value.shape) for key, value in build().state_dict().items()}
-    check(state, expected, source=source)
-    network = build()
-    network.load_state_dict(state, assign=True)
-    return network.float().eval().requires_grad_(False)
+    notes = (f"layers after relu4_3: {len(idle)} tensors are idle",) if idle else ()
+    return fitted(VGGFeatures, kept, source=source), notes
 
 
 def _width(state: Mapping[str, Tensor], number: int, source: str) -> int:

@@ -18,13 +18,16 @@ LISTED = 8  # number of keys of each kind that an error names; the others are co
 def fitted(build: Callable[[], Network], state: Any, *, source: str) -> Network:
     """The network that ``build`` makes, with the tensors of ``state`` (key -> tensor): float32, in eval mode, frozen.
 
-    It is built without memory and uses the tensors without copying, which avoids random initial weights. Raises InvbenchError
-    naming ``source`` and listing missing, unexpected and wrongly shaped keys.
+    It is built without memory and uses the tensors without copying, which avoids random initial weights; unless it has
+    constants that no file holds. Raises InvbenchError naming ``source`` and listing missing, unexpected and misshapen keys.
     """
     found = tensors(state, source=source)
     with torch.device("meta"):
         network = build()
-    check(found, {key: tuple(value.shape) for key, value in network.state_dict().items()}, source=source)
+    expected = {key: tuple(value.shape) for key, value in network.state_dict().items()}
+    check(found, expected, source=source)
+    if any(name not in expected for name, _ in network.named_buffers()):
+        network = build()
     network.load_state_dict(dict(found), assign=True)
     return network.float().eval().requires_grad_(False)
 

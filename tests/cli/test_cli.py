@@ -13,7 +13,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from invbench.cli import main
+from invbench.plugins import registry
 from invbench.plugins.registry import metrics
+from invbench.reports import published
 from tests.checkout import PROJECT
 
 PLUGIN = '''
@@ -100,6 +102,15 @@ def test_long_list_shows_presets_options_and_units() -> None:
     assert re.search(r"steps = 350 steps: .*; in \[0, inf\)\n", text)
     assert re.search(r";\s+one of 'map',\s+'picture'\n", text) and re.search(r"some\s+of\s+'F4',", text)
     assert re.search(r"edit age: strength 1 = \+5 years", call("list", "suites", "--long").output)
+
+
+def test_long_list_of_methods_says_why_a_published_row_has_none() -> None:
+    known = {**registry.methods(), **published.protocols()["methods"]}
+    missing = {number["method"] for number in published.numbers()} - {*known}
+    assert {id for id, _, _ in published.only_published()} == missing
+    text = call("list", "methods", "--long").output
+    assert re.search(r"^np_gan_i +NP-GAN-I \(GANI\)\n    neither code nor a paper", text, re.MULTILINE)
+    assert "np_gan_i" not in call("list", "methods").output
 
 
 def test_long_list_of_metrics_gives_the_whole_recipe() -> None:

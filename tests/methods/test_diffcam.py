@@ -74,6 +74,7 @@ def test_the_public_layout_of_the_deghosting_network_is_read_whole(layout):
     network, notes = convert.deghosting(state, source="deghosting.pt")
     assert network.in_size == 128 and network.out_size == (1024 if layout.endswith("1024") else 256)
     assert torch.equal(network.FCN.encoder[6][3].weight, state["FCN.encoder.6.3.weight"])
+    assert not any(tensor.is_meta for tensor in (*network.parameters(), *network.buffers()))  # filters are in no file
     own = network.generator.synthesis
     assert torch.equal(own.b16.conv0.weight, state["generator.convs.2.conv.weight_orig"][0])
     assert torch.equal(own.b16.conv0.affine.weight, state["generator.convs.2.conv.style_modulation.linear.weight_orig"])
