@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -29,7 +30,8 @@ class LpipsPackage(nn.Module):
         import lpips
 
         self.net = net
-        self.model: Any = lpips.LPIPS(net=net, version="0.1", pretrained=False, pnet_rand=True, verbose=False)
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # of the words in which it asks torchvision
+            self.model: Any = lpips.LPIPS(net=net, version="0.1", pretrained=False, pnet_rand=True, verbose=False)
 
     def features(self, images: Tensor) -> list[Tensor]:
         """Images [N, 3, H, W] in [-1, 1] -> ReLU maps [N, C, h, w] of the 5 (squeeze: 7) layers."""
