@@ -189,7 +189,7 @@ METHOD_LAYOUTS = {
     ),
     "idinvert_vgg": Layout(
         "VGG-16 of its authors, as in-domain inversion stores it",
-        {"layer1.weight": (64, 3, 3, 3), "layer22.weight": (512, 512, 3, 3)},
+        {"layer0.weight": (64, 3, 3, 3), "layer21.weight": (512, 512, 3, 3)},
         {"features": "invbench.methods.convert.idinvert:features"},
     ),
     "hyperstyle": Layout(

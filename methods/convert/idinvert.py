@@ -18,7 +18,7 @@ from invbench.methods.nets.vgg_features import VGGFeatures
 from invbench.metrics.nets.published import fitted, tensors
 
 FILTER = torch.outer(torch.tensor([1.0, 2.0, 1.0]), torch.tensor([1.0, 2.0, 1.0])) / 16
-WHOLE_VGG = re.compile(r"layer(2[5-9]|3\d)\.(weight|bias)")  # what follows relu4_3 in a whole VGG-16
+WHOLE_VGG = re.compile(r"layer(2[4-9]|3\d)\.(weight|bias)")  # what follows relu4_3 in a whole VGG-16
 
 
 def encoder(checkpoint: Mapping[str, Any], *, source: str) -> DomainEncoder:

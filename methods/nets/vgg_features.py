@@ -15,7 +15,7 @@ LAYERS: Sequence[int] = (64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512
 class VGGFeatures(nn.Module):
     """Mean squared differences of one feature: see :class:`invbench.methods.common.losses.PerceptualNetwork`.
 
-    Modules have the numbers of the public file: layer0 prepares pictures, a convolution and its ReLU have one each.
+    Modules have the numbers of the public file, which counts convolutions, ReLUs and poolings from 0 on.
     """
 
     mean: Tensor
@@ -23,10 +23,10 @@ class VGGFeatures(nn.Module):
     def __init__(self, layers: Sequence[int] = LAYERS) -> None:
         super().__init__()
         self.register_buffer("mean", torch.tensor(MEAN)[:, None, None], persistent=False)
-        self.plan: list[int] = []  # number of a convolution, 0: pooling
-        number, before = 1, 3
+        self.plan: list[str] = []  # name of a convolution, "": pooling
+        number, before = 0, 3
         for width in layers:
-            self.plan.append(number if width else 0)
+            self.plan.append(f"layer{number}" if width else "")
             if width:
                 self.add_module(f"layer{number}", nn.Conv2d(before, width, 3, padding=1))
                 before = width
@@ -35,8 +35,8 @@ class VGGFeatures(nn.Module):
     def features(self, images: Tensor) -> list[Tensor]:
         """Images [N, 3, H, W] in [-1, 1], RGB -> [relu4_3], [N, 512, H/8, W/8]."""
         x = (images.flip(1) + 1) * 127.5 - self.mean
-        for number in self.plan:
-            x = F.relu(self.get_submodule(f"layer{number}")(x)) if number else F.max_pool2d(x, 2)
+        for name in self.plan:
+            x = F.relu(self.get_submodule(name)(x)) if name else F.max_pool2d(x, 2)
         return [x]
 
     def maps_between(self, a: list[Tensor], b: list[Tensor]) -> list[Tensor]:

@@ -193,7 +193,7 @@ def _boundary(seed: int, layers: str) -> Write:
 
 
 def _vgg() -> dict[str, Tensor]:
-    layers = dict(enumerate(vgg16(weights=None).features, start=1))
+    layers = vgg16(weights=None).features
     shapes = official.vgg_layers(lambda number, kind: layers[number].state_dict()[kind])
     return official.drawn({key: value.shape for key, value in shapes.items()}, seed=98)
 

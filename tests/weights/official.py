@@ -280,7 +280,7 @@ def idinvert_generator(*, fill: Callable[..., dict[str, Tensor]] = stand_in) -> 
 
 def vgg_layers(tensor: Callable[[int, str], Tensor]) -> dict[str, Tensor]:
     """The convolutions of VGG-16 up to relu4_3 under the names of in-domain inversion: number and kind of each -> tensor."""
-    numbers = (1, 3, 6, 8, 11, 13, 15, 18, 20, 22)
+    numbers = (0, 2, 5, 7, 10, 12, 14, 17, 19, 21)
     return {f"layer{number}.{kind}": tensor(number, kind) for number in numbers for kind in ("weight", "bias")}
 
 
