@@ -28,9 +28,12 @@ METHODS = {  # golden file, or output of one that holds several networks -> meth
     "padinv": "padding",
     "styleres": "styleres",
     "stargan": "stargan",
+    "attgan": "attgan",
+    "stgan_port": "stgan",
+    "sam_invertibility": "sam",
 }
 CHOSEN = "(golden or is_the_official_one) and not precision1 and not dtype1"  # those are in float64
-FILES = ("encoders", "hfgi", "hypernetworks", "padding", "styleres", "translation")
+FILES = ("encoders", "hfgi", "hypernetworks", "padding", "styleres", "translation", "official_code")
 PLACES = [f"tests/methods/test_{name}.py" for name in FILES]
 
 

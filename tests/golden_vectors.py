@@ -1,8 +1,9 @@
 """Golden vectors: weights and inputs made by rule, outputs of the official code as samples.
 
-A golden file names, for each module, the tensors (key -> shape) and the rule that gives each its values; nothing is
-stored but seeds, checksums and sampled outputs. For a string S, v(S, shape) is a standard normal draw of NumPy's
-PCG64 seeded with the CRC-32 of S, rounded to float32; every rule starts from v of the tensor's own key.
+A golden file names, for each module, the tensors (key -> shape, or `layout`, "FILE:MODULE" of a file of layouts) and the rule
+that gives each its values: by lists of keys (`rules`), or by regular expressions, of which the first that is found in a key
+counts (`patterns`). Nothing is stored but seeds, checksums and sampled outputs. For a string S, v(S, shape) is a standard
+normal draw of NumPy's PCG64 seeded with the CRC-32 of S, rounded to float32; every rule starts from v of the tensor's own key.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 import zlib
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -33,6 +35,8 @@ RULES: dict[str, Callable[[np.ndarray, Shape], np.ndarray]] = {
     "1+0.1*|v|": lambda v, shape: 1 + 0.1 * np.abs(v),
     "0.1*v": lambda v, shape: 0.1 * v,
     "2*v/|v|": lambda v, shape: 2 * v / np.linalg.norm(v),
+    "0*v": lambda v, shape: 0 * v,
+    "outer([1,2,1])/16": lambda v, shape: 0 * v + np.outer([1, 2, 1], [1, 2, 1]) / 16,
 }
 DERIVED: dict[str, Callable[[str, Mapping[str, np.ndarray]], np.ndarray]] = {
     "W^T u / |W^T u|": lambda key, made: _right(made[key[:-1] + "u"], made[key.removesuffix("_v") + "_orig"])
@@ -48,11 +52,13 @@ def load(name: str) -> dict[str, Any]:
 def state(golden: dict[str, Any], module: str, shapes: Mapping[str, Shape] | None = None) -> dict[str, Tensor]:
     """The synthetic weights of a module, float32, in layout order; their SHA-256 and spot values are checked.
 
-    `shapes` is the layout, key -> shape in order; None takes the one that stands in the file (`keys`).
+    `shapes` is the layout, key -> shape in order; None takes the one that stands in the file (`keys`), or that it names.
     """
     entry = golden["modules"][module]
-    layout = {key: tuple(shape) for key, (shape, _) in entry["keys"].items()} if shapes is None else shapes
-    rule_of = {key: rule for rule, keys in entry["rules"].items() for key in keys}
+    layout = shapes or _layout(entry)
+    rule_of = {key: rule for rule, keys in entry.get("rules", {}).items() for key in keys}
+    for pattern, rule in reversed(entry.get("patterns", [])):
+        rule_of |= {key: rule for key in layout if re.search(pattern, key)}
     kept = {key: np.array(group["values"], np.float32) for group in entry["kept"] for key in group["keys"]}
     made: dict[str, np.ndarray] = {}
     digest = hashlib.sha256()
@@ -110,6 +116,13 @@ def check(golden: dict[str, Any], name: str, output: Tensor, *, relative: float 
     assert error <= bound, f"{name}: samples are off by {error:.3g}, bound {bound:.3g}"
     drift = abs(np.linalg.norm(flat) - norm) / norm
     assert drift <= relative, f"{name}: norm is off by {drift:.3g} relative, bound {relative:.3g}"
+
+
+def _layout(entry: dict[str, Any]) -> dict[str, Shape]:
+    if "keys" in entry:
+        return {key: tuple(shape) for key, (shape, _) in entry["keys"].items()}
+    file, _, part = entry["layout"].partition(":")
+    return {key: tuple(shape) for key, shape in load(file)[part].items()}
 
 
 def _right(u: np.ndarray, weight: np.ndarray) -> np.ndarray:

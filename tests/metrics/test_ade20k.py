@@ -8,7 +8,9 @@ from torch.nn import functional as F
 
 from invbench.api import InvbenchError
 from invbench.metrics.nets.ade20k import MERGED, NAMES, from_checkpoint
+from invbench.metrics.nets.bisenet import IMAGENET_MEAN, IMAGENET_STD
 from invbench.weights.layouts import recognise
+from tests import golden_vectors
 from tests.weights import official_segmenters
 
 INDICES = {3: (6, 13), 60: (21,), 20: (83, 102), 9: (29,)}  # kept class -> the classes that SAM's code adds to it
@@ -105,3 +107,18 @@ def test_training_buffers_may_lack_and_nothing_else(files):
         read((encoder, {key: value for key, value in decoder.items() if key != "conv_last.4.bias"}))
     with pytest.raises(ValueError, match="object: expected a class of ADE20K such as car or animal, found 'truck'"):
         read(files, object="truck")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", [torch.float32, torch.float64])
+@torch.no_grad()
+def test_it_reproduces_the_golden_vectors(precision):
+    golden = golden_vectors.load("semseg_ade20k")
+    encoder, decoder = (golden_vectors.state(golden, part) for part in ("encoder", "decoder"))
+    network = from_checkpoint(encoder, source="e.pth", decoder=decoder, object="car").to(precision)
+    images = golden_vectors.tensor(golden, "x").to(precision)
+    mean, std = (images.new_tensor(values).view(3, 1, 1) for values in (IMAGENET_MEAN, IMAGENET_STD))
+    logits = network.scores(((images + 1) / 2 - mean) / std)
+    golden_vectors.check(golden, "logits", logits)
+    golden_vectors.check(golden, "probabilities", logits.softmax(1))
+    assert torch.equal(network(images).amax(1), logits.amax(1))

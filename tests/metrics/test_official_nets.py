@@ -186,6 +186,18 @@ def test_arcface_reproduces_the_golden_vectors(dtype):
         golden_vectors.check(golden, "embedding_of_cropped_256", network(golden_vectors.tensor(golden, "image256").to(dtype)))
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@torch.no_grad()
+def test_dex_reproduces_the_golden_vectors(dtype):
+    golden = golden_vectors.load("dex_age")
+    hyphens = {key.replace("_", "-"): value for key, value in golden_vectors.state(golden, "age_net").items()}
+    network = dex.from_checkpoint({"state_dict": hyphens}, source="dex.pth").to(dtype)
+    images = golden_vectors.tensor(golden, "x").to(dtype)
+    golden_vectors.check(golden, "logits", network.logits(images))
+    golden_vectors.check(golden, "age", network.age(images))
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.float64, marks=pytest.mark.slow)])
 def test_bisenet_reproduces_the_golden_vectors(dtype):
     golden = golden_vectors.load("bisenet_face_parsing")
