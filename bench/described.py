@@ -36,6 +36,8 @@ _METHOD = {
     "paper?": TEXT,
     "venue?": TEXT,
     "embedder?": TEXT,
+    "precision?": TEXT,
+    "compile?": TEXT,
     "roles?": Each(list, TEXT),
     "options?": Each(dict, ANY),
 }

@@ -37,6 +37,7 @@ from invbench.util.files import file_name, write_atomic
 
 STATIC = ("site.css", "site.js", "table.js", "pictures.js", "gallery.js", "image.js", "compare.js", "papers.css")
 COPIED = "pictures/"  # below the site: copies of the pictures of each run
+FACTS = ("paper", "venue", "family", "embedder", "precision", "compile")  # of a method, from the manifest
 EXTREMES = 8  # pictures that a method's page shows from each end
 
 
@@ -216,7 +217,7 @@ def _methods(run: Run, boards: Sequence[Board], pictures: Mapping[str, Pictures]
             "path": f"methods/{number}{file_name(f'{method}.{preset}')}.html",
             "label": run.label(method, preset),
             "preset": preset,
-            "facts": {name: str(known[name]) for name in ("paper", "venue", "family", "embedder") if known.get(name)},
+            "facts": {name: str(known[name]) for name in FACTS if known.get(name)},
             "roles": list(known.get("roles", ())),
             "options": dict(known.get("options", {})),
             "failures": mine.to_dict("records"),

@@ -25,9 +25,10 @@ from invbench.util.numbers import WORKERS, Within, count_type
 from invbench.util.startup import start_server
 
 if TYPE_CHECKING:
-    from invbench.plugins.config import Executors, Precisions
+    from invbench.plugins.config import Compilations, Executors, Precisions
 EXECUTORS = ("local", "slurm", "ray")
 PRECISIONS = ("fp32", "tf32", "bf16")
+COMPILATIONS = ("off", "default", "graphs")
 FINISHED = (0, 1)  # exit codes of a run that came to its end
 
 EPILOG = """\b
@@ -87,6 +88,13 @@ Exit code: 0 all images done; 1 some failed; 2 nothing was started; 3 a file cou
     help="Of methods' large products; metrics are fp32. Compared with fp32 on one picture.",
 )
 @click.option(
+    "--compile",
+    type=click.Choice(COMPILATIONS),
+    default="off",
+    show_default=True,
+    help="torch.compile of methods' networks; graphs: and CUDA graphs. Compared with plain fp32 on one picture.",
+)
+@click.option(
     "--limit",
     type=Within(min=0, min_open=True),
     metavar="SECONDS",
@@ -124,6 +132,7 @@ def run(
     in_process: bool,
     threads: int,
     precision: Precisions,
+    compile: Compilations,
     limit: float | None,
     readers: int | None,
     device: str,
@@ -171,6 +180,7 @@ def run(
         workers=workers,
         threads=threads,
         precision=precision,
+        compile=compile,
         executor=executor,
         asked=asked,
         limit=limit,

@@ -228,6 +228,7 @@ class DatasetChoice(Frozen):
 
 Executors = Literal["local", "slurm", "ray"]
 Precisions = Literal["fp32", "tf32", "bf16"]
+Compilations = Literal["off", "default", "graphs"]
 
 
 class RunSettings(Frozen):
@@ -249,6 +250,7 @@ class RunSettings(Frozen):
     workers: Workers | None = None  # processes that do the work; 0 = none but this one; None = auto
     threads: Annotated[Workers, Field(gt=0)] = 1  # of each process, on a CPU
     precision: Precisions = "fp32"  # of methods
+    compile: Compilations = "off"  # of methods' networks
     executor: Executors = "local"  # where methods work
     asked: dict[str, int | float | str] = {}  # what a job of a cluster asks for, by the cluster's names
     limit: Finite | None = Field(default=None, gt=0)  # seconds that a call of a method may take for each of its images

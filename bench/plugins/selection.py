@@ -28,7 +28,7 @@ from pydantic import ValidationError
 from invbench.api import InvbenchError, printable
 from invbench.options import laid_over
 from invbench.plugins import edit_names, pairs
-from invbench.plugins.config import DatasetChoice, Executors, MethodChoice, Precisions, RunSettings, Suite
+from invbench.plugins.config import Compilations, DatasetChoice, Executors, MethodChoice, Precisions, RunSettings, Suite
 from invbench.plugins.pairs import default_preset
 from invbench.plugins.registry import Registry, find, find_metric
 from invbench.specs import DatasetSpec, MethodSpec, MetricSpec
@@ -57,6 +57,7 @@ def settings(
     workers: int | None = 0,
     threads: int = 1,
     precision: Precisions = "fp32",
+    compile: Compilations = "off",
     executor: Executors = "local",
     asked: Sequence[str] = (),
     limit: float | None = None,
@@ -74,8 +75,8 @@ def settings(
 
     ``consistency``: edits of round trips (:mod:`invbench.run.round_trips`), written like ``edits``.
     ``batch``, ``workers`` and ``readers``: None = auto. ``workers``: processes that do the work (0: this one), each with
-    ``threads`` threads on a CPU; methods compute in ``precision``. ``limit``: seconds that a call may take for each of its
-    images; it needs workers.
+    ``threads`` threads on a CPU; methods compute in ``precision``, with networks compiled as
+    ``compile`` says. ``limit``: seconds that a call may take for each of its images; it needs workers.
     ``executor``: "local", "slurm" or "ray", with ``workers`` jobs at a time that ask for ``asked`` (``KEY=VALUE``).
     ``share``: (i, n), only the i-th of n shares of the work; it needs ``batch``.
     ``latency``: images timed one at a time after the cells. ``curves``: quality is recorded against steps. ``seed`` becomes the
@@ -119,6 +120,7 @@ def settings(
             workers=workers,
             threads=threads,
             precision=precision,
+            compile=compile,
             executor=executor,
             asked=_asked(asked),
             limit=limit,

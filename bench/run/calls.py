@@ -52,7 +52,7 @@ class Call:
     """One call of a method: what is asked of it, for which images."""
 
     cell: str
-    kind: str  # "inversion", "edit", "round trip" or "latency"
+    kind: str  # "inversion", "edit", "round trip", "latency", "guard" or "warm-up"
     edit: Edit | None
     images: tuple[str, ...]
 

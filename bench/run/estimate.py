@@ -52,6 +52,21 @@ def of(settings: RunSettings, method: MethodChoice, session: Session, *, batch: 
     )
 
 
+def warm_up(settings: RunSettings, method: MethodChoice, session: Session, *, batch: int) -> None:
+    """Run a method with the fewest steps on ``batch`` pictures of noise, so that whatever is made once is made. Raises what the
+    method raises."""
+    counts = step_options(method.spec, method.options)
+    few = {name: min(at_least(method.spec.options[name], FEW), count) for name, count in counts.items()}
+    made, clock = session.build(method.spec, {**method.options, **few}), StageClock(session.device)
+    with clock:
+        made.invert(_noise(batch, settings.suite.picture_size, session.device), clock)
+
+
+def _noise(batch: int, size: tuple[int, int], device: torch.device) -> Tensor:
+    draws = torch.Generator().manual_seed(SEED)
+    return (torch.rand(batch, 3, *size, generator=draws) * 2 - 1).to(device)
+
+
 def probe(
     build: Callable[[Mapping[str, int]], Method],
     counts: Mapping[str, int],
@@ -67,8 +82,7 @@ def probe(
     ``build`` makes the method with given step counts; ``counts`` are the requested ones, by option; ``least`` gives the
     smallest admitted count of an option that is at least a number. Raises what the method raises.
     """
-    draws = torch.Generator().manual_seed(SEED)
-    images = (torch.rand(batch, 3, *size, generator=draws) * 2 - 1).to(device)
+    images = _noise(batch, size, device)
     few = {name: min(least(name, FEW), count) for name, count in counts.items()}
 
     def timed(steps: Mapping[str, int]) -> tuple[float, Inversion, StageClock]:

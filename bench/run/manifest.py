@@ -16,14 +16,15 @@ from invbench.specs import DatasetSpec
 from invbench.util import provenance
 
 
-def of_methods(choices: Sequence[MethodChoice]) -> dict[str, dict[str, Any]]:
-    """The methods in a manifest, by ``id:preset``."""
+def of_methods(choices: Sequence[MethodChoice], *, switches: Mapping[str, str] | None = None) -> dict[str, dict[str, Any]]:
+    """The methods in a manifest, by ``id:preset``; ``switches`` as :attr:`invbench.run.session.Session.switches`."""
     names = ("title", "family", "paper", "venue", "roles")
     return {
         f"{one.id}.{one.preset}": {
             **{name: getattr(one.spec, name) for name in names},
             "embedder": one.spec.parts[1].id if one.spec.parts else "",
             "options": one.options,
+            **(switches or {}),
             **({} if one.foreign is None else {"commands": one.foreign.model_dump(include={"invert", "edit"}, mode="json")}),
         }
         for one in choices

@@ -1,12 +1,12 @@
 """The plan of a run: cells, their images, batches and keys.
 
 The key of a row is a hash of the image's name and of all that can change the row: the method's recipe (options, sources,
-weights, seed, precision, protocol), the bytes of the image, and for an edit its name and strength. Two names with equal bytes
-are two rows. If a method takes steps, the key also holds the other images of the batch: rounding depends on the shape of a
-batch, and steps amplify it. (Measured on procfaces: latents of a projection alone and in a batch of 3 differ by 3e-6 after
-2 steps and by 4e-3 after 32, since the library's matrix products for one row and for three rows differ.) Equal keys are never
-computed twice in a run folder. One more edit later gives new keys for its rows only; the image is inverted again for them,
-because the state of an inversion may be far larger than a picture and is not stored.
+weights, seed, precision, compilation, protocol), the bytes of the image, and for an edit its name and strength. Two names with
+equal bytes are two rows. If a method takes steps, the key also holds the other images of the batch: rounding depends on the
+shape of a batch, and steps amplify it. (Measured on procfaces: latents of a projection alone and in a batch of 3 differ by
+3e-6 after 2 steps and by 4e-3 after 32, since the library's matrix products for one row and for three rows differ.) Equal keys
+are never computed twice in a run folder. One more edit later gives new keys for its rows only; the image is inverted again for
+them, because the state of an inversion may be far larger than a picture and is not stored.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import numpy as np
 
 from invbench.api import Dataset, Edit, InvbenchError, sources_of
 from invbench.plugins.config import MethodChoice, RunSettings
+from invbench.run.compilation import OFF
 from invbench.run.precision import FP32, effective
 from invbench.util.provenance import digest, source_digest
 from invbench.weights.networks import Networks
@@ -220,18 +221,25 @@ def read_entry(
     return Entry(index, name, sample.sha256, pixels=height * width), sample.picture
 
 
+def switches(settings: RunSettings, *, device: str) -> dict[str, str]:
+    """How methods compute on a kind of device where it is not plainly in fp32: "precision", "compile"."""
+    precision = effective(settings.precision, device)
+    compiled = {} if settings.compile == OFF else {"compile": settings.compile}
+    return compiled | ({} if precision == FP32 else {"precision": precision})
+
+
 def recipe(
     settings: RunSettings, method: MethodChoice, classes: Sequence[type], networks: Networks, *, device: str
 ) -> str:
     """Digest of all that can change a method's results, except the image itself; ``classes``: a pair has two."""
     roles = networks.roles(method.spec, method.options)
-    precision = effective(settings.precision, device)
+    switched = switches(settings, device=device)
     several = {"threads": settings.threads} if device == "cpu" and settings.threads > 1 else {}  # they round otherwise than one
     return digest(
         several
         | {
             "protocol": PROTOCOL,
-            "precision": PRECISION if (device, precision) == ("cpu", FP32) else precision,
+            "precision": PRECISION if device == "cpu" else FP32,
             "device": device,
             "method": method.id,
             "preset": method.preset,
@@ -241,6 +249,7 @@ def recipe(
             "networks": {role: networks.provenance(role) for role in roles},
             "edits": {name: edit.per_strength for name, edit in settings.suite.edits.items()},
         }
+        | switched
     )
 
 

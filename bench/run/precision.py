@@ -13,18 +13,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 
-from invbench.api import Clock, Edit, Inversion, Method
-
 FP32, TF32, BF16 = NAMES = ("fp32", "tf32", "bf16")
 FEW = 16  # outputs of a product; one with fewer is cheap, and is a result more often than a feature
-APART = 0.1  # dB of PSNR by which another precision may differ from fp32
 _PRODUCTS = (torch.conv2d, torch.nn.functional.conv2d, torch.conv_transpose2d, torch.nn.functional.conv_transpose2d, torch.bmm)
 
 
@@ -34,7 +30,7 @@ def effective(name: str, device: torch.device | str) -> str:
 
 
 def plain(device: torch.device) -> None:
-    """Let products on a GPU compute in float32, until :class:`Precise` asks otherwise."""
+    """Let products on a GPU compute in float32, until :func:`computing` asks otherwise."""
     if device.type == "cuda":
         _allow_tf32(allowed=False)
 
@@ -89,29 +85,3 @@ def _tf32() -> Iterator[None]:
         yield
     finally:
         torch.backends.cuda.matmul.allow_tf32, torch.backends.cudnn.allow_tf32 = before
-
-
-@dataclass(frozen=True)
-class Precise:
-    """A method whose calls compute in another precision than fp32; everything else of it is as it was."""
-
-    method: Method
-    precision: str
-    device: torch.device
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.method, name)
-
-    def invert(self, images: Tensor, clock: Clock) -> Inversion:
-        """As :class:`invbench.api.Method` says."""
-        with computing(self.precision, self.device):
-            return self.method.invert(images, clock)
-
-    def edit(self, inversion: Inversion, edit: Edit, clock: Clock) -> Tensor:
-        """As :class:`invbench.api.Method` says."""
-        with computing(self.precision, self.device):
-            return self.method.edit(inversion, edit, clock)
-
-    def max_batch(self, memory: int) -> int:
-        """As :class:`invbench.api.Method` says."""
-        return self.method.max_batch(memory)

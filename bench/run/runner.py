@@ -17,14 +17,14 @@ from invbench.plugins.config import MethodChoice, RunSettings
 from invbench.plugins.foreign import Foreign
 from invbench.plugins.pairs import leaves
 from invbench.plugins.registry import load
-from invbench.run import aggregate, beside, curves, latency, manifest, originals, plan, sourced, standing, truths
+from invbench.run import aggregate, beside, compilation, curves, latency, manifest, originals, plan, sourced, standing, truths
 from invbench.run.executors.apart import Apart
 from invbench.run.executors.choice import device_here, opened
 from invbench.run.foreign import code
 from invbench.run.foreign.collect import Collect
 from invbench.run.mirror import Mirror
 from invbench.run.plan import Cell, Entry, Shard
-from invbench.run.session import Session, Tools, open_store
+from invbench.run.session import Session, Tools, choose_device, open_store
 from invbench.run.work import Bench, Compute, Done, Executor, Guard, Place, Task, Time
 from invbench.scoring.scorer import Scorer
 from invbench.store import Part, Store
@@ -50,13 +50,11 @@ def run(settings: RunSettings, *, progress: bool = True, mirror: Mirror | None =
     """
     try:
         here = device_here(settings)
-        with (
-            Session(
-                settings.suite, device=here, readers=settings.readers, threads=settings.threads, precision=settings.precision
-            ) as session,
-            opened(settings, session.ledger) as executor,
-        ):
-            code = _open(settings, session, executor, progress=progress, mirror=mirror)
+        local = settings.executor == "local"
+        mode, said = compilation.settled(settings.compile, choose_device(here) if local else settings.device, here=local)
+        settings = settings.model_copy(update={"compile": mode})
+        with Session.of(settings, device=here) as session, opened(settings, session.ledger) as executor:
+            code = _open(settings, session, executor, progress=progress, mirror=mirror, said=said)
         if mirror is not None:
             mirror.all()
         return code
@@ -65,7 +63,7 @@ def run(settings: RunSettings, *, progress: bool = True, mirror: Mirror | None =
 
 
 def _open(
-    settings: RunSettings, session: Session, others: Executor | None, *, progress: bool, mirror: Mirror | None
+    settings: RunSettings, session: Session, others: Executor | None, *, progress: bool, mirror: Mirror | None, said: str
 ) -> int:
     """Open everything that the settings name, so that missing items are reported before any work; then do the work."""
     if settings.executor == "local":
@@ -86,6 +84,8 @@ def _open(
             batches = executor.batches(settings.methods)
     store = open_store(settings.out)
     with locked(store.path), Progress(enabled=progress) as bar:
+        if said:
+            bar.say(said)
         return _Run(settings, session, store, scorer, datasets, executor, batches, bar, mirror).execute()
 
 
@@ -180,9 +180,7 @@ class _Run:
         cells = []
         for method in self.settings.methods:
             classes = [load(spec) for spec in leaves(method.spec)]
-            recipe = plan.recipe(
-                self.settings, method, classes, self.session.networks, device=self._device_type()
-            )
+            recipe = plan.recipe(self.settings, method, classes, self.session.networks, device=self._device_type())
             edits = self.settings.edits
             if method.foreign is not None:
                 recipe = digest({"recipe": recipe, **code.recipe(method.foreign, out=self.settings.out)})
@@ -339,7 +337,7 @@ class _Run:
         content = manifest.build(
             self.session,
             self.scorer,
-            methods=manifest.of_methods(methods),
+            methods=manifest.of_methods(methods, switches=plan.switches(self.settings, device=self._device_type())),
             roles={role for method in methods for role in networks.roles(method.spec, method.options)},
             datasets=[choice.spec for choice in self.settings.datasets],
             seed=self.settings.seed,

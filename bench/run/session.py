@@ -21,14 +21,17 @@ from invbench.api import Dataset, InvbenchError, Method
 from invbench.data import sources
 from invbench.data.prefetch import Prefetch
 from invbench.folder import BEFORE_PLAN
-from invbench.plugins.config import MethodChoice, Suite
+from invbench.plugins.config import MethodChoice, RunSettings, Suite
 from invbench.plugins.registry import build
+from invbench.run import compilation
 from invbench.run.calls import Failing, Watch
+from invbench.run.compilation import OFF, Compiler
 from invbench.run.foreign.collected import Collected
-from invbench.run.precision import FP32, Precise, effective, plain
+from invbench.run.precision import FP32, effective, plain
 from invbench.run.round_trips import Move, mover
 from invbench.run.sourced import Sourced
 from invbench.run.sums import Sums
+from invbench.run.switched import Switched
 from invbench.scoring import originals
 from invbench.scoring.scorer import Scorer
 from invbench.specs import DatasetSpec, MethodSpec, MetricSpec, ProtocolSpec
@@ -80,6 +83,7 @@ class Session:
     workers  processes like this one that work at a time. On a CPU with fewer cores than their threads, it is said to be
              shared by them: such times are not compared with those of workers that have cores of their own
     precision  of methods, see :mod:`invbench.run.precision`; metrics compute in fp32
+    compile  of methods' networks, see :mod:`invbench.run.compilation`; metrics use them as they are
 
     Raises InvbenchError for a device that does not exist.
     """
@@ -93,11 +97,14 @@ class Session:
         threads: int = 1,
         workers: int = 1,
         precision: str = FP32,
+        compile: str = OFF,
     ) -> None:
         self.ledger = Ledger()
         self.suite = suite
         self.device = choose_device(device)
         self.precision = effective(precision, self.device)
+        mode = compilation.effective(compile, self.device)
+        self._compiler = None if mode == OFF else Compiler(mode)
         plain(self.device)
         if self.device.type == "cpu":
             torch.set_num_threads(threads)
@@ -108,12 +115,30 @@ class Session:
         self._methods: dict[tuple[str, str], Method] = {}
         self._datasets: dict[str, Prefetch] = {}
 
+    @classmethod
+    def of(cls, settings: RunSettings, *, device: str, workers: int = 1) -> Session:
+        """The session of one process of a run."""
+        return cls(
+            settings.suite,
+            device=device,
+            readers=settings.readers,
+            threads=settings.threads,
+            workers=workers,
+            precision=settings.precision,
+            compile=settings.compile,
+        )
+
     def __enter__(self) -> Session:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         for dataset in self._datasets.values():
             dataset.close()
+
+    @property
+    def compiles(self) -> bool:
+        """Whether networks of methods are compiled."""
+        return self._compiler is not None
 
     def method(self, choice: MethodChoice) -> Method:
         """The method with its networks; if its class raises anything but InvbenchError, a method whose every call fails.
@@ -135,7 +160,10 @@ class Session:
         try:
             with self.ledger.spent("loading"):
                 made = build(spec, options, self._chosen)
-                return made if self.precision == FP32 else Precise(made, self.precision, self.device)
+                if self.precision == FP32 and self._compiler is None:
+                    return made
+                used = [*self.networks.chosen(spec, options).values()]
+                return Switched(made, self.precision, self.device, self._compiler, used)
         except InvbenchError as error:
             raise InvbenchError(f"method {spec.id}: {error}") from error
         except (TypeError, ValueError) as error:

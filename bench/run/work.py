@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from invbench.data.prefetch import Prefetch
 from invbench.plugins.config import MethodChoice, RunSettings
-from invbench.run import curves, guard, latency, shard
-from invbench.run.calls import Watch
+from invbench.run import curves, estimate, guard, latency, shard
+from invbench.run.calls import Call, Watch
+from invbench.run.compilation import OFF
 from invbench.run.foreign.collect import Collect
 from invbench.run.plan import Cell, Entry, Shard
 from invbench.run.precision import FP32, effective
@@ -62,7 +64,7 @@ class Time:
 
 @dataclass(frozen=True)
 class Guard:
-    """The task to compare a cell's precision with fp32 on one picture; its result is a line for the user."""
+    """The task to compare a cell's switches with plain fp32 on one picture; its result is a line for the user."""
 
     cell: Cell
     entry: Entry
@@ -70,8 +72,8 @@ class Guard:
 
     @classmethod
     def of(cls, cells: Iterable[Cell], settings: RunSettings, device: str) -> list[Guard]:
-        """One for each of the cells in a run on a kind of device; none if it computes in fp32, and none for foreign code."""
-        if effective(settings.precision, device) == FP32:
+        """One for each of the cells in a run on a kind of device; none if it computes plainly, none for foreign code."""
+        if (effective(settings.precision, device), settings.compile) == (FP32, OFF):
             return []
         foreign = {one.id for one in settings.methods if one.foreign is not None}
         first = [(cell, next((entry for entry in cell.entries if entry.sha256 is not None), None)) for cell in cells]
@@ -150,6 +152,7 @@ class Bench:
         self._store = Store(settings.out)
         self._choices = {(choice.id, choice.preset): choice for choice in settings.methods}
         self._announced = ""
+        self._warm: set[tuple[str, str, int]] = set()
         self.fits: dict[tuple[str, str], int] = {}
 
     @classmethod
@@ -172,6 +175,9 @@ class Bench:
         """The result of a task. Raises WriteFailed where it cannot be written."""
         self._announce(task)
         choice = self._choices[task.cell.method, task.cell.preset]
+        watch = watch or Watch()
+        if isinstance(task, Compute):
+            self._warm_up(choice, task.shard, watch)
         tools = self._session.tools(
             self._store,
             self._scorer,
@@ -192,6 +198,17 @@ class Bench:
     def take_failures(self) -> dict[str, dict[str, Any]]:
         """Metrics that raised since the last call of this."""
         return self._scorer.take_failures()
+
+    def _warm_up(self, choice: MethodChoice, shard: Shard, watch: Watch) -> None:
+        """Compile what a batch of this size needs, with the fewest steps, so that the compiler's time is not the method's."""
+        count = sum(entry.sha256 is not None for entry in shard.entries)
+        place = choice.id, choice.preset, count
+        if choice.foreign is None and self._session.compiles and count and place not in self._warm:
+            self._warm.add(place)
+            call = Call(shard.cell.id, "warm-up", None, tuple(entry.name for entry in shard.entries))
+            ledger = self._session.ledger
+            with ledger.spent("loading"), suppress(Exception, GeneratorExit, SystemExit), watch.over(call):  # the task tells it
+                estimate.warm_up(self._settings, choice, self._session, batch=count)
 
     def _announce(self, task: Task) -> None:
         """Let the pictures of a cell be read ahead, if one process reads all of them."""

@@ -3,9 +3,10 @@
     python -m tests.gpu.speed --out speed.md          suite faces, 1024 x 1024, random weights of the official shapes
     python -m tests.gpu.speed --toy --out speed.md    the embedded suite on a CPU, one step: the test of this script
 
-Each method runs in fp32, tf32 and bf16, plainly, compiled, and compiled with CUDA graphs, at batch 1, 4 and 8, and beside PTI a
-loop that tunes one copy of the generator after the other. All counts of steps are cut to ``--steps``, so seconds are of so
-many steps and not of the published ones. The table is written anew after each row; what has no time left says so.
+Each method runs in fp32, tf32 and bf16, plainly, compiled and as CUDA graphs (`--precision` and `--compile` of a run), at
+batch 1, 4 and 8, and beside PTI a loop that tunes one copy of the generator after the other. All counts of steps are cut to
+``--steps``, so seconds are of so many steps and not of the published ones. The table is written anew after each row; what has
+no time left says so.
 """
 
 from __future__ import annotations
@@ -29,17 +30,17 @@ from invbench.options import at_least
 from invbench.plugins import selection
 from invbench.plugins.config import MethodChoice, Suite, load
 from invbench.plugins.registry import Registry, discover
-from invbench.run import calls
-from invbench.run.precision import BF16, FP32, NAMES, Precise, effective
+from invbench.run import calls, compilation
+from invbench.run.compilation import OFF, Compiler
+from invbench.run.precision import BF16, FP32, NAMES, effective
 from invbench.run.session import Session
+from invbench.run.switched import Switched
 from invbench.util.clock import StageClock
 
 METHODS = ("e4e", "hyperstyle", "dhr", "pti", "gani", "sam")  # the sooner done first
 BATCHES = (1, 4, 8)
-PLAIN, COMPILED, GRAPHS = "", "compiled", "compiled, graphs"
-MODES = {PLAIN: "", COMPILED: "default", GRAPHS: "reduce-overhead"}  # of torch.compile
 LOOP = "plain loop of pti"
-HEAD = ("method", "how", "batch", "precision", "seconds an image", "GB", "PSNR to fp32, dB", "PSNR to the picture, dB")
+HEAD = ("method", "compile", "batch", "precision", "seconds an image", "GB", "PSNR to fp32, dB", "PSNR to the picture, dB")
 
 
 @dataclass(frozen=True)
@@ -70,14 +71,14 @@ def main(words: Sequence[str] | None = None) -> list[tuple[str, ...]]:
     methods = given.methods.split(",")
     if given.toy:
         suite, device = load()["procfaces"], torch.device("cpu")
-        return _measure(Asked(given.out, suite, device, 1, methods, (1, 2), (FP32, BF16), [PLAIN], end))
+        return _measure(Asked(given.out, suite, device, 1, methods, (1, 2), (FP32, BF16), [OFF], end))
     if not torch.cuda.is_available():
         raise SystemExit("expected a CUDA device, found none; --toy tries the script on a CPU")
     with tempfile.TemporaryDirectory() as home:
         os.environ["INVBENCH_HOME"] = home
         suite = _made_up(Path(home), methods)
         device = torch.device("cuda:0")
-        return _measure(Asked(given.out, suite, device, given.steps, methods, BATCHES, NAMES, list(MODES), end))
+        return _measure(Asked(given.out, suite, device, given.steps, methods, BATCHES, NAMES, compilation.NAMES, end))
 
 
 def _made_up(home: Path, methods: Sequence[str]) -> Suite:
@@ -111,6 +112,7 @@ def _measure(asked: Asked) -> list[tuple[str, ...]]:
     registry = discover()
     choices = {one.id: one for one in _choices(asked.suite, registry, asked.methods, steps=asked.steps)}
     least = {one.id: one for one in _choices(asked.suite, registry, asked.methods, steps=1)}
+    compilers = {mode: Compiler(mode) for mode in asked.modes if mode != OFF}
     with Session(asked.suite, device=str(asked.device), readers=0) as session:
         images = _pictures(session.networks["generator"], max(asked.batches), asked.device)
         plain: dict[tuple[str, int], Tensor] = {}  # reconstructions in fp32 by method and batch
@@ -120,21 +122,26 @@ def _measure(asked: Asked) -> list[tuple[str, ...]]:
                 rows.append((*row, "no time left", "", "", ""))
                 continue
             try:
-                _compile(session.networks["generator"], MODES[mode])
                 if name == LOOP:
                     call = _Loop(session.networks, asked.steps)
                     found = _timed(call, call, images[:batch], asked.device)
                 else:
-                    made, short = (session.build(one[name].spec, one[name].options) for one in (choices, least))
-                    own, warm = (Precise(one, precision, asked.device) for one in (made, short))
+                    own, warm = (
+                        Switched(
+                            session.build(one[name].spec, one[name].options),
+                            precision,
+                            asked.device,
+                            compilers.get(mode),
+                            [*session.networks.chosen(one[name].spec, one[name].options).values()],
+                        )
+                        for one in (choices, least)
+                    )
                     found = _timed(own, warm, images[:batch], asked.device)
                 plain.setdefault((name, batch), found.images)
                 values = (found.seconds, found.gigabytes, _psnr(found.images, plain[name, batch]))
                 rows.append((*row, *(f"{value:.3f}" for value in values), f"{_psnr(found.images, images[:batch]):.3f}"))
             except Exception as error:  # one that fails costs its row only
                 rows.append((*row, f"{type(error).__name__}: {' '.join(str(error).split())[:120]}", "", "", ""))
-            finally:
-                _compile(session.networks["generator"], "")
             print(" | ".join(rows[-1]), flush=True)
             asked.out.write_text(_table(asked, rows))
     asked.out.write_text(_table(asked, rows))
@@ -146,7 +153,7 @@ def _plan(asked: Asked) -> Iterator[tuple[str, int, str, str]]:
     for mode, batch in itertools.product(asked.modes, asked.batches):
         for name in asked.methods:
             yield from ((mode, batch, name, precision) for precision in asked.precisions)
-        if mode == PLAIN and "pti" in asked.methods:
+        if mode == OFF and "pti" in asked.methods:
             yield mode, batch, LOOP, FP32
 
 
@@ -190,14 +197,6 @@ class _Loop:
             adam.step()
         with torch.no_grad():
             return synthesis(latents)
-
-
-def _compile(generator: nn.Module, mode: str) -> None:
-    """Compile the synthesis in place, which leaves the names of its parameters alone; with an empty mode, undo it."""
-    synthesis = generator.get_submodule("synthesis")
-    synthesis._compiled_call_impl = None
-    if mode:
-        synthesis.compile(mode=mode, dynamic=False)
 
 
 @torch.no_grad()

@@ -15,8 +15,9 @@ from invbench.methods.common.batching import PerImageAdam
 from invbench.methods.common.losses import mse
 from invbench.methods.nets.stylegan2 import Generator
 from invbench.run import guard, runner
-from invbench.run.precision import APART, BF16, FEW, FP32, TF32, Precise, computing, effective, plain
+from invbench.run.precision import BF16, FEW, FP32, TF32, computing, effective, plain
 from invbench.run.session import Session
+from invbench.run.switched import APART, Switched
 from invbench.store import Store
 
 CPU = torch.device("cpu")
@@ -97,7 +98,7 @@ def test_fp32_is_what_a_run_without_the_switch_does(make_settings) -> None:
     settings = make_settings()
     assert settings.precision == FP32
     with Session(settings.suite, device="cpu", readers=0) as session:
-        assert not isinstance(session.method(settings.methods[0]), Precise)
+        assert not isinstance(session.method(settings.methods[0]), Switched)
 
 
 def test_a_cpu_has_no_tf32(make_settings, tmp_path: Path) -> None:

@@ -61,11 +61,7 @@ def main(pipe: Connection, serve: Callable[..., None], *asked: Any) -> None:
 
 def serve(pipe: Connection, settings: RunSettings, device: str, workers: int, started: float) -> None:
     """Do the tasks of a run. ``started``: when the parent asked for the process, in seconds since the epoch."""
-    threads, readers = settings.threads, settings.readers
-    precision = settings.precision
-    with Session(
-        settings.suite, device=device, readers=readers, threads=threads, workers=workers, precision=precision
-    ) as session:
+    with Session.of(settings, device=device, workers=workers) as session:
         bench = Bench.open(settings, session, workers=workers)
         pipe.send(("ready", (time.time() - started, session.ledger.taken())))
         while True:
