@@ -128,7 +128,7 @@ def aligned(picture: np.ndarray, points: np.ndarray) -> Tensor:
     height, width = picture.shape[:2]
     # The centres of a picture's first and last pixel are at -1 and 1.
     grid = torch.from_numpy(np.stack([places.real / (width - 1), places.imag / (height - 1)], -1) * 2 - 1)
-    levels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1).double()
+    levels = torch.from_numpy(np.array(picture, order="C")).permute(2, 0, 1).double()
     face = F.grid_sample(levels[None], grid[None], mode="bilinear", padding_mode="zeros", align_corners=True)[0]
     return (face.round() / 127.5 - 1).float()
 

@@ -227,8 +227,10 @@ def test_every_method_runs_where_it_is_supported(name, everything):
     large = suite.resolution > 512
     some, whole = ([id for id in methods if (id in SOME) == own] for own in (True, False))
     works(name, everything, methods=whole, images=1 if large else IMAGES, steps=1 if large else 2)
-    if some:
-        works(name, everything, methods=some, images=1, steps=1, edits=["age"])
+    if some:  # so few pictures that a made-up parser may see a face everywhere in each
+        chosen = choose_metrics(suite, suite.metrics, REGISTRY, round_trips=False)
+        everywhere = [spec.id for spec in chosen if "region" not in spec.needs]
+        works(name, everything, methods=some, images=1, steps=1, edits=["age"], metrics=everywhere)
 
 @pytest.mark.parametrize("name", TABLES)
 def test_a_method_is_refused_where_it_is_not_supported(name, monkeypatch, tmp_path):
