@@ -27,6 +27,7 @@ from invbench.run.rescoring import rescore_part
 from invbench.run.runner import FAILED_ROWS, OK
 from invbench.run.session import Session, Tools, open_store
 from invbench.specs import DatasetSpec, MetricSpec, ProtocolSpec
+from invbench.util.behind import Behind
 from invbench.util.errors import halted
 from invbench.util.files import WriteFailed, locked, write_all
 from invbench.util.images import encode_png
@@ -197,7 +198,9 @@ class _Work:
             write_all(copies)
         originals.expect_same(earlier, id, entries)
         recipe = digest({"protocol": plan.PROTOCOL, "scored": self.settings.name, "files": self.folder.digest()})
-        truths.write(store, id, dataset, entries=entries, edits=self.folder.edits)
+        with Behind() as behind:
+            truths.write(store, id, dataset, entries=entries, edits=self.folder.edits, behind=behind)
+            behind.finish()
         return Cell(
             method=self.settings.name,
             preset=PRESET,

@@ -29,6 +29,7 @@ from invbench.run.work import Bench, Compute, Done, Executor, Guard, Place, Task
 from invbench.scoring.scorer import Scorer
 from invbench.store import Part, Store
 from invbench.util import interrupts
+from invbench.util.behind import Behind
 from invbench.util.errors import halted
 from invbench.util.files import WriteFailed, locked, write_all
 from invbench.util.images import encode_png
@@ -83,10 +84,10 @@ def _open(
         with truths.drawn_meanwhile(asked, settings.edits):
             batches = executor.batches(settings.methods)
     store = open_store(settings.out)
-    with locked(store.path), Progress(enabled=progress) as bar:
+    with locked(store.path), Progress(enabled=progress) as bar, Behind(bounded=False) as behind:
         if said:
             bar.say(said)
-        return _Run(settings, session, store, scorer, datasets, executor, batches, bar, mirror).execute()
+        return _Run(settings, session, store, scorer, datasets, executor, batches, bar, behind, mirror).execute()
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ class _Run:
     executor: Executor
     batches: Mapping[Place, int]
     bar: Progress
+    behind: Behind  # writes what no row depends on
     mirror: Mirror | None = None
     started: str = field(default_factory=lambda: _now())
     fits: dict[tuple[str, str], int] = field(default_factory=dict)  # as the executor told so far
@@ -157,6 +159,7 @@ class _Run:
                 with self.session.ledger.spent("writing"):
                     self.store.write_sets(rows)
         with self.session.ledger.spent("writing"):
+            self.behind.finish()
             self._write_manifest(finished=_now())
         for line in self._closing_lines(failed):
             self.bar.say(line)
@@ -174,7 +177,8 @@ class _Run:
         with self.session.ledger.spent("data"):
             for choice in self.settings.datasets:
                 with beside.asked(self.settings, choice, self.datasets[choice.id]) as known:
-                    truths.write(self.store, choice.id, known, entries=entries[choice.id], edits=self.settings.edits)
+                    own, edits = entries[choice.id], self.settings.edits
+                    truths.write(self.store, choice.id, known, entries=own, edits=edits, behind=self.behind)
         trips = tuple(map(schema.round_trip, self.settings.consistency))
         directions = sourced.digests(self.session.networks, (*self.settings.edits, *self.settings.consistency))
         cells = []

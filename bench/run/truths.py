@@ -46,33 +46,35 @@ def of(
     return all_of("truth", dataset.truth), factors
 
 
-def write(store: Store, id: str, dataset: Dataset, *, entries: Sequence[Entry], edits: Sequence[Edit]) -> None:
-    """Write the truth of the first images, as far as the dataset knows it; files that hold it already are left alone.
+def write(
+    store: Store, id: str, dataset: Dataset, *, entries: Sequence[Entry], edits: Sequence[Edit], behind: Behind
+) -> None:
+    """Let ``behind`` write the truth of the first images, as far as the dataset knows it; files that hold it are left alone.
 
-    Raises InvbenchError naming the image if the folder was made with another truth of it: rows of two truths must not meet.
+    Which truth that is, is on the disk when this returns. Raises InvbenchError naming the image if the folder was made with
+    another truth of it: rows of two truths must not meet.
     """
-    earlier, digests = store.truths(id), dict[str, str]()
-    with Behind() as behind:
-        for entry in [entry for entry in entries if entry.sha256 is not None][:FIRST]:
-            pictures: dict[Path, np.ndarray] = {}
-            for path, kind, picture in _known(store, id, dataset, entry, edits):
-                place = path.relative_to(store.path).as_posix()
-                had = earlier.get(place)
-                digest = None if picture is None else hashlib.sha256(picture.tobytes()).hexdigest()
-                if had is not None and had != digest:
-                    raise InvbenchError(
-                        f"{id}: {entry.name}: expected the {kind} that this run folder has (sha256 {had}), "
-                        f"found {'none' if digest is None else f'sha256 {digest}'}; choose another --out, or --fresh"
-                    )
-                if picture is not None and digest is not None:
-                    digests[place] = digest
-                    if store.pixel_digest(path) != digest:
-                        pictures[path] = picture
-            if pictures:
-                behind.write(pictures)
-        behind.finish()
+    earlier, digests, batches = store.truths(id), dict[str, str](), list[dict[Path, np.ndarray]]()
+    for entry in [entry for entry in entries if entry.sha256 is not None][:FIRST]:
+        pictures: dict[Path, np.ndarray] = {}
+        for path, kind, picture in _known(store, id, dataset, entry, edits):
+            place = path.relative_to(store.path).as_posix()
+            had = earlier.get(place)
+            digest = None if picture is None else hashlib.sha256(picture.tobytes()).hexdigest()
+            if had is not None and had != digest:
+                raise InvbenchError(
+                    f"{id}: {entry.name}: expected the {kind} that this run folder has (sha256 {had}), "
+                    f"found {'none' if digest is None else f'sha256 {digest}'}; choose another --out, or --fresh"
+                )
+            if picture is not None and digest is not None:
+                digests[place] = digest
+                if store.pixel_digest(path) != digest:
+                    pictures[path] = picture
+        batches.append(pictures)
     if digests.items() - earlier.items():
         store.write_truths(id, earlier | digests)
+    for pictures in filter(None, batches):
+        behind.write(pictures)
 
 
 @contextmanager

@@ -18,12 +18,15 @@ from invbench.util.images import encode_png
 class Behind:
     """Encodes and writes pictures in its own thread: ``with Behind() as behind:``.
 
-    At most one batch waits while another is written, which bounds memory and reports a full disk soon. ``finish`` returns when
-    all pictures are on the disk; rows that refer to them must be written after it. Leaving the block, with or without an
-    error, waits for the batch that is being written and drops one that has not begun, so nothing is written after it.
+    bounded  at most one batch waits while another is written, which bounds memory and reports a full disk soon
+
+    ``finish`` returns when all pictures are on the disk; rows that refer to them must be written after it. Leaving the block,
+    with or without an error, waits for the batch that is being written and drops those that have not begun, so nothing is
+    written after it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, bounded: bool = True) -> None:
+        self._bounded = bounded
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="behind")
         self._pending: deque[Future[dict[Path, str]]] = deque()
         self._written: dict[Path, str] = {}
@@ -39,7 +42,7 @@ class Behind:
 
         Returns when there is room for them. Raises WriteFailed if an earlier batch could not be written.
         """
-        while len(self._pending) > 1:
+        while self._bounded and len(self._pending) > 1:
             self._take()
         self._pending.append(self._thread.submit(_write, dict(pictures)))
 

@@ -12,6 +12,7 @@ from invbench.plugins.registry import discover, load
 from invbench.run import runner, truths
 from invbench.run.check import check
 from invbench.store import Store
+from invbench.util.behind import Behind
 from invbench.util.images import read_png
 from tests.fixtures import TOYS
 
@@ -31,8 +32,24 @@ def test_true_edits_lie_beside_the_inputs(make_settings, monkeypatch) -> None:
 def test_what_is_there_for_the_same_picture_stands(make_settings, monkeypatch) -> None:
     settings = make_settings(images=2)
     runner.run(settings, progress=False)
-    monkeypatch.setattr("invbench.run.truths.Behind.write", lambda *_: 1 / 0)
+    monkeypatch.setattr("invbench.util.behind.Behind.write", lambda *_: 1 / 0)
     assert runner.run(settings, progress=False) == 0
+
+
+def test_which_truth_it_is_is_known_before_any_work(make_settings, monkeypatch) -> None:
+    """The pictures may be written later: a run that is killed before has rows of this truth, and the next one writes them."""
+    settings, real = make_settings(images=2), runner._Run._shards
+
+    def shards(self, *given):
+        assert len(Store(settings.out).truths("toys")) == 4
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("invbench.run.runner._Run._shards", shards)
+    monkeypatch.setattr("invbench.util.behind.Behind.write", lambda *_: None)
+    assert runner.run(settings, progress=False) == 130
+    monkeypatch.undo()
+    assert real is runner._Run._shards and runner.run(settings, progress=False) == 0
+    assert len(list((settings.out / "truths").rglob("*.png"))) == 4 and not check(settings.out).problems
 
 
 @pytest.mark.parametrize(("count", "images"), [(None, 3), (2, 2)])
@@ -68,7 +85,9 @@ def test_masks_of_pictures_with_unknown_things(tmp_path) -> None:
     dataset, store = Procfaces("test-ood"), Store(tmp_path)
     sample = dataset.read(0)
     entries = [Entry(0, sample.name, sample.sha256), Entry(1, dataset.names[1], None, "broken")]
-    truths.write(store, "d", dataset, entries=entries, edits=[Edit("age", 1.0), Edit("unknown", 1.0)])
+    with Behind() as behind:
+        truths.write(store, "d", dataset, entries=entries, edits=[Edit("age", 1.0), Edit("unknown", 1.0)], behind=behind)
+        behind.finish()
     assert np.array_equal(read_png(store.truth_mask("d", sample.name)) == 0, sample.ood_mask)
     assert [path.name for path in (store.path / "truths" / "d").iterdir()] == [f"{sample.name}@age+1.png"]
 

@@ -25,6 +25,7 @@ from invbench.run.executors import processes
 from invbench.run.executors.choice import devices
 from invbench.run.executors.processes import DEATHS
 from invbench.store import Store
+from invbench.util.clock import Ledger
 from tests.fixtures import TOYS, timeless
 from tests.run.test_plugin_faults import METRIC
 
@@ -167,6 +168,17 @@ def test_a_method_that_always_ends_the_process_is_given_up_and_others_run(tmp_pa
     inversions = rows[rows.edit.isna() & (rows.method == "fatal")]
     assert set(inversions.status) == {"failed"} and set(rows[rows.method == "toy"].status) == {"ok"}
     assert inversions.reason.str.contains("not tried").sum() >= 6 - DEATHS - 2  # two workers may be at it
+
+
+@pytest.mark.slow
+def test_every_worker_builds_some_of_the_methods(make_settings) -> None:
+    settings = make_settings(methods=["toy", "toy:fine"], workers=2)
+    with processes.Processes(settings, ["cpu", "cpu"], limit=None, ledger=Ledger()) as executor:
+        assert executor.batches(settings.methods) == {("toy", "paper"): 16, ("toy", "fine"): 16}
+        assert [lane.ready for lane in executor._lanes] == [True, True]
+    with processes.Processes(settings, ["cpu", "cpu"], limit=None, ledger=Ledger()) as executor:
+        assert executor.batches(settings.methods[:1]) == {("toy", "paper"): 16}
+        assert executor._lanes[1]._process is None  # there is nothing for it yet
 
 
 @pytest.mark.slow

@@ -65,6 +65,16 @@ def test_one_batch_waits_and_no_more(disk: Disk) -> None:
     assert disk.written == ["first", "second", "third"]
 
 
+def test_any_number_of_batches_waits_if_it_may(disk: Disk) -> None:
+    with Behind(bounded=False) as one:
+        for number, picture in enumerate(PICTURES):
+            one.write({Path(f"{number}"): picture})
+        assert not disk.written
+        disk.may.set()
+        one.finish()
+    assert disk.written == ["0", "1", "2", "3"]
+
+
 def test_an_error_is_told_by_whatever_comes_next(disk: Disk) -> None:
     disk.full = True
     disk.may.set()

@@ -88,25 +88,42 @@ class Processes:
     def batches(self, methods: Iterable[MethodChoice]) -> dict[Place, int]:
         """As :class:`invbench.run.work.Executor` says. A method that ends its process while it is built fails always.
 
-        So does one that is not built after PATIENCE seconds, or after ``limit`` if that is longer.
+        So does one that is not built after PATIENCE seconds, or after ``limit`` if that is longer. Every worker builds some.
         """
-        lane, found = self._lanes[0], dict[Place, int]()
-        for choice in methods:
-            place, deaths = (choice.id, choice.preset), 0
-            while place not in found:
-                lane.send(("batch", choice))
+        found, deaths, left = dict[Place, int](), Counter[Place](), deque(methods)
+        building: dict[Lane[_Try], MethodChoice] = {}
+        while left or building:
+            for lane in self._lanes:
+                if left and lane not in building:
+                    building[lane] = left.popleft()
+                    lane.send(("batch", building[lane]))
+            ready = wait([lane.pipe for lane in building], timeout=self._patience([*building]))
+            for lane, choice in [*building.items()]:
+                place = choice.id, choice.preset
                 try:
-                    while (answer := self._answer(lane))[0] != "batch":
-                        self._note_ready(lane, *answer[1])
-                    found[place] = answer[1]
+                    if lane.pipe in ready:
+                        self._hear_batch(lane, place, found)
+                    elif self._left(lane) <= 0:
+                        lane.kill()
+                        self._expect_opened(lane)
+                        found[place], self._broken[place] = 1, f"while it is built {self._silent}"
                 except EOFError:
-                    deaths += lane.ready
+                    deaths[place] += lane.ready
                     reason = self._bury(lane)
-                    if deaths == DEATHS:
+                    if deaths[place] < DEATHS:
+                        lane.send(("batch", choice))
+                    else:
                         found[place], self._broken[place] = 1, f"while it is built {reason}, {DEATHS} times"
-                except Late as late:
-                    found[place], self._broken[place] = 1, f"while it is built {late}"
+                if place in found:
+                    del building[lane]
         return found
+
+    def _hear_batch(self, lane: Lane[_Try], place: Place, found: dict[Place, int]) -> None:
+        kind, value = lane.receive()
+        if kind == "batch":
+            found[place] = value
+        else:
+            self._note_ready(lane, *value)
 
     def estimates(self, methods: Iterable[MethodChoice], batches: Mapping[Place, int]) -> dict[Place, Estimate]:
         """What a worker's probe of each method says of its time and memory; nothing of one that raises or ends its process."""
