@@ -112,9 +112,7 @@ def _dataset(settings: RunSettings, spec: DatasetSpec) -> Iterator[Dataset]:
 
 @contextmanager
 def _tools(settings: RunSettings, device: str) -> Iterator[Tools]:
-    with Session(
-        settings.suite, device=device, readers=0, threads=settings.threads, precision=settings.precision
-    ) as session:
+    with Session.of(settings, device=device) as session:
         scorer = session.scorer(settings.metrics, protocols=settings.protocols, required=settings.metrics_required)
         datasets = {choice.id: session.dataset(choice.spec) for choice in settings.datasets}
         yield session.tools(Store(settings.out), scorer, datasets=datasets, choices={})
