@@ -28,12 +28,20 @@ METHODS = {  # golden file, or output of one that holds several networks -> meth
     "padinv": "padding",
     "styleres": "styleres",
     "stargan": "stargan",
+    "restyle_psp": "restyle_psp",
+    "restyle_e4e": "restyle_e4e",
+    "hyperstyle": "hyperstyle",
+    "sfe": "sfe",
+    "idinvert": "idinvert",
+    "feature_style": "feature_style",
+    "ood_diffcam": "diffcam",
+    "ood_deghosting": "diffcam",
     "attgan": "attgan",
     "stgan_port": "stgan",
     "sam_invertibility": "sam",
 }
 CHOSEN = "(golden or is_the_official_one) and not precision1 and not dtype1"  # those are in float64
-FILES = ("encoders", "hfgi", "hypernetworks", "padding", "styleres", "translation", "official_code")
+FILES = ("diffcam", "encoders", "hfgi", "hypernetworks", "padding", "styleres", "translation", "official_code")
 PLACES = [f"tests/methods/test_{name}.py" for name in FILES]
 
 
