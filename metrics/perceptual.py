@@ -124,7 +124,7 @@ class LpipsVgg:
     def _alone(self, given: MetricInput, index: int) -> float:
         original = given.original(f"features:{self.role}", index, self.network.features)
         output = self.network.features(given.output[index : index + 1])
-        return float(float64(average(self.network.maps_between(output, original)))[0])
+        return float(float64(self.network.distance_between(output, original))[0])
 
 
 class LpipsSqueeze(LpipsVgg):

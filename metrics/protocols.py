@@ -170,7 +170,7 @@ def as_images(pictures: np.ndarray, device: torch.device | None = None) -> Tenso
     if pictures.dtype != np.uint8 or pictures.ndim != 4 or pictures.shape[-1] != 3:
         raise InvbenchError(f"pictures: expected uint8 [N, H, W, 3], found {pictures.dtype} {pictures.shape}")
     levels = torch.from_numpy(np.ascontiguousarray(pictures)).to(device)
-    return levels.permute(0, 3, 1, 2).contiguous().float() / 127.5 - 1
+    return levels.permute(0, 3, 1, 2).contiguous().float().div_(127.5).sub_(1)
 
 
 def resize(pictures: np.ndarray, *, height: int, width: int, filter: Image.Resampling) -> np.ndarray:

@@ -18,7 +18,8 @@ from invbench.metrics.common import levels
 
 KERNEL, SIGMA = 11, 1.5
 K1, K2 = 0.01, 0.03
-PLANE_PIXELS = 2**17
+PLANE_PIXELS = 2**18  # of the planes whose maps are held at a time
+ROWS_PIXELS = 2**16  # of the rows that are brought to [0, 1] at a time
 _EXPONENTIALS = [math.exp(-((k - KERNEL // 2) ** 2) / (2 * SIGMA**2)) for k in range(KERNEL)]
 WINDOW = tuple(value / sum(_EXPONENTIALS) for value in _EXPONENTIALS)
 
@@ -50,7 +51,16 @@ def _planes(a: Tensor, b: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     """Channels of both as float64 [M, H, W] in [0, 1], few at a time, so that their maps fit into the processor's cache."""
     count = max(1, PLANE_PIXELS // a[0, 0].numel())
     for x, y in zip(a.flatten(0, 1).split(count), b.flatten(0, 1).split(count), strict=True):
-        yield levels(x) / 255, levels(y) / 255
+        yield _values(x), _values(y)
+
+
+def _values(planes: Tensor) -> Tensor:
+    """Planes [M, H, W] in [-1, 1] -> float64 in [0, 1]; a few rows at a time, so that copies stay in the cache."""
+    values = torch.empty_like(planes, dtype=torch.float64)
+    rows = max(1, ROWS_PIXELS // planes[:, 0].numel())
+    for part, place in zip(planes.split(rows, 1), values.split(rows, 1)):
+        torch.div(levels(part), 255, out=place)
+    return values
 
 
 def _of_planes(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,14 +68,14 @@ def _of_planes(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
     Large planes are taken a few rows of windows at a time, so that the maps fit into the processor's cache.
     """
-    height = x.shape[1] - KERNEL + 1
-    rows = max(1, PLANE_PIXELS // 2 // x[:, 0].numel() - KERNEL + 1)
-    if x.numel() <= PLANE_PIXELS:
-        ssim, structure = _maps(x, y)
-    else:
-        tiles = [_maps(*(z[:, start : start + rows + KERNEL - 1] for z in (x, y))) for start in range(0, height, rows)]
-        ssim, structure = (torch.cat(parts, 1) for parts in zip(*tiles))
-    return ssim.mean((1, 2)), structure.mean((1, 2))
+    height, width = (side - KERNEL + 1 for side in x.shape[1:])
+    rows = height if x.numel() <= PLANE_PIXELS else max(1, PLANE_PIXELS // 2 // x[:, 0].numel() - KERNEL + 1)
+    sums = torch.zeros(2, x.shape[0], dtype=x.dtype, device=x.device)
+    for start in range(0, height, rows):
+        tile = (z[:, start : start + rows + KERNEL - 1] for z in (x, y))
+        sums += torch.stack([part.sum((1, 2)) for part in _maps(*tile)])
+    ssim, structure = sums / (height * width)
+    return ssim, structure
 
 
 def _maps(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
@@ -91,4 +101,9 @@ def _windowed(maps: Tensor) -> Tensor:
 def _halved(planes: Tensor) -> Tensor:
     """Means of 2 x 2 pixels of [M, H, W]; if a side is odd, the first row and column are repeated before, as in piq."""
     odd = max(planes.shape[1] % 2, planes.shape[2] % 2)
-    return F.avg_pool2d(F.pad(planes, [odd, 0, odd, 0], mode="replicate"), kernel_size=2)
+    if odd:
+        planes = F.pad(planes, [odd, 0, odd, 0], mode="replicate")
+    planes = planes[:, : planes.shape[1] // 2 * 2, : planes.shape[2] // 2 * 2]
+    upper, lower = planes[:, ::2], planes[:, 1::2]
+    total = upper[..., ::2] + upper[..., 1::2]  # in the order of avg_pool2d, which is slower in float64
+    return total.add_(lower[..., ::2]).add_(lower[..., 1::2]).div_(4)

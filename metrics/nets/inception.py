@@ -35,7 +35,8 @@ class Inception(nn.Module):
         nothing = io.BytesIO()
         torch.save({}, nothing)
         nothing.seek(0)
-        self.model: nn.Module = Unloaded("inception-v3-compat", [FEATURE], feature_extractor_weights_path=nothing)
+        self.model: Any = Unloaded("inception-v3-compat", [FEATURE], feature_extractor_weights_path=nothing)
+        self.model.MaxPool_1, self.model.MaxPool_2 = MaxPool(), MaxPool()
 
     def features(self, images: Tensor) -> Tensor:
         """Images [N, 3, H, W] in [-1, 1] from uint8 pictures -> float32 [N, 2048].
@@ -49,6 +50,17 @@ class Inception(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         """As :meth:`features`."""
         return self.features(images)
+
+
+class MaxPool(nn.Module):
+    """``nn.MaxPool2d(3, stride=2)`` by rows, then columns: the same values, on a CPU in a fifth of the time (measured)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """x [N, C, H, W] -> [N, C, (H - 1) // 2, (W - 1) // 2]."""
+        for axis in (2, 3):
+            a, b, c = x.unfold(axis, 3, 2).unbind(-1)
+            x = torch.maximum(torch.maximum(a, b), c)
+        return x
 
 
 def from_checkpoint(checkpoint: Mapping[str, Any], *, source: str) -> Inception:

@@ -17,6 +17,7 @@ from invbench.metrics.nets.published import fitted, tensors
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)  # mean and standard deviation of images in [-1, 1]
 SECOND_WIDTH = {192: "alex", 128: "vgg"}  # channels of the second of five layers -> network
 EPSILON = 1e-10
+PART = 2**18  # features of a layer that are compared at a time
 
 
 class LpipsPackage(nn.Module):
@@ -30,6 +31,7 @@ class LpipsPackage(nn.Module):
         import lpips
 
         self.net = net
+        self._laid_out = False
         with warnings.catch_warnings(action="ignore", category=UserWarning):  # of the words in which it asks torchvision
             self.model: Any = lpips.LPIPS(net=net, version="0.1", pretrained=False, pnet_rand=True, verbose=False)
 
@@ -37,7 +39,14 @@ class LpipsPackage(nn.Module):
         """Images [N, 3, H, W] in [-1, 1] -> ReLU maps [N, C, h, w] of the 5 (squeeze: 7) layers."""
         if images.device.type == "cpu":  # channels_last: a step of a projection is 1.1 times as fast (measured)
             images = images.contiguous(memory_format=torch.channels_last)
+            self._lay_out()
         return list(self.model.net(self.model.scaling_layer(images)))
+
+    def _lay_out(self) -> None:
+        """Bring the weights into the layout of the images, once; else torch copies all of them at every call."""
+        if not self._laid_out:
+            self.model.net.to(memory_format=torch.channels_last)
+            self._laid_out = True
 
     def maps(self, a: Tensor, b: Tensor) -> list[Tensor]:
         """The distance before averaging over space: one map [N, 1, h, w] per layer. The sum of their means is the distance."""
@@ -45,11 +54,23 @@ class LpipsPackage(nn.Module):
 
     def maps_between(self, a: list[Tensor], b: list[Tensor]) -> list[Tensor]:
         """As :meth:`maps`, from the results of :meth:`features`, so that a loop computes those of a fixed target once."""
-        return [linear((_unit(x) - _unit(y)).square()) for x, y, linear in zip(a, b, self.model.lins, strict=True)]
+        return [_compared(x, y, linear) for x, y, linear in zip(a, b, self.model.lins, strict=True)]
 
     def distance(self, a: Tensor, b: Tensor) -> Tensor:
         """LPIPS [N] of images [N, 3, H, W] in [-1, 1]; 0 for identical images."""
-        return average(self.maps(a, b))
+        return self.distance_between(self.features(a), self.features(b))
+
+    def distance_between(self, a: list[Tensor], b: list[Tensor]) -> Tensor:
+        """:meth:`distance` from the results of :meth:`features`.
+
+        Large maps are compared a few rows at a time: the same values, without copies as large as the features.
+        """
+        maps = []
+        for x, y, linear in zip(a, b, self.model.lins, strict=True):
+            rows = max(1, PART // x[:, :, :1].numel())
+            parts = zip(x.split(rows, 2), y.split(rows, 2), strict=True)
+            maps.append(torch.cat([_compared(*part, linear) for part in parts], 2))
+        return average(maps)
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """As :meth:`distance`."""
@@ -98,6 +119,11 @@ def from_checkpoint(
         if not torch.equal(renamed.setdefault(alias, value), value):
             raise InvbenchError(f"{source}: expected equal tensors under {key} and {alias}, found two (layer {number})")
     return fitted(lambda: LpipsPackage(net=net), {f"model.{key}": value for key, value in renamed.items()}, source=source)
+
+
+def _compared(a: Tensor, b: Tensor, linear: nn.Module) -> Tensor:
+    """Features [N, C, h, w] of one layer -> the map [N, 1, h, w] of their distance."""
+    return linear((_unit(a) - _unit(b)).square())  # type: ignore[no-any-return]
 
 
 def _layer(key: str) -> str:

@@ -14,7 +14,7 @@ from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorIncepti
 from invbench.api import InvbenchError
 from invbench.metrics.frechet import frechet
 from invbench.metrics.kernel_distance import kernel_distance
-from invbench.metrics.nets.inception import Inception, from_checkpoint
+from invbench.metrics.nets.inception import Inception, MaxPool, from_checkpoint
 from invbench.metrics.sets import Precision
 from tests.agreement import agree
 
@@ -83,6 +83,12 @@ def test_it_is_torch_fidelitys_network(file, pictures, features):
     agree(features[expected > 0], expected[expected > 0], relative=1e-12)  # ReLU leaves zeros
     np.testing.assert_array_equal(features == 0, expected == 0)
     assert expected.std(0).mean() > 1e-3  # the pictures can be told apart
+
+
+@pytest.mark.parametrize("size", [(147, 147), (8, 7), (3, 4)])
+def test_pooling_by_rows_and_columns_is_torchs(size):
+    maps = torch.randn(2, 5, *size, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(MaxPool()(maps), torch.nn.functional.max_pool2d(maps, 3, stride=2))
 
 
 @pytest.mark.slow

@@ -7,7 +7,9 @@ import torch
 
 from invbench.api import MissingWeights
 from invbench.metrics.identity import IdCurricular, IdProc
+from invbench.metrics.nets import lpips_package
 from invbench.metrics.nets.lpips_package import LpipsPackage
+from invbench.metrics.nets.perceptual import average
 from invbench.metrics.perceptual import LpipsAlex, LpipsProc, LpipsSqueeze, LpipsVgg
 from tests.agreement import agree
 
@@ -32,6 +34,16 @@ def test_lpips_is_the_lpips_packages(net, metric, dtype, relative, given):
     values = metric({f"lpips_{net}": wrapped})(given)
     assert values.shape == (4,) and values.dtype == np.float64
     agree(values, expected, relative=relative)
+
+
+@pytest.mark.parametrize("net", ["alex", "vgg", "squeeze"])
+def test_lpips_of_features_in_parts_is_that_of_whole_ones(net, given, monkeypatch):
+    wrapped = LpipsPackage(net=net).eval()
+    with torch.no_grad():
+        features = [wrapped.features(images) for images in (given.output, given.target)]
+        expected = average(wrapped.maps_between(*features))
+        monkeypatch.setattr(lpips_package, "PART", 3 * features[0][0][:, :, :1].numel())  # three rows of the first layer
+        np.testing.assert_allclose(wrapped.distance_between(*features), expected, rtol=1e-5)
 
 
 def test_id_proc_is_the_cosine(given, networks):

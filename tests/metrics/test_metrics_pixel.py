@@ -1,3 +1,4 @@
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -8,6 +9,8 @@ from scipy.signal import convolve2d
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from invbench.api import InvbenchError
+from invbench.metrics import structure
+from invbench.metrics.common import levels
 from invbench.metrics.pixel import MSE, MSSSIM, PSNR, SSIM, scale_weights
 from tests.agreement import agree
 
@@ -45,6 +48,38 @@ def test_ssim_is_not_reduced_in_size_first(given):
     values = SSIM({})(large)
     agree(values, piq.ssim(a, b, reduction="none", downsample=False).numpy(), relative=1e-6)
     assert np.abs(values - piq.ssim(a, b, reduction="none").numpy()).max() > 0.01
+
+
+@pytest.mark.parametrize("size", [(52, 47), (64, 64)])
+def test_parts_of_large_pictures_give_the_values_of_the_whole(size, given, monkeypatch):
+    height, width = size
+    cut = replace(given, target=given.target[..., :height, :width], output=given.output[..., :height, :width])
+    whole = [metric({})(cut) for metric in (SSIM, MSSSIM)]
+    monkeypatch.setattr(structure, "PLANE_PIXELS", 40 * width)  # ten rows of windows at a time
+    monkeypatch.setattr(structure, "ROWS_PIXELS", 7 * width)
+    for metric, values in zip((SSIM, MSSSIM), whole, strict=True):
+        np.testing.assert_allclose(metric({})(cut), values, rtol=1e-14)
+
+
+@pytest.mark.parametrize("size", [(16, 12), (15, 12), (16, 13), (15, 13)])
+def test_planes_are_halved_as_by_piq(size):
+    planes = torch.rand(3, *size, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    odd = max(side % 2 for side in size)  # piq pads both sides if one is odd
+    expected = torch.nn.functional.avg_pool2d(torch.nn.functional.pad(planes, [odd, 0, odd, 0], mode="replicate"), 2)
+    assert torch.equal(structure._halved(planes), expected)
+
+
+def test_levels_of_files_are_whole_and_others_are_left():
+    every = torch.arange(256)
+    for dtype in (torch.float32, torch.float64):
+        assert levels(every.to(dtype) / 127.5 - 1).tolist() == every.tolist()
+    between = torch.tensor([0.0, 7.5, 8.001, 254.9999, 254.99995])
+    images = torch.cat([every, between]) / 127.5 - 1
+    found = levels(images)
+    exact = (images.double() + 1) * 127.5
+    assert found[:256].tolist() == every.tolist() and found.dtype == torch.float64
+    assert found[256:].tolist() == [0.0, *exact[257:259].tolist(), levels(images[259:260]).item(), 255.0]
+    assert levels(torch.tensor([math.nan, 0.0])).isnan().tolist() == [True, False]
 
 
 def test_identical_pictures(given):
