@@ -17,16 +17,19 @@ import io
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from invbench.api import plain_edit
+from invbench.compare import agreement
 from invbench.compare.text import NOTHING, shown
 from invbench.described import EDIT_SETS, pictures_digest
 from invbench.folder import EDIT_SETS_FILE
-from invbench.reports.compare import Method
+from invbench.reports import stability
+from invbench.reports.compare import SEED, Method
 from invbench.reports.equal_change import measure_of
 from invbench.reports.grid import SIMPLE, Column, Style, fold
 from invbench.reports.run import Run
@@ -134,6 +137,35 @@ def tables(source: Store | Run) -> list[EditTable]:
     return found
 
 
+def orders(found: Sequence[EditTable]) -> list[str]:
+    """How alike two forms order the methods: a line for each edit and direction, at the largest strength that both have."""
+    places: dict[tuple[str, str, int], list[EditTable]] = {}
+    for table in found:
+        places.setdefault((table.dataset, table.edit, table.direction), []).append(table)
+    lines = []
+    for (dataset, *_), those in places.items():
+        pairs = [pair for one, other in combinations(those, 2) if (pair := _agreement(one, other))]
+        lines += [f"{dataset}: {line}" for line in stability.statements(pairs)]
+    return lines
+
+
+def _agreement(one: EditTable, other: EditTable) -> stability.Stability | None:
+    """None where fewer than three methods have a value of both forms at some strength."""
+    values = [{line.method: line for line in table.lines} for table in (one, other)]
+    shared = set.intersection(*({strength for line in table.lines for strength in line.values} for table in (one, other)))
+    for strength in sorted(shared - {0.0}, key=abs, reverse=True):
+        known = [{method: line.values.get(strength, math.nan) for method, line in lines.items()} for lines in values]
+        methods = [method for method in known[0] if not any(math.isnan(form.get(method, math.nan)) for form in known)]
+        if len(methods) < stability.LEAST:
+            continue
+        first, second = ([[form[method], math.nan, math.nan] for method in methods] for form in known)
+        n = min(lines[method].edits for lines in values for method in methods)
+        tau = agreement.agreement_of_estimates(first, second, np.random.default_rng(SEED), n=n)
+        place = edit_text(one.edit, strength)
+        return stability.Stability("edit FID", place, one.form, other.form, tau, len(methods))
+    return None
+
+
 def without(source: Store | Run) -> dict[str, str]:
     """Form, form and edit, or method -> why it could not be computed, or is not shown; empty without ``invbench edit-fid``."""
     run = Run.of(source)
@@ -159,7 +191,8 @@ def of_dataset(lacking: Mapping[str, str], dataset: str) -> dict[str, str]:
 
 def text(found: Sequence[EditTable], lacking: Mapping[str, str], *, style: Style = SIMPLE, width: int | None = None) -> str:
     """All tables as text, then how to read them, and what could not be computed; empty if there is nothing to tell."""
-    lines = [*(LEGEND if found else ()), *(f"without {form}: {shown(reason)}" for form, reason in lacking.items())]
+    lines = [*(LEGEND if found else ()), *orders(found)]
+    lines += [f"without {form}: {shown(reason)}" for form, reason in lacking.items()]
     parts = [*(_text(table, style, width) for table in found), _listed(lines, style)]
     return "\n\n".join(filter(None, parts))
 

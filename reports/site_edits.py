@@ -106,7 +106,11 @@ def edit_fids(board: Board) -> dict[str, Any]:
             | {"rows": list(zip(*(texts for _, texts in columns), strict=True))}
             for table, columns in found
         ],
-        "notes": [*(edit_sets.LEGEND if found else ()), *(f"without {form}: {shown(why)}" for form, why in lacking.items())],
+        "notes": [
+            *(edit_sets.LEGEND if found else ()),
+            *edit_sets.orders(tables),
+            *(f"without {form}: {shown(why)}" for form, why in lacking.items()),
+        ],
     }
 
 

@@ -37,6 +37,8 @@ QUANTITIES: Mapping[str, tuple[str, ...]] = {
     "kernel distance": ("kid_proc", "kd_proc_second", "kid", "kd_dinov2"),
     "precision": ("precision_proc", "precision"),
     "recall": ("recall_proc", "recall"),
+    "density": ("density_proc", "density"),
+    "coverage": ("coverage_proc", "coverage"),
     "change of age": ("age_change", "age_change_second", "age_change_dex", "age_change_mivolo"),
     "change of yaw": ("yaw_change", "yaw_change_second", "yaw_change_pose", "yaw_change_sixd"),
     "identity kept": ("id_kept", "id_kept_second", "id_kept_curricular"),

@@ -122,6 +122,23 @@ def test_three_readings_stand_apart(store, content):
     assert lines[0].startswith("dataset,form,edit") and any(",searched," in one for one in lines)
 
 
+def test_two_forms_are_compared_by_the_orders_that_they_give():
+    def table(form: str, *values: dict[float, float]) -> report.EditTable:
+        lines = [report.Line((name, "paper"), name, one, {}, None, 30, ()) for name, one in zip("abcd", values, strict=True)]
+        return report.EditTable("faces", form, "", "", "age", 1, "", "", 40, 8, lines)
+
+    nan = float("nan")
+    one = table("first", {0: 1, 1: 1, 2: 1}, {0: 1, 1: 2, 2: 2}, {0: 1, 1: 3, 2: 3}, {0: 1, 1: 4, 2: nan})
+    other = table("second", {0: 9, 1: 9, 2: 20}, {0: 8, 1: 8, 2: 10}, {0: 7, 1: 7, 2: 30}, {0: 6, 1: 6, 2: 5})
+    assert report.orders([one]) == []
+    line = "faces: ranks by edit FID (age+2): Kendall's τ 0.33 between first and second, 3 methods, 30 images"
+    assert report.orders([one, other]) == [line] and line in report.text([one, other], {})
+    fewer = table("third", {0: 1, 1: 1, 2: nan}, {0: 1, 1: 2, 2: nan}, {0: 1, 1: 3, 2: 1}, {0: 1, 1: 4, 2: 1})
+    (line,) = report.orders([one, fewer])
+    assert line.startswith("faces: ranks by edit FID (age+1): Kendall's τ 1.00 between first and third")
+    assert report.orders([table("few", {1: nan}, {1: nan}, {1: 1}, {1: 2}), one]) == []
+
+
 def test_the_form_is_named_or_refused(store):
     with pytest.raises(InvbenchError, match="edit_fid_proc_sfe"):
         edit_sets.forms(Session(), discover(), named=["edit_fid_proc_sfx"])  # type: ignore[arg-type]
