@@ -46,6 +46,23 @@ def test_thresholds_stand_at_the_fades_of_the_published_ones(options):
         assert options[f"{method}:{preset}"][name] == pytest.approx(distance(fade), rel=0.03), name
 
 
+def test_the_classes_have_the_threshold_of_the_faces_since_network_and_pictures_are_the_same(options):
+    suites, sam = load(), discover().methods["sam"]
+    assert resolve(suites["procclasses"], sam, "released")["threshold"] == options["sam:released"]["threshold"]
+    used = [suites[name].networks["perceptual_vgg"] for name in ("procfaces", "procclasses")]
+    assert used[0] == used[1] and "procfaces-val" in suites["procclasses"].datasets
+
+
+def test_twice_the_steps_gain_the_classes_a_fifth_of_a_decibel_at_most():
+    suite, methods = load()["procclasses"], discover().methods
+    for method, preset, curve in (("z_class", "default", "z_class"), ("sam", "released", "sam_z_class")):
+        with (CURVES / f"{curve}.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        steps = resolve(suite, methods[method], preset)["steps"]
+        first, twice = ([float(row["psnr"]) for row in rows if int(row["steps"]) == count] for count in (steps, 2 * steps))
+        assert len(first) == len(twice) == 2 and (sum(twice) - sum(first)) / 2 <= 0.2
+
+
 def test_presets_keep_what_tells_them_apart(options):
     for name in ("sg2_w", "sg2_wplus"):
         released, paper = options[f"{name}:released"], options[f"{name}:paper"]
