@@ -13,6 +13,7 @@ from torch import Tensor
 
 from invbench.api import Clock, Edit, Embedder, InvbenchError, Inversion
 from invbench.methods.common.batching import PerImageAdam
+from invbench.methods.common.beside import started
 from invbench.methods.common.curves import show
 from invbench.methods.common.losses import PerceptualTarget, region_mean
 from invbench.methods.common.projection import LOSS_SIZE, project
@@ -170,6 +171,8 @@ class DHR:
 
     def _segment(self, images: Tensor) -> Tensor:
         """Domain mask [N, 1, H, W]: 1 = in-domain, where the coarse inversion's error is small and there are no extras."""
+        pictures = ((images.movedim(1, 3) + 1) * 127.5).round().clamp(0, 255).byte().cpu().numpy()
+        superpixels = started(self._superpixels, pictures, device=images.device)
         coarse = project(
             self.generator,
             images,
@@ -187,20 +190,15 @@ class DHR:
                 errors = [F.interpolate(e, size=images.shape[-2:], mode="nearest") for e in errors]
             errors = [e[:, 0].double().cpu().numpy() for e in errors]
             scores = self.networks["parser"](images).softmax(1)
-        pictures = ((images.movedim(1, 3) + 1) * 127.5).round().clamp(0, 255).byte().cpu().numpy()
         scores_np = scores.double().cpu().numpy()
-        masks = [self._in_domain(picture, [e[i] for e in errors], scores_np[i]) for i, picture in enumerate(pictures)]
+        masks = [self._in_domain(found(), [e[i] for e in errors], scores_np[i]) for i, found in enumerate(superpixels)]
         by_error = torch.from_numpy(np.stack(masks)).to(images)[:, None]
         by_parsing = (scores[:, self.outside].sum(1, keepdim=True) < 0.5).to(images)
         return by_error * by_parsing
 
-    def _in_domain(self, picture: np.ndarray, errors: list[np.ndarray], scores: np.ndarray) -> np.ndarray:
-        """Superpixels [H, W] whose error, summed over the perceptual layers, is below the threshold of their class.
-
-        ``picture`` [H, W, 3]; ``errors`` [h, w] of each layer; ``scores`` [C, H, W]. A superpixel without a cell in some
-        layer is out-of-domain.
-        """
-        labels = slic(
+    def _superpixels(self, picture: np.ndarray) -> np.ndarray:
+        """The number [H, W] of each pixel's superpixel in a picture uint8 [H, W, 3]."""
+        labels: np.ndarray = slic(
             picture[..., ::-1],  # the released code passes a BGR picture to SLIC
             n_segments=self.options.segments,
             compactness=self.options.compactness,
@@ -208,6 +206,14 @@ class DHR:
             start_label=0,
             channel_axis=2,
         )
+        return labels
+
+    def _in_domain(self, labels: np.ndarray, errors: list[np.ndarray], scores: np.ndarray) -> np.ndarray:
+        """Superpixels [H, W] whose error, summed over the perceptual layers, is below the threshold of their class.
+
+        ``labels`` [H, W] numbers of superpixels; ``errors`` [h, w] of each layer; ``scores`` [C, H, W]. A superpixel without a
+        cell in some layer is out-of-domain.
+        """
         error = sum(superpixel_means(labels, e) for e in errors)
         votes = np.stack([np.bincount(labels.ravel(), weights=s.ravel()) for s in scores])
         return (error < self.thresholds[votes.argmax(0)])[labels]

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from skimage.segmentation import slic
 
 from invbench.api import Edit, InvbenchError
+from invbench.methods.common.beside import started
 from invbench.methods.common.projection import sampled_spread
 from invbench.methods.dhr import DHR, clamped, superpixel_means
 from invbench.methods.e4e import E4E
@@ -199,6 +200,19 @@ def test_dhr_puts_a_superpixel_that_no_cell_is_left_of_out_of_domain(networks, i
     assert (at_picture[..., 4:] == 1).all() and 0 < at_map[..., 4:].mean() < 1
     with pytest.raises(InvbenchError, match="error_at"):
         build(DHR, networks, error_at="cell")
+
+
+def test_dhr_finds_the_same_superpixels_beside_a_gpu(networks, images, monkeypatch):
+    method = build(DHR, networks, coarse_steps=3, threshold_face=0.3, threshold_rest=0.3, threshold_parts=0.3)
+    expected = method._segment(images)
+    asked = []
+
+    def beside(work, items, *, device):
+        asked.append(device)
+        return started(work, items, device=torch.device("cuda"))
+
+    monkeypatch.setattr("invbench.methods.dhr.started", beside)
+    assert torch.equal(method._segment(images), expected) and asked == [images.device]
 
 
 def test_dhr_looks_at_clamped_pictures_of_256_pixels(networks, images, monkeypatch):
