@@ -23,7 +23,7 @@ def started(work: Callable[[Item], Found], items: Iterable[Item], *, device: tor
     """
     if device.type == "cpu":
         return [partial(work, item) for item in items]
-    pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count())
+    pool = ThreadPoolExecutor(os.cpu_count())
     found: list[Callable[[], Found]] = [pool.submit(work, item).result for item in items]
     pool.shutdown(wait=False)  # the threads end with their work
     return found
