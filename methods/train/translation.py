@@ -34,11 +34,11 @@ from invbench.methods.train.frozen import load_frozen
 from invbench.methods.train.renders import as_images
 
 RECIPES = {
-    "stargan": {"minutes": 7, "seed": 0, "help": "StarGAN's generator; needs attributes", "options": {"kind": "stargan"}},
+    "stargan": {"minutes": 15, "seed": 0, "help": "StarGAN's generator; needs attributes", "options": {"kind": "stargan"}},
     "attgan": {"minutes": 7, "seed": 0, "help": "AttGAN's generator; needs attributes", "options": {"kind": "attgan"}},
     "stgan": {"minutes": 7, "seed": 0, "help": "STGAN's generator; needs attributes", "options": {"kind": "stgan"}},
     "stargan_cam": {
-        "minutes": 7,
+        "minutes": 15,
         "seed": 0,
         "help": "StarGAN's generator with CAM consistency; needs attributes",
         "options": {"kind": "stargan", "cam": 10.0},
