@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from invbench.util.provenance import digest
-from invbench.util.shapes import ANY, COUNT, FLAG, INDEX, NULL, NUMBER, PLAIN, TEXT, Each, one_of
+from invbench.util.shapes import ANY, COUNT, FLAG, INDEX, NULL, NUMBER, PLAIN, TEXT, Each, Maybe, one_of
 
 _EDIT = {"name": TEXT, "strength": NUMBER}
 _IMAGE = {"name": TEXT, "index": INDEX, "sha256": TEXT | NULL, "reason?": TEXT, "pixels?": INDEX, "key?": TEXT}
@@ -63,6 +63,20 @@ _NAMED = {
     "region?": Each(list, TEXT),
 }
 _MACHINE = {"memory?": NUMBER | NULL, "cores?": PLAIN, "device?": PLAIN, "processor?": PLAIN, "system?": PLAIN, "gpu?": PLAIN}
+_CALL = {
+    "command?": TEXT | NULL,
+    "started?": TEXT | NULL,
+    "finished?": TEXT | NULL,
+    "seed?": PLAIN,
+    "configuration?": Maybe(_NOTES),
+    "workers?": COUNT | NULL,
+    "seconds?": Maybe(Each(dict, NUMBER)),
+    "work?": Maybe(Each(dict, NUMBER)),
+    "machine?": Maybe(_MACHINE),
+    "machines?": Maybe(Each(list, _MACHINE)),
+    "versions?": Maybe(_NOTES),
+    "git?": Maybe(_FACTS),
+}
 MANIFEST = {
     "metrics": Each(dict, _METRIC),
     "methods?": Each(dict, _METHOD),
@@ -71,8 +85,8 @@ MANIFEST = {
     "protocols?": Each(dict, {"recipe?": TEXT, "title?": TEXT, "source?": TEXT}),
     "unavailable?": _NOTES,
     "metric_failures?": Each(dict, {"count": INDEX, "reason": TEXT}),
-    "weights?": Each(dict, ANY),
-    "datasets?": Each(dict, ANY),
+    "weights?": Each(dict, {"file?": TEXT | NULL, "sha256?": TEXT | NULL}),
+    "datasets?": Each(dict, {}),
     "configuration?": _NOTES,
     "versions?": _NOTES,
     "git?": _FACTS,
@@ -86,7 +100,8 @@ MANIFEST = {
     "command?": TEXT | NULL,
     "precision?": TEXT | NULL,
     "protocol?": PLAIN,
-    "runs?": Each(list, Each(dict, ANY)),
+    "work?": Each(dict, NUMBER),
+    "runs?": Each(list, _CALL),
 }
 
 _SET = {

@@ -22,7 +22,7 @@ from invbench.run.plan import Cell
 from invbench.run.runner import run
 from invbench.store import Store
 from invbench.util import sealed
-from invbench.util.shapes import COUNT, FLAG, INDEX, NUMBER, TEXT, Each, expect
+from invbench.util.shapes import COUNT, FLAG, INDEX, NUMBER, TEXT, Each, Maybe, expect
 
 WRONG = [None, [], {}, "", "x", "../x", -1, 0, 10**30, float("nan"), float("inf"), True, [None], {"a": 1}, [[1]], "\x1b[31m"]
 
@@ -43,6 +43,7 @@ WRONG = [None, [], {}, "", "x", "../x", -1, 0, 10**30, float("nan"), float("inf"
         ({}, {"a": TEXT}, "x: expected the key 'a', found none"),
         ({"a": None}, {"a?": TEXT}, "x.a: expected a text, found None"),
         ([], {"a?": TEXT}, "x: expected an object, found []"),
+        ([], Maybe({"a?": TEXT}), "x: expected an object, found []"),
     ],
 )
 def test_what_has_another_shape_is_named(value: Any, shape: Any, told: str) -> None:
@@ -53,6 +54,7 @@ def test_what_has_another_shape_is_named(value: Any, shape: Any, told: str) -> N
 
 def test_what_has_the_shape_passes() -> None:
     expect({"a": "b", "more": 1}, {"a": TEXT, "c?": FLAG}, "x")
+    expect({"a": None, "b": ["c"]}, Each(dict, Maybe(Each(list, TEXT))), "x")
     expect({"a": [1, 2.5]}, Each(dict, Each(list, NUMBER)), "x")
 
 
@@ -83,6 +85,8 @@ def test_readers_find_what_they_expect_or_a_line(make_settings, tmp_path: Path, 
     assert run(settings, progress=False) == 0
     store, dice = Store(settings.out), random.Random(trials)
     content, manifest = getattr(store, name), store.manifest
+    if name == "manifest":  # with the calls of a merged run, and weights
+        content = manifests.together([("a", manifest)]) | {"weights": {"w": {"file": "w.safetensors", "sha256": "0"}}}
     places = [place for place in _places(content) if place]
     for _ in range(trials):
         changed, told = _changed(content, dice, places)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from invbench.api import printable
+from invbench.api import InvbenchError, printable
 from invbench.cli.common import Names, PathType, RunFolder
 from invbench.util.answers import Answer, kept
 from invbench.util.numbers import count_type
@@ -137,6 +137,10 @@ def site(runs: tuple[Path, ...], out: Path, images: int | None, history: tuple[P
 
     Several runs of one suite get a page of their values over time, with regressions marked as `invbench gate` finds them.
     """
+    from invbench.store import Store
+
+    if Store(out).exists():
+        raise InvbenchError(f"--out: expected a folder for the site, found the run folder {out}")
     click.echo(printable(write_site(runs, out, images=images, history=history)))
 
 

@@ -32,7 +32,14 @@ class Each:
     shape: Shape
 
 
-Shape = Kind | Each | Mapping[str, Any]
+@dataclass(frozen=True)
+class Maybe:
+    """A value of a shape, or null."""
+
+    shape: Shape
+
+
+Shape = Kind | Each | Maybe | Mapping[str, Any]
 """Also a mapping: an object with these keys, and others; a key that ends in "?" may be missing."""
 
 TEXT = Kind("a text", lambda value: isinstance(value, str))
@@ -56,6 +63,9 @@ def expect(value: Any, shape: Shape, where: str) -> None:
     if isinstance(shape, Kind):
         if not shape.holds(value):
             raise _another(where, shape.name, value)
+    elif isinstance(shape, Maybe):
+        if value is not None:
+            expect(value, shape.shape, where)
     elif isinstance(shape, Each):
         if not isinstance(value, shape.kind):
             raise _another(where, _WORDS[shape.kind], value)

@@ -104,3 +104,9 @@ def test_a_site_leaves_the_pages_of_others_alone(toy: Path, tmp_path: Path) -> N
     page.unlink()
     for _ in range(2):  # its own pages are replaced
         assert site.write([toy], tmp_path / "www") == page
+
+
+def test_a_site_is_not_written_among_the_files_of_a_run(toy: Path) -> None:
+    before = sorted(toy.rglob("*"))
+    done = CliRunner().invoke(main, ["site", str(toy), "--out", str(toy)])
+    assert done.exit_code == 2 and f"found the run folder {toy}" in done.output and sorted(toy.rglob("*")) == before

@@ -307,3 +307,50 @@ def test_a_truth_that_ends_the_process_of_earlier_rows_costs_the_metrics_that_ar
     (tmp_path / "now").unlink()
     assert runner.run(again, progress=False) == 0
     assert Store(again.out).rows()["toy_truth@native"].notna().sum() == 6
+
+
+READS = {
+    "raise KeyError('x')": "KeyError: 'x'",
+    "raise SystemExit(0)": "SystemExit: 0",
+    "raise GeneratorExit": "GeneratorExit: ",
+    "return None": "expected an invbench.api.Sample, found NoneType",
+    "return replace(sample, sha256=None)": "sha256: expected a text, found NoneType",
+    "return replace(sample, picture=sample.picture / 255)": "picture: expected uint8 [H, W, 3], found float64 [16, 16, 3]",
+    "return replace(sample, picture=sample.picture[..., 0])": "picture: expected uint8 [H, W, 3], found uint8 [16, 16]",
+    "return replace(sample, picture=sample.picture[:0])": "picture: expected uint8 [H, W, 3], found uint8 [0, 16, 3]",
+    "return replace(sample, picture=sample.picture.tolist())": "picture: expected uint8 [H, W, 3], found list",
+    "return replace(sample, ood_mask=np.zeros(3))": "ood_mask: expected bool [H, W], found float64 [3]",
+    "return replace(sample, parsing=np.zeros((2, 2), int))": "parsing: expected whole numbers [H, W], found int64 [2, 2]",
+    "return replace(sample, factors='x')": "factors: expected numbers [K], found str",
+}
+READER = '''
+from dataclasses import replace
+import numpy as np
+from tests.toys import Toys
+
+SPECS = [{"id": "mine", "title": "Mine", "class": "Mine", "domain": "toys", "size": 12, "options": {"count": 12}}]
+
+
+class Mine(Toys):
+    def read(self, index):
+        sample = super().read(index)
+        if index == 1:
+            DEED
+        return sample
+'''
+
+
+@pytest.mark.parametrize("deed", READS)
+def test_a_dataset_that_reads_a_picture_wrongly_costs_the_picture(tmp_path: Path, deed: str) -> None:
+    settings = _of_mine(tmp_path, READER.replace("DEED", deed), metrics=["toy_mse"], edits=["none"])
+    assert runner.run(settings, progress=False) == 1
+    rows = Store(settings.out).rows()
+    assert list(rows.status) == ["ok", "failed", "ok"] and READS[deed] in rows.reason[1]
+
+
+@pytest.mark.parametrize("names", ["None", "7", "'abc'", "{'a': 1, 'b': 2, 'c': 3}", "(one for one in 'abc')", "[1, 2, 3]",
+                                   "range(3)", "[b'a', b'b', b'c']", r"['\ud800', 'b', 'c']"])  # fmt: skip
+def test_a_dataset_with_names_that_are_none_is_told_before_any_work(tmp_path: Path, names: str) -> None:
+    text = READER.replace("DEED", "pass") + f"\n    def __init__(self, count):\n        self.names = {names}\n"
+    with pytest.raises(InvbenchError, match="^dataset mine: names: expected "):
+        runner.run(_of_mine(tmp_path, text), progress=False)

@@ -40,7 +40,7 @@ def together(manifests: Manifests) -> dict[str, Any]:
     calls = _calls(manifests)
     seeds = [call["seed"] for call in calls if call["seed"] is not None]
     for name, other in manifests:
-        if other.get("seed") is not None:
+        if seeds and other.get("seed") is not None:
             _expect_same(f"{name}: seed", first, seeds[0], other["seed"])
     reasons = {id: why for _, one in manifests for id, why in one.get("unavailable", {}).items()}
     ended = [call["finished"] for call in calls]
@@ -54,15 +54,15 @@ def together(manifests: Manifests) -> dict[str, Any]:
         "suite": manifest["suite"],
         "merge": True,
         "runs": calls,
-        "command": "; ".join(_each(call["command"] for call in calls)),
+        "command": "; ".join(filter(None, _each(call["command"] for call in calls))),
         "seed": seeds[0] if seeds else None,
-        "started": min(call["started"] for call in calls),
-        "finished": max(ended) if all(ended) else None,
+        "started": min(filter(None, (call["started"] for call in calls)), default=None),
+        "finished": max(ended) if ended and all(ended) else None,
         "unavailable": {id: why for id, why in reasons.items() if id not in gathered["metrics"]},
-        "workers": max(call["workers"] or 1 for call in calls),
+        "workers": max((call["workers"] or 1 for call in calls), default=1),
         "seconds": dict(seconds),
         **({"work": dict(work)} if work else {}),
-        "machine": calls[0]["machine"],
+        "machine": next((call["machine"] for call in calls), None),
         "machines": _each(machine for call in calls for machine in call["machines"] or []),
         "versions": _words(call["versions"] or {} for call in calls),
         "git": {**_words({"commit": (call["git"] or {}).get("commit")} for call in calls), "modified": _modified(calls)},
@@ -120,4 +120,4 @@ def _words(ones: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _modified(calls: Sequence[Mapping[str, Any]]) -> bool | None:
     states = [(call["git"] or {}).get("modified") for call in calls]
-    return True if any(states) else states[0]
+    return True if any(states) else next(iter(states), None)
