@@ -100,7 +100,8 @@ def _is_program(path: Path) -> bool:
 
 def _load_array(path: Path) -> Any:
     try:
-        return torch.from_numpy(np.load(path, allow_pickle=False))
+        # Mapped first: a header may promise more than the file has, and memory for that would be taken before it is read.
+        return torch.from_numpy(np.array(np.load(path, mmap_mode="r", allow_pickle=False)))
     except (ValueError, TypeError, OSError, EOFError) as error:
         raise InvbenchError(f"{path}: expected a whole array of numbers, found another one: {error}") from None
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
@@ -286,3 +287,14 @@ def test_what_the_unpickler_knows_cannot_be_called_or_changed():
         record = network_pickles.Name(name)("argument")
         assert isinstance(record, network_pickles.Record) and record.args == ("argument",)
         assert not callable(record)
+
+
+@pytest.mark.parametrize("promised", [4, 10**12])
+def test_an_array_that_promises_more_than_its_file_has_takes_no_memory(tmp_path, promised):
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({promised},), }}"
+    path = tmp_path / "direction.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00v\x00" + header.ljust(117).encode() + b"\n" + bytes(24))
+    with pytest.raises(InvbenchError, match="direction.npy: expected a whole array of numbers"):
+        load_checkpoint(path)
+    np.save(path, np.arange(3.0))
+    assert load_checkpoint(path).tolist() == [0, 1, 2]
