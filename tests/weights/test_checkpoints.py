@@ -297,4 +297,5 @@ def test_an_array_that_promises_more_than_its_file_has_takes_no_memory(tmp_path,
     with pytest.raises(InvbenchError, match="direction.npy: expected a whole array of numbers"):
         load_checkpoint(path)
     np.save(path, np.arange(3.0))
-    assert load_checkpoint(path).tolist() == [0, 1, 2]
+    (array,) = load_checkpoint(path).values()
+    assert array.tolist() == [0, 1, 2]
