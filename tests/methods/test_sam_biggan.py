@@ -104,7 +104,7 @@ def test_an_edit_keeps_the_features_of_chosen_segments(drawn, clock):
 
 def test_spaces_that_the_generator_has_not_are_refused(drawn):
     networks, _ = drawn
-    with pytest.raises(InvbenchError, match=r"sam\.spaces: F9 .*expected some of F0, F1, F2, F3"):
+    with pytest.raises(InvbenchError, match=r"spaces: F9 .*expected some of F0, F1, F2, F3"):
         sam(networks, spaces=["F0", "F9"])
 
 

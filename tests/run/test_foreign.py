@@ -22,6 +22,7 @@ from invbench.plugins.registry import discover
 from invbench.run import runner
 from invbench.run.foreign import code, process, starts
 from invbench.store import Store
+from invbench.util import interrupts
 from tests.fixtures import TOYS, toy_settings
 
 CODE = Path(__file__).parent / "foreign_code"
@@ -188,6 +189,13 @@ def test_the_process_tree_ends_with_the_run(make, tmp_path):
     while any(map(psutil.pid_exists, pids)) and time.monotonic() < deadline:
         time.sleep(0.2)
     assert not [pid for pid in pids if psutil.pid_exists(pid)]
+
+
+def test_an_interrupt_that_python_dropped_ends_a_command(monkeypatch, tmp_path):
+    monkeypatch.setattr(interrupts, "_noted", [signal.SIGINT])
+    words = [sys.executable, "-c", "import time; time.sleep(600)"]
+    with pytest.raises(KeyboardInterrupt):
+        process.run(words, folder=tmp_path, env={}, log=tmp_path / "log", limit=30, gpu=None, watch=lambda seconds: None)
 
 
 def test_what_was_made_is_made_once(make):

@@ -26,6 +26,7 @@ from invbench.run.estimate import Estimate
 from invbench.run.executors.lane import Lane, told
 from invbench.run.executors.worker import Order
 from invbench.run.work import Done, Place, Task
+from invbench.util import interrupts
 from invbench.util.clock import Ledger
 
 DEATHS = 3  # after so many in a row, of images alone, the calls of a kind are not tried any more; likewise outside of calls
@@ -184,6 +185,7 @@ class Processes:
                 return
             with self._ledger.spent("waiting"):
                 ready = wait([lane.pipe for lane in busy], timeout=self._patience(busy))
+            interrupts.heed()
             for lane in busy:
                 try:
                     done = self._listen(lane, on_stage) if lane.pipe in ready else None

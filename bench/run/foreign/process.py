@@ -20,6 +20,7 @@ import psutil
 
 from invbench.api import printable
 from invbench.run.foreign.gpu import Gpu
+from invbench.util import interrupts
 
 POLL = 0.2  # seconds between two looks
 ENDING = 20.0  # seconds that the supervisor may take to end everything
@@ -100,6 +101,7 @@ def run(
             process.stdin.write(order.encode() + b"\n")
             process.stdin.flush()
             while not _ended(process):
+                interrupts.heed()  # it may have come where Python drops it
                 spent = time.perf_counter() - began
                 pids = _pids(process.pid)
                 rss = max(rss, _resident(pids)) if seen else 0
