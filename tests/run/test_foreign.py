@@ -24,6 +24,7 @@ from invbench.run.foreign import code, process, starts
 from invbench.store import Store
 from invbench.util import interrupts
 from tests.fixtures import TOYS, toy_settings
+from tests.util.test_interrupts import heeding
 
 CODE = Path(__file__).parent / "foreign_code"
 CELL = "mine.default.toys"
@@ -177,7 +178,7 @@ def test_the_process_tree_ends_with_the_run(make, tmp_path):
     words += ["--datasets", "procfaces-test:3", "--metrics", "none", "--edits", "none", "--in-process", "--quiet"]
     script = tmp_path / "code" / "stand_in.py"
     script.write_text(script.read_text().replace('"toy-02"', '"test-0001"'))
-    process = subprocess.Popen([sys.executable, "-m", "invbench", *words], start_new_session=True)
+    process = subprocess.Popen([sys.executable, "-m", "invbench", *words], preexec_fn=heeding)
     pids: list[int] = []
     deadline = time.monotonic() + 120
     while not pids and time.monotonic() < deadline and process.poll() is None:
