@@ -75,8 +75,8 @@ def settings(
 
     ``consistency``: edits of round trips (:mod:`invbench.run.round_trips`), written like ``edits``.
     ``batch``, ``workers`` and ``readers``: None = auto. ``workers``: processes that do the work (0: this one), each with
-    ``threads`` threads on a CPU; methods compute in ``precision``, with networks compiled as
-    ``compile`` says. ``limit``: seconds that a call may take for each of its images; it needs workers.
+    ``threads`` threads on a CPU; methods compute in ``precision``, with networks compiled as ``compile`` says. ``limit``:
+    seconds that a call may take for each of its images; it needs workers.
     ``executor``: "local", "slurm" or "ray", with ``workers`` jobs at a time that ask for ``asked`` (``KEY=VALUE``).
     ``share``: (i, n), only the i-th of n shares of the work; it needs ``batch``.
     ``latency``: images timed one at a time after the cells. ``curves``: quality is recorded against steps. ``seed`` becomes the

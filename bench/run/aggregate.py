@@ -157,6 +157,7 @@ class _Work:
             known.update(zip(shas, values, strict=True))
         return {name: known[sha256] for name, sha256 in hashes.items()}
 
+
 def _computed(scorer: Scorer, id: str, reference: np.ndarray, outputs: np.ndarray) -> SetValue:
     found = scorer.sets[id].compute(reference, outputs)
     return found if isinstance(found, SetValue) else SetValue(float(found))
